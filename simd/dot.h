@@ -1,0 +1,92 @@
+/* simd/dot.h: rows of weights, as a GGUF file stores them, times activations.
+ *
+ * Activations are quantised once per token: blocks of 32 int8 with one f32 scale. A dot product is then exact
+ * integer sums per block, and one f32 chain per virtual lane, so that every tier gives the same bits:
+ *
+ *   isum(b)  = sum over the 32 values of block b of (weight code x activation code), an exact integer;
+ *              sub-scales that are integers (Q6_K) are multiplied in before anything becomes a float
+ *   acc[l]   = fmaf(scale(b), (float)isum(b), acc[l])   for b = l, l+8, l+16, ...     8 lanes, l = b mod 8
+ *   low[l]   = fmaf(min(b), act.s[b], low[l])           the types that store a minimum: Q4_K, Q5_K
+ *   y        = fold(acc) - fold(low)                    fold by halving: lanes 0..3 += 4..7, 0..1 += 2..3, 0 += 1
+ *
+ *   scale(b) = dw * da[b]            Q8_0, Q4_0: dw is the block's scale
+ *            = (d * sc[b]) * da[b]   Q4_K, Q5_K: sc[b] the 6-bit sub-scale, d the superblock's scale
+ *            = d * da[b]             Q6_K: sc is inside isum
+ *   min(b)   = dmin * m[b]
+ *
+ * Float weights (F32, F16, BF16) meet the activations as f32, 16 lanes, l = i mod 16:
+ *   acc[l]   = fmaf(w[i], x[i], acc[l]);  y = fold(acc), 16 lanes by halving
+ *
+ * Every product above that is not inside an fmaf is rounded to f32. Source of the block formats: the GGUF files
+ * themselves (ggml's block_q8_0, block_q4_0, block_q4_K, block_q5_K, block_q6_K). */
+#ifndef TERSE_SIMD_DOT_H
+#define TERSE_SIMD_DOT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    TERSE_ACT_BLOCK = 32, /* values per activation block */
+    TERSE_DOT_LANES = 8,
+};
+
+/* The activations of n_token tokens, n values each (any n >= 1; blocks past n are zero). Arrays are token-major
+ * with the strides given, 64-byte aligned, and padded with zero blocks to a multiple of 8 blocks (256 values).
+ * Filled by terse_dot_kernels.quantize; x is the caller's and is what float weights read. */
+typedef struct {
+    int32_t n;       /* values per token */
+    int32_t n_token; /* how many tokens are in use */
+    int32_t n_pad;   /* n rounded up to a multiple of 256: the stride of q */
+    const float *x;  /* [n_token][x_stride] f32 */
+    size_t x_stride;
+    int8_t *q;      /* [n_token][n_pad] codes -127..127 */
+    float *d;       /* [n_token][n_pad/32] scale: x ~ d * q. NaN for a block with a non-finite value (its q are 0) */
+    float *s;       /* [n_token][n_pad/32] d * (sum of the block's q) */
+    int32_t *sum4;  /* [n_token][n_pad/4] sums of 4 neighbouring q: corrects unsigned weight codes */
+} terse_acts;
+
+/* y[t * y_stride + r] = row r . activations of token t, for r in [0, n_row) and t in [0, x->n_token).
+ * w: n_row rows of x->n values, each row_size bytes after the one before, no alignment assumed beyond the
+ * type's own 2 bytes. Reads nothing outside the rows. */
+typedef void terse_dot_rows(float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
+                            const terse_acts *x);
+
+typedef enum {
+    TERSE_DOT_F32,
+    TERSE_DOT_F16,
+    TERSE_DOT_BF16,
+    TERSE_DOT_Q8_0,
+    TERSE_DOT_Q4_0,
+    TERSE_DOT_Q4_K,
+    TERSE_DOT_Q5_K,
+    TERSE_DOT_Q6_K,
+    TERSE_DOT_N
+} terse_dot_type;
+
+typedef struct {
+    const char *tier; /* the last one that filled an entry */
+    /* Fills q, d, s, sum4 of token t of *a from a->x. amax = largest |x| of the block (compared as integers, so
+     * that NaN and infinity are seen); d = amax / 127; q = nearest even of x * (127 / amax); 0 if amax is 0. */
+    void (*quantize)(const terse_acts *a, int32_t t);
+    terse_dot_rows *rows[TERSE_DOT_N];
+} terse_dot_kernels;
+
+/* The scalar tier fills every entry and is the specification. */
+void terse_dot_init_scalar(terse_dot_kernels *k);
+void terse_dot_init_avx2(terse_dot_kernels *k);
+void terse_dot_init_avx512(terse_dot_kernels *k);
+
+/* The terse_dot_type that multiplies tensors of GGUF type ggml_type, or -1. */
+int terse_dot_type_of(uint32_t ggml_type);
+
+/* y[n] = the f32 values of one row of GGUF type terse_dot_type; n a whole number of its blocks. Portable code,
+ * bit-equal to the reference dequantisation (order of operations: ggml's dequantize_row_*). */
+void terse_dequant_row(terse_dot_type type, float *y, const void *row, int64_t n);
+
+/* Conversions of a single value; f32 to f16 and bf16 round to nearest even, NaN stays NaN. */
+float terse_f16_to_f32(uint16_t h);
+uint16_t terse_f32_to_f16(float f);
+float terse_bf16_to_f32(uint16_t h);
+uint16_t terse_f32_to_bf16(float f);
+
+#endif

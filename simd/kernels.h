@@ -1,0 +1,23 @@
+/* simd/kernels.h: which kernels a mask of tiers selects. A pure function of the mask, so that two tiers can live
+ * in one process (that is how checkkernel compares them). */
+#ifndef TERSE_SIMD_KERNELS_H
+#define TERSE_SIMD_KERNELS_H
+
+#include "simd/attn.h"
+#include "simd/dot.h"
+#include "simd/vec.h"
+
+/* All kernel families of one selection. */
+typedef struct {
+    terse_dot_kernels dot;
+    terse_vec_kernels vec;
+    terse_attn_kernels attn;
+} terse_kernels;
+
+/* cpu: a mask of TERSE_CPU_*; the scalar tier fills every entry first, higher tiers replace what they have. */
+void terse_kernels_for(terse_kernels *k, uint32_t cpu);
+
+/* The tiers that this machine can run: CPUID, and XCR0 for the registers the operating system saves. */
+uint32_t terse_cpu_detect(void);
+
+#endif
