@@ -4,6 +4,7 @@
 #define TERSE_SIMD_KERNELS_H
 
 #include "simd/attn.h"
+#include "simd/cpu.h"
 #include "simd/dot.h"
 #include "simd/vec.h"
 
@@ -14,10 +15,7 @@ typedef struct {
     terse_attn_kernels attn;
 } terse_kernels;
 
-/* cpu: a mask of TERSE_CPU_*; the scalar tier fills every entry first, higher tiers replace what they have. */
+/* cpu: a mask of TERSE_TIER_*; the scalar tier fills every entry first, higher tiers replace what they have. */
 void terse_kernels_for(terse_kernels *k, uint32_t cpu);
-
-/* The tiers that this machine can run: CPUID, and XCR0 for the registers the operating system saves. */
-uint32_t terse_cpu_detect(void);
 
 #endif

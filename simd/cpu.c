@@ -1,0 +1,84 @@
+/* simd/cpu.c: what the machine has. One row per feature says where its bit is and which tier asks for it, so
+ * that detection and the message about what is missing cannot disagree. Bit numbers: Intel SDM vol. 2A, CPUID;
+ * vol. 1, 13.3 for XCR0. */
+#include "simd/cpu.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <cpuid.h>
+#endif
+
+enum reg { ECX1, EBX7, ECX7, XCR0 };
+
+static const struct feature {
+    const char *name;
+    uint32_t tier;
+    enum reg reg;
+    uint32_t bits; /* all of them are needed */
+} features[] = {
+    { "AVX", TERSE_TIER_AVX2, ECX1, 1u << 28 },          { "FMA", TERSE_TIER_AVX2, ECX1, 1u << 12 },
+    { "F16C", TERSE_TIER_AVX2, ECX1, 1u << 29 },         { "AVX2", TERSE_TIER_AVX2, EBX7, 1u << 5 },
+    { "BMI2", TERSE_TIER_AVX2, EBX7, 1u << 8 },          { "saved-YMM", TERSE_TIER_AVX2, XCR0, 0x06 },
+    { "AVX512F", TERSE_TIER_AVX512, EBX7, 1u << 16 },    { "AVX512BW", TERSE_TIER_AVX512, EBX7, 1u << 30 },
+    { "AVX512DQ", TERSE_TIER_AVX512, EBX7, 1u << 17 },   { "AVX512VL", TERSE_TIER_AVX512, EBX7, 1u << 31 },
+    { "AVX512VNNI", TERSE_TIER_AVX512, ECX7, 1u << 11 }, { "saved-ZMM", TERSE_TIER_AVX512, XCR0, 0xe6 },
+};
+
+terse_cpuid terse_cpuid_read(void)
+{
+    terse_cpuid id = { 0 };
+#if defined(__x86_64__) || defined(__i386__)
+    enum { OSXSAVE = 1u << 27 };
+    unsigned a, b, c, d;
+    if (__get_cpuid(1, &a, &b, &c, &d))
+        id.ecx1 = c;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
+        id.ebx7 = b;
+        id.ecx7 = c;
+    }
+    if (id.ecx1 & OSXSAVE) { /* without it XGETBV is an illegal instruction */
+        __asm__ volatile("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
+        id.xcr0 = (uint64_t)d << 32 | a;
+    }
+#endif
+    return id;
+}
+
+static bool has(const terse_cpuid *id, const struct feature *f)
+{
+    const uint64_t regs[] = { [ECX1] = id->ecx1, [EBX7] = id->ebx7, [ECX7] = id->ecx7, [XCR0] = id->xcr0 };
+    return (regs[f->reg] & f->bits) == f->bits;
+}
+
+void terse_cpuid_missing(const terse_cpuid *id, uint32_t tier, char *text, size_t size)
+{
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < sizeof features / sizeof *features; i++) {
+        const struct feature *f = &features[i];
+        if (f->tier > tier || has(id, f))
+            continue;
+        const int n = snprintf(text + used, size - used, "%s%s", used ? " " : "", f->name);
+        if (n < 0 || (size_t)n >= size - used)
+            return;
+        used += (size_t)n;
+    }
+}
+
+uint32_t terse_cpuid_tiers(const terse_cpuid *id)
+{
+    uint32_t lacking = 0; /* the lowest tier that lacks something, as a bit */
+    for (size_t i = 0; i < sizeof features / sizeof *features; i++)
+        if (!has(id, &features[i]) && (!lacking || features[i].tier < lacking))
+            lacking = features[i].tier;
+    const uint32_t all = TERSE_TIER_SCALAR | TERSE_TIER_AVX2 | TERSE_TIER_AVX512;
+    return lacking ? all & (lacking - 1) : all;
+}
+
+uint32_t terse_cpu_detect(void)
+{
+    const terse_cpuid id = terse_cpuid_read();
+    return terse_cpuid_tiers(&id);
+}
