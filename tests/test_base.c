@@ -1,0 +1,402 @@
+/* tests/test_base.c: tiers, topology, cgroup quotas, the team, memory. Machines and cgroup trees are invented.
+ */
+#include "base/memory.h"
+#include "base/team.h"
+#include "base/topology.h"
+#include "simd/cpu.h"
+#include "terse/base.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* ---- tiers ---- */
+
+/* Every bit set; the tests take away. */
+static terse_cpuid everything(void)
+{
+    return (terse_cpuid){ .ecx1 = ~0u, .ebx7 = ~0u, .ecx7 = ~0u, .xcr0 = 0xe7 };
+}
+
+static void a_tier_needs_all_its_features(void **state)
+{
+    (void)state;
+    const uint32_t s = TERSE_TIER_SCALAR, a2 = s | TERSE_TIER_AVX2, a512 = a2 | TERSE_TIER_AVX512;
+    terse_cpuid id = everything();
+    assert_int_equal(terse_cpuid_tiers(&id), a512);
+    static const struct {
+        int ecx1, ebx7, ecx7;
+        uint32_t want_avx512;
+    } cut[] = { { 12, -1, -1, 0 }, { 28, -1, -1, 0 }, { 29, -1, -1, 0 }, { -1, 5, -1, 0 },  { -1, 8, -1, 0 },
+                { -1, 16, -1, 1 }, { -1, 17, -1, 1 }, { -1, 30, -1, 1 }, { -1, 31, -1, 1 }, { -1, -1, 11, 1 } };
+    for (size_t i = 0; i < sizeof cut / sizeof *cut; i++) {
+        id = everything();
+        if (cut[i].ecx1 >= 0)
+            id.ecx1 &= ~(1u << cut[i].ecx1);
+        if (cut[i].ebx7 >= 0)
+            id.ebx7 &= ~(1u << cut[i].ebx7);
+        if (cut[i].ecx7 >= 0)
+            id.ecx7 &= ~(1u << cut[i].ecx7);
+        assert_int_equal(terse_cpuid_tiers(&id), cut[i].want_avx512 ? a2 : s);
+    }
+    memset(&id, 0, sizeof id);
+    assert_int_equal(terse_cpuid_tiers(&id), s);
+}
+
+static void a_tier_needs_the_system_to_save_its_registers(void **state)
+{
+    (void)state;
+    terse_cpuid id = everything();
+    id.xcr0 = 0x07; /* XMM and YMM, not ZMM */
+    assert_int_equal(terse_cpuid_tiers(&id), TERSE_TIER_SCALAR | TERSE_TIER_AVX2);
+    id.xcr0 = 0xa7; /* without the upper halves of ZMM0-15 */
+    assert_int_equal(terse_cpuid_tiers(&id), TERSE_TIER_SCALAR | TERSE_TIER_AVX2);
+    id.xcr0 = 0x03;
+    assert_int_equal(terse_cpuid_tiers(&id), TERSE_TIER_SCALAR);
+    id.xcr0 = 0;
+    assert_int_equal(terse_cpuid_tiers(&id), TERSE_TIER_SCALAR);
+}
+
+static void what_is_missing_is_named(void **state)
+{
+    (void)state;
+    char text[160], small[10];
+    terse_cpuid id = everything();
+    terse_cpuid_missing(&id, TERSE_TIER_AVX512, text, sizeof text);
+    assert_string_equal(text, "");
+    id.ebx7 &= ~(1u << 5 | 1u << 16);
+    terse_cpuid_missing(&id, TERSE_TIER_AVX512, text, sizeof text);
+    assert_string_equal(text, "AVX2 AVX512F");
+    terse_cpuid_missing(&id, TERSE_TIER_AVX2, text, sizeof text);
+    assert_string_equal(text, "AVX2");
+    terse_cpuid_missing(&id, TERSE_TIER_SCALAR, text, sizeof text);
+    assert_string_equal(text, "");
+    memset(&id, 0, sizeof id);
+    terse_cpuid_missing(&id, TERSE_TIER_AVX512, text, sizeof text);
+    assert_non_null(strstr(text, "saved-ZMM")); /* the longest list fits what callers give */
+    terse_cpuid_missing(&id, TERSE_TIER_AVX512, small, sizeof small);
+    assert_true(strlen(small) < sizeof small);
+}
+
+static void tiers_by_name(void **state)
+{
+    (void)state;
+    const uint32_t have = terse_cpu_tiers();
+    uint32_t mask = 0;
+    terse_error err;
+    assert_true(have & TERSE_CPU_SCALAR);
+    assert_int_equal(terse_cpu_tiers_upto(NULL, &mask, &err), TERSE_OK);
+    assert_int_equal(mask, have);
+    assert_int_equal(terse_cpu_tiers_upto("", &mask, &err), TERSE_OK);
+    assert_int_equal(mask, have);
+    assert_int_equal(terse_cpu_tiers_upto("scalar", &mask, &err), TERSE_OK);
+    assert_int_equal(mask, TERSE_CPU_SCALAR);
+    static const struct {
+        const char *name;
+        uint32_t tier;
+    } tiers[] = { { "avx2", TERSE_CPU_AVX2 }, { "avx512", TERSE_CPU_AVX512 } };
+    for (int i = 0; i < 2; i++) {
+        mask = 77;
+        if (have & tiers[i].tier) {
+            assert_int_equal(terse_cpu_tiers_upto(tiers[i].name, &mask, &err), TERSE_OK);
+            assert_int_equal(mask, have & (2 * tiers[i].tier - 1));
+            assert_string_equal(terse_cpu_tier_name(mask), tiers[i].name);
+        } else {
+            assert_int_equal(terse_cpu_tiers_upto(tiers[i].name, &mask, &err), TERSE_BAD_INPUT);
+            assert_non_null(strstr(err.text, "lacks "));
+            assert_int_equal(mask, 77);
+        }
+    }
+    assert_int_equal(terse_cpu_tiers_upto("avx", &mask, &err), TERSE_BAD_INPUT);
+    assert_non_null(strstr(err.text, "\"avx\""));
+    assert_string_equal(terse_cpu_tier_name(TERSE_CPU_SCALAR), "scalar");
+}
+
+/* ---- topology ---- */
+
+static void cores_are_counted_within_the_allowed_cpus(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *machine, *allowed;
+        int32_t n_core, n_cpu;
+    } cases[] = { { "core:4 pu:2", "0-7", 4, 8 },   { "core:4 pu:2", "0-1", 1, 2 },
+                  { "core:4 pu:2", "0,2,4", 3, 3 }, { "core:4 pu:2", "0-2,6", 3, 4 },
+                  { "core:3 pu:1", "0-2", 3, 3 },   { "pack:2 core:8 pu:4", "0-63", 16, 64 } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const terse_topology t = terse_topology_of(cases[i].machine, cases[i].allowed);
+        assert_int_equal(t.n_core, cases[i].n_core);
+        assert_int_equal(t.n_cpu, cases[i].n_cpu);
+    }
+    const terse_topology none = terse_topology_of("no machine", "0");
+    assert_int_equal(none.n_core, 1);
+    assert_int_equal(none.n_cpu, 1);
+}
+
+static void affinity_limits_the_threads(void **state)
+{
+    (void)state;
+    cpu_set_t before, one;
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    assert_int_equal(terse_cpu_logical(), CPU_COUNT(&before));
+    assert_in_range(terse_cpu_threads(), 1, CPU_COUNT(&before));
+    int cpu = 0;
+    while (!CPU_ISSET(cpu, &before))
+        cpu++;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+    const int32_t logical = terse_cpu_logical(), threads = terse_cpu_threads();
+    assert_int_equal(sched_setaffinity(0, sizeof before, &before), 0);
+    assert_int_equal(logical, 1);
+    assert_int_equal(threads, 1);
+}
+
+/* ---- cgroups: a tree of files in a temporary folder ---- */
+
+static char tree[64];
+
+static int make_tree(void **state)
+{
+    (void)state;
+    snprintf(tree, sizeof tree, "/tmp/terse-cgroup-XXXXXX");
+    return mkdtemp(tree) ? 0 : -1;
+}
+
+static int remove_tree(void **state)
+{
+    (void)state;
+    char command[96];
+    snprintf(command, sizeof command, "rm -rf '%s'", tree);
+    return system(command);
+}
+
+/* Writes tree/path, making its folders. */
+static void put(const char *path, const char *text)
+{
+    char full[512];
+    snprintf(full, sizeof full, "%s%s", tree, path);
+    for (char *p = full + strlen(tree) + 1; (p = strchr(p, '/')); p++) {
+        *p = '\0';
+        assert_true(mkdir(full, 0700) == 0 || errno == EEXIST);
+        *p = '/';
+    }
+    FILE *f = fopen(full, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+#define V2_MOUNT "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
+#define V1_MOUNT "31 24 0:27 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
+
+static void no_cgroup_is_no_quota(void **state)
+{
+    (void)state;
+    assert_int_equal(terse_cgroup_cpus(tree), INT32_MAX);
+    put("/proc/self/cgroup", "0::/a\n");
+    assert_int_equal(terse_cgroup_cpus(tree), INT32_MAX);
+    put("/proc/self/mountinfo", "garbage\n\n- - -\n1 2 3 4 5 6 7\n" V2_MOUNT);
+    assert_int_equal(terse_cgroup_cpus(tree), INT32_MAX);
+    put("/proc/self/cgroup", "garbage\n:\n\n0::\n");
+    assert_int_equal(terse_cgroup_cpus(tree), INT32_MAX);
+}
+
+static void v2_takes_the_tightest_level(void **state)
+{
+    (void)state;
+    put("/proc/self/cgroup", "0::/a/b/c\n");
+    put("/proc/self/mountinfo", "24 1 0:2 / / rw - ext4 /dev/x rw\n" V2_MOUNT);
+    put("/sys/fs/cgroup/a/b/c/cpu.max", "max 100000\n");
+    put("/sys/fs/cgroup/a/b/cpu.max", "400000 100000\n");
+    assert_int_equal(terse_cgroup_cpus(tree), 4);
+    put("/sys/fs/cgroup/a/cpu.max", "350000 100000\n"); /* 3.5 */
+    assert_int_equal(terse_cgroup_cpus(tree), 3);
+    put("/sys/fs/cgroup/cpu.max", "50000 25000\n");
+    assert_int_equal(terse_cgroup_cpus(tree), 2);
+    put("/sys/fs/cgroup/a/b/c/cpu.max", "20000 100000\n"); /* 0.2: still one thread */
+    assert_int_equal(terse_cgroup_cpus(tree), 1);
+    put("/proc/self/cgroup", "0::/\n");
+    assert_int_equal(terse_cgroup_cpus(tree), 2);
+}
+
+static void v1_takes_the_tightest_level(void **state)
+{
+    (void)state;
+    put("/proc/self/cgroup", "9:cpuset:/x\n4:cpu,cpuacct:/a/b\n1:name=systemd:/y\n");
+    put("/proc/self/mountinfo", "29 24 0:25 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n" V1_MOUNT);
+    put("/sys/fs/cgroup/cpu,cpuacct/a/b/cpu.cfs_quota_us", "-1\n");
+    put("/sys/fs/cgroup/cpu,cpuacct/a/b/cpu.cfs_period_us", "100000\n");
+    assert_int_equal(terse_cgroup_cpus(tree), INT32_MAX);
+    put("/sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_quota_us", "600000\n");
+    put("/sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_period_us", "100000\n");
+    assert_int_equal(terse_cgroup_cpus(tree), 6);
+    put("/sys/fs/cgroup/cpu,cpuacct/a/b/cpu.cfs_quota_us", "270000\n");
+    assert_int_equal(terse_cgroup_cpus(tree), 2);
+    /* Both hierarchies at once: the v2 one without the controller, then with a tighter quota. */
+    put("/proc/self/cgroup", "4:cpu,cpuacct:/a/b\n0::/u\n");
+    put("/proc/self/mountinfo", V1_MOUNT "32 24 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n");
+    assert_int_equal(terse_cgroup_cpus(tree), 2);
+    put("/sys/fs/cgroup/unified/u/cpu.max", "100000 100000\n");
+    assert_int_equal(terse_cgroup_cpus(tree), 1);
+}
+
+static void a_container_sees_part_of_the_tree(void **state)
+{
+    (void)state;
+    put("/proc/self/cgroup", "0::/docker/id/inner\n");
+    put("/proc/self/mountinfo", "30 24 0:26 /docker/id /sys\\040fs rw - cgroup2 cgroup rw\n");
+    put("/sys fs/inner/cpu.max", "800000 100000\n");
+    assert_int_equal(terse_cgroup_cpus(tree), 8);
+    put("/sys fs/cpu.max", "300000 100000\n");
+    assert_int_equal(terse_cgroup_cpus(tree), 3);
+    put("/proc/self/cgroup", "0::/docker/identical/inner\n"); /* only looks like a group below the mount */
+    assert_int_equal(terse_cgroup_cpus(tree), INT32_MAX);
+    put("/proc/self/cgroup", "0::/../other\n"); /* outside of our cgroup namespace */
+    assert_int_equal(terse_cgroup_cpus(tree), INT32_MAX);
+}
+
+static void bad_quota_files_are_no_quota(void **state)
+{
+    (void)state;
+    static const char *const bad[] = { "",         "\n",  "max",       "100000",     "100000 0",
+                                       "0 100000", "x y", "-5 100000", "100000 1e5", "100000x 100000" };
+    put("/proc/self/cgroup", "0::/a\n");
+    put("/proc/self/mountinfo", V2_MOUNT);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        put("/sys/fs/cgroup/a/cpu.max", bad[i]);
+        assert_int_equal(terse_cgroup_cpus(tree), INT32_MAX);
+    }
+    put("/sys/fs/cgroup/a/cpu.max", "99999999999999999999999 1");
+    assert_int_equal(terse_cgroup_cpus(tree), INT32_MAX);
+}
+
+/* ---- team ---- */
+
+enum { N_ITEM = 1000, N_ROUND = 50 };
+typedef struct {
+    terse_ticket ticket;
+    int32_t n_thread, round;
+    int32_t done[N_ITEM]; /* how often each item was taken */
+    _Atomic int32_t bad;
+} shared;
+
+/* Takes items from the ticket; between the barriers every item of the round has been taken exactly once. */
+static void take_items(void *ctx, int32_t thread, int32_t n_thread)
+{
+    shared *s = ctx;
+    if (thread == 0)
+        s->n_thread = n_thread;
+    for (int32_t r = 1; r <= N_ROUND; r++) {
+        for (int32_t i; (i = terse_ticket_take(&s->ticket)) < N_ITEM;)
+            s->done[i]++;
+        terse_team_barrier();
+        for (int32_t i = thread; i < N_ITEM; i += n_thread)
+            if (s->done[i] != r)
+                s->bad++;
+        if (thread == 0)
+            terse_ticket_reset(&s->ticket);
+        terse_team_barrier();
+    }
+}
+
+static void a_team_shares_the_work(void **state)
+{
+    (void)state;
+    for (int32_t n = 1; n <= 5; n++) {
+        shared s = { .n_thread = 0 };
+        terse_team_run(n, take_items, &s);
+        assert_int_equal(s.n_thread, n);
+        assert_int_equal(s.bad, 0);
+    }
+}
+
+/* ---- memory ---- */
+
+static bool all_zero(const uint8_t *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (p[i])
+            return false;
+    return true;
+}
+
+static void heap_memory_is_aligned_and_zero(void **state)
+{
+    (void)state;
+    static const size_t counts[] = { 0, 1, 63, 64, 65, 100000 };
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        uint8_t *p = terse_calloc64(counts[i], 3);
+        assert_non_null(p);
+        assert_int_equal((uintptr_t)p % TERSE_ALIGN, 0);
+        assert_true(all_zero(p, counts[i] * 3));
+        memset(p, 0xff, counts[i] * 3);
+        free(p);
+    }
+    assert_null(terse_calloc64(SIZE_MAX / 2, 3));
+    assert_null(terse_calloc64(SIZE_MAX, 1));
+    assert_null(terse_calloc64((size_t)PTRDIFF_MAX, 1));
+}
+
+static void pages_are_aligned_and_zero(void **state)
+{
+    (void)state;
+    const size_t huge = 2 << 20;
+    for (size_t n = 1; n <= 3; n++) {
+        uint8_t *p = terse_pages_map(n * huge);
+        assert_non_null(p);
+        assert_int_equal((uintptr_t)p % huge, 0);
+        assert_true(all_zero(p, n * huge));
+        memset(p, 0xff, n * huge);
+        terse_pages_unmap(p, n * huge);
+    }
+    assert_null(terse_pages_map((size_t)1 << 60));
+    assert_null(terse_pages_map(SIZE_MAX / huge * huge));
+    terse_pages_unmap(NULL, huge);
+}
+
+static void peak_and_clock_move(void **state)
+{
+    (void)state;
+    const size_t huge = 2 << 20, size = 32 * huge, before = terse_peak_rss();
+    const int64_t start = terse_now_ns();
+    assert_true(before > 0);
+    uint8_t *p = terse_pages_map(size);
+    assert_non_null(p);
+    memset(p, 1, size);
+    assert_true(terse_peak_rss() >= before + size / 2);
+    terse_pages_unmap(p, size);
+    assert_true(terse_peak_rss() >= size / 2); /* a peak stays */
+    assert_true(terse_now_ns() > start);
+}
+
+int main(void)
+{
+#define TREE_TEST(f) cmocka_unit_test_setup_teardown(f, make_tree, remove_tree)
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_tier_needs_all_its_features),
+        cmocka_unit_test(a_tier_needs_the_system_to_save_its_registers),
+        cmocka_unit_test(what_is_missing_is_named),
+        cmocka_unit_test(tiers_by_name),
+        cmocka_unit_test(cores_are_counted_within_the_allowed_cpus),
+        cmocka_unit_test(affinity_limits_the_threads),
+        TREE_TEST(no_cgroup_is_no_quota),
+        TREE_TEST(v2_takes_the_tightest_level),
+        TREE_TEST(v1_takes_the_tightest_level),
+        TREE_TEST(a_container_sees_part_of_the_tree),
+        TREE_TEST(bad_quota_files_are_no_quota),
+        cmocka_unit_test(a_team_shares_the_work),
+        cmocka_unit_test(heap_memory_is_aligned_and_zero),
+        cmocka_unit_test(pages_are_aligned_and_zero),
+        cmocka_unit_test(peak_and_clock_move),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
