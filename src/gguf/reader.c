@@ -21,13 +21,6 @@ enum {
     HEADER_SIZE = 24,
     MIN_KV = 8 + 1 + 4 + 1,             /* key of one byte, type, value of one byte */
     MIN_TENSOR = 8 + 1 + 4 + 8 + 4 + 8, /* name of one byte, one dimension */
-    MAX_COUNT = 1 << 20,                /* keys, tensors: hundreds of times what the largest models have */
-    MAX_STRINGS = 1 << 24, /* strings in one array: all of them are walked when the file is opened */
-    DEFAULT_ALIGN = 32,
-    /* Less than 8 would leave 64-bit elements unaligned. More than 1 MiB serves no kernel and no page size, and
-     * only moves the data out of a small file. */
-    MIN_ALIGN = 8,
-    MAX_ALIGN = 1 << 20
 };
 
 struct terse_gguf {
@@ -57,9 +50,9 @@ static void read_array(terse_cursor *c, terse_meta *m)
     else if (n > terse_cursor_left(c) / one)
         terse_cursor_fail(c, TERSE_BAD_INPUT, at + 4, "array of %llu elements exceeds file",
                           (unsigned long long)n);
-    else if (type == TERSE_META_STR && n > MAX_STRINGS)
+    else if (type == TERSE_META_STR && n > TERSE_GGUF_MAX_STRINGS)
         terse_cursor_fail(c, TERSE_BAD_INPUT, at + 4, "array of %llu strings, limit %d", (unsigned long long)n,
-                          MAX_STRINGS);
+                          TERSE_GGUF_MAX_STRINGS);
     if (c->status != TERSE_OK)
         return;
     if (type == TERSE_META_STR) {
@@ -134,12 +127,15 @@ static uint64_t read_counts(terse_cursor *c, terse_gguf *g)
     }
     const uint64_t n_tensor = terse_cursor_u64(c, "tensor count");
     const uint64_t n_kv = terse_cursor_u64(c, "kv count");
-    if (n_tensor > terse_cursor_left(c) / MIN_TENSOR || n_tensor > MAX_COUNT)
+    if (n_tensor > terse_cursor_left(c) / MIN_TENSOR || n_tensor > TERSE_GGUF_MAX_COUNT)
         terse_cursor_fail(c, TERSE_BAD_INPUT, 8, "tensor count %llu exceeds %s", (unsigned long long)n_tensor,
-                          n_tensor > MAX_COUNT && c->size / MIN_TENSOR > MAX_COUNT ? "the limit" : "file");
-    if (n_kv > terse_cursor_left(c) / MIN_KV || n_kv > MAX_COUNT)
+                          n_tensor > TERSE_GGUF_MAX_COUNT && c->size / MIN_TENSOR > TERSE_GGUF_MAX_COUNT
+                              ? "the limit"
+                              : "file");
+    if (n_kv > terse_cursor_left(c) / MIN_KV || n_kv > TERSE_GGUF_MAX_COUNT)
         terse_cursor_fail(c, TERSE_BAD_INPUT, 16, "kv count %llu exceeds %s", (unsigned long long)n_kv,
-                          n_kv > MAX_COUNT && c->size / MIN_KV > MAX_COUNT ? "the limit" : "file");
+                          n_kv > TERSE_GGUF_MAX_COUNT && c->size / MIN_KV > TERSE_GGUF_MAX_COUNT ? "the limit"
+                                                                                                 : "file");
     if (c->status != TERSE_OK)
         return 0;
     g->n_tensor = (int32_t)n_tensor;
@@ -158,19 +154,19 @@ static size_t check_general(terse_cursor *c, const terse_gguf *g, terse_str *nam
                           (unsigned long long)m->v.u);
     if (c->status != TERSE_OK) {
         *name = m->key;
-        return DEFAULT_ALIGN;
+        return TERSE_GGUF_DEFAULT_ALIGN;
     }
     m = terse_gguf_find_meta(g, "general.alignment");
     if (!m)
-        return DEFAULT_ALIGN;
+        return TERSE_GGUF_DEFAULT_ALIGN;
     *name = m->key;
     const uint64_t a = m->type == TERSE_META_U32 ? m->v.u : 0;
     if (m->type != TERSE_META_U32)
         terse_cursor_fail(c, TERSE_BAD_INPUT, m->offset, "bad alignment: not a 32-bit unsigned integer");
-    else if (a < MIN_ALIGN || a > MAX_ALIGN || (a & (a - 1)) != 0)
+    else if (!terse_gguf_align_valid(a))
         terse_cursor_fail(c, TERSE_BAD_INPUT, m->offset, "bad alignment %llu: must be a power of two, %d to %d",
-                          (unsigned long long)a, MIN_ALIGN, MAX_ALIGN);
-    return c->status == TERSE_OK ? (size_t)a : DEFAULT_ALIGN;
+                          (unsigned long long)a, TERSE_GGUF_MIN_ALIGN, TERSE_GGUF_MAX_ALIGN);
+    return c->status == TERSE_OK ? (size_t)a : TERSE_GGUF_DEFAULT_ALIGN;
 }
 
 /* Dimensions, type and size. ne[] of a tensor that failed is all ones. */
@@ -298,7 +294,7 @@ static terse_status parse_tensors(terse_gguf *g, terse_cursor *c, size_t align, 
 terse_status terse_gguf_open(terse_gguf **out, const char *path, terse_error *err)
 {
     terse_status st;
-    size_t align = DEFAULT_ALIGN;
+    size_t align = TERSE_GGUF_DEFAULT_ALIGN;
     *out = NULL;
     terse_gguf *g = calloc(1, sizeof *g);
     if (!g || !(g->path = strdup(path))) {

@@ -24,6 +24,11 @@ const char *terse_meta_type_name(uint32_t type)
     return type < sizeof name / sizeof *name ? name[type] : "unknown";
 }
 
+bool terse_gguf_align_valid(uint64_t a)
+{
+    return a >= TERSE_GGUF_MIN_ALIGN && a <= TERSE_GGUF_MAX_ALIGN && (a & (a - 1)) == 0;
+}
+
 void terse_meta_widen(terse_meta *m, terse_meta_type type, const uint8_t *p)
 {
     union {
