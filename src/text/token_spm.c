@@ -1,0 +1,145 @@
+/* text/token_spm.c: SentencePiece. Blanks become U+2581, the text starts as characters, and the pair whose
+ * joined text is the token with the highest score merges first. Characters that are no token fall back to byte
+ * tokens. */
+#include "text/vocab.h"
+#include <stdio.h>
+#include <string.h>
+
+static const char BLANK[] = "\xE2\x96\x81"; /* U+2581 */
+enum { BLANK_SIZE = 3 };
+
+terse_status terse_spm_load(terse_vocab *v, terse_error *err)
+{
+    for (int32_t b = 0; b < 256; b++) {
+        char text[8];
+        const int n = snprintf(text, sizeof text, "<0x%02X>", (unsigned)b);
+        v->byte_ids[b] = terse_vocab_find(v, (terse_str){ text, (size_t)n });
+    }
+    for (uint64_t i = 0; i < v->scores.n; i++) {
+        const double score = terse_meta_array_f64(&v->scores, i);
+        if (score != score)
+            return terse_fail(err, TERSE_BAD_INPUT, "tokenizer.ggml.scores[%llu] is not a number",
+                              (unsigned long long)i);
+    }
+    return TERSE_OK;
+}
+
+terse_status terse_spm_piece(const terse_token *t, terse_text *out, terse_error *err)
+{
+    terse_status st = TERSE_OK;
+    uint32_t from = 0;
+    for (uint32_t i = 0; i < t->n && st == TERSE_OK;) {
+        if (t->n - i < BLANK_SIZE || memcmp(t->p + i, BLANK, BLANK_SIZE) != 0) {
+            i++;
+            continue;
+        }
+        if ((st = terse_text_append(out, t->p + from, i - from, err)) == TERSE_OK)
+            st = terse_text_append(out, " ", 1, err);
+        from = i += BLANK_SIZE;
+    }
+    return st != TERSE_OK ? st : terse_text_append(out, t->p + from, t->n - from, err);
+}
+
+/* A number that is the smaller the higher the score is. */
+static uint32_t priority(const terse_vocab *v, int32_t id)
+{
+    if (v->scores.n == 0)
+        return 0;
+    const float score = (float)terse_meta_array_f64(&v->scores, (uint64_t)id) + 0.0f; /* no minus zero */
+    uint32_t bits;
+    memcpy(&bits, &score, sizeof bits);
+    return bits & 0x80000000u ? bits : ~(bits | 0x80000000u);
+}
+
+typedef struct {
+    const terse_vocab *v;
+    const char *text;
+} pair_ctx;
+
+static bool pair(const void *ctx, const terse_symbol *left, const terse_symbol *right, uint32_t end,
+                 int32_t *merged, uint32_t *prio)
+{
+    (void)right;
+    const pair_ctx *c = ctx;
+    const uint32_t n = end - left->start;
+    if (n > c->v->longest)
+        return false;
+    const int32_t id = terse_vocab_find(c->v, (terse_str){ c->text + left->start, n });
+    if (id < 0)
+        return false;
+    *merged = id;
+    *prio = priority(c->v, id);
+    return true;
+}
+
+/* Copies text with blanks spelled out; to has room for 3 bytes per byte and a prefix. */
+static size_t spell(char *to, terse_str text, bool prefix)
+{
+    size_t n = 0;
+    if (prefix) {
+        memcpy(to, BLANK, BLANK_SIZE);
+        n = BLANK_SIZE;
+    }
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] != ' ') {
+            to[n++] = text.p[i];
+            continue;
+        }
+        memcpy(to + n, BLANK, BLANK_SIZE);
+        n += BLANK_SIZE;
+    }
+    return n;
+}
+
+/* Length of a character by its first byte alone: what follows is not checked, as in the original. */
+static uint32_t char_len(uint8_t first)
+{
+    return first < 0xC0 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+}
+
+/* A character that is no token becomes the tokens of its bytes. */
+static terse_status push_bytes(const terse_vocab *v, const char *p, uint32_t n, terse_tokens *out,
+                               terse_error *err)
+{
+    terse_status st = TERSE_OK;
+    for (uint32_t i = 0; i < n && st == TERSE_OK; i++) {
+        const uint8_t byte = (uint8_t)p[i];
+        const int32_t id = v->byte_ids[byte] >= 0 ? v->byte_ids[byte] : v->unk;
+        if (id < 0)
+            return terse_fail(err, TERSE_BAD_INPUT, "the vocabulary has no token for byte 0x%02X", byte);
+        st = terse_tokens_push(out, id, err);
+    }
+    return st;
+}
+
+terse_status terse_spm_encode(const terse_vocab *v, terse_merge *m, terse_str text, bool prefix,
+                              terse_tokens *out, terse_error *err)
+{
+    terse_status st = terse_merge_reserve_text(m, 3 * text.n + BLANK_SIZE, err);
+    if (st != TERSE_OK)
+        return st;
+    const uint32_t n = (uint32_t)spell(m->text, text, prefix);
+    size_t n_symbols = 0;
+    for (uint32_t i = 0; i < n; n_symbols++)
+        i += char_len((uint8_t)m->text[i]);
+    if (n_symbols == 0)
+        return TERSE_OK;
+    if ((st = terse_merge_reserve(m, n_symbols, err)) != TERSE_OK)
+        return st;
+    for (uint32_t i = 0, s = 0; i < n; s++) {
+        const uint32_t len = char_len((uint8_t)m->text[i]);
+        const terse_str c = { m->text + i, len < n - i ? len : n - i };
+        m->symbols[s].start = i;
+        m->symbols[s].id = terse_vocab_find(v, c);
+        i += len;
+    }
+    const pair_ctx ctx = { v, m->text };
+    if ((st = terse_merge_run(m, n_symbols, n, pair, &ctx, err)) != TERSE_OK)
+        return st;
+    for (int32_t i = 0; i >= 0 && st == TERSE_OK; i = m->symbols[i].next) {
+        const terse_symbol *s = &m->symbols[i];
+        st = s->id >= 0 ? terse_tokens_push(out, s->id, err)
+                        : push_bytes(v, m->text + s->start, terse_symbol_end(m, s, n) - s->start, out, err);
+    }
+    return st;
+}

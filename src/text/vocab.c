@@ -1,0 +1,317 @@
+/* text/vocab.c: reads tokenizer.ggml.* into a vocabulary and answers questions about it. Everything that the
+ * file says about ids, lengths and types is checked here, once. */
+#define XXH_INLINE_ALL
+#include "text/vocab.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <xxhash.h>
+
+enum { MAX_TOKEN_SIZE = 65535, MAX_SHOWN = 64 };
+
+static int shown(terse_str s)
+{
+    return s.n < MAX_SHOWN ? (int)s.n : MAX_SHOWN;
+}
+static bool is(terse_str s, const char *text)
+{
+    return s.n == strlen(text) && memcmp(s.p, text, s.n) == 0;
+}
+
+/* The slot that holds text, or the empty one where it would go. */
+static terse_vocab_slot *slot_of(const terse_vocab *v, terse_str text, uint32_t *tag)
+{
+    const uint64_t hash = XXH3_64bits(text.p, text.n);
+    *tag = (uint32_t)(hash >> 32);
+    for (uint32_t i = (uint32_t)hash & v->slot_mask;; i = (i + 1) & v->slot_mask) {
+        terse_vocab_slot *s = &v->slots[i];
+        if (s->id < 0)
+            return s;
+        if (s->tag != *tag)
+            continue;
+        const terse_token *t = &v->tokens[s->id];
+        if (t->n == text.n && memcmp(t->p, text.p, text.n) == 0)
+            return s;
+    }
+}
+
+int32_t terse_vocab_find(const terse_vocab *v, terse_str text)
+{
+    uint32_t tag;
+    return v->slots && text.n > 0 ? slot_of(v, text, &tag)->id : -1;
+}
+
+/* "<0xNN>" -> NN, or -1. */
+static int32_t byte_value(const terse_token *t)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    if (t->n != 6 || memcmp(t->p, "<0x", 3) != 0 || t->p[5] != '>')
+        return -1;
+    const char *hi = memchr(digits, t->p[3], 16), *lo = memchr(digits, t->p[4], 16);
+    return hi && lo ? (int32_t)((hi - digits) * 16 + (lo - digits)) : -1;
+}
+
+static terse_status load_texts(terse_vocab *v, const terse_gguf *g, terse_error *err)
+{
+    terse_meta_array texts;
+    const terse_status st = terse_gguf_get_array(g, "tokenizer.ggml.tokens", true, TERSE_META_STR, &texts, err);
+    if (st != TERSE_OK)
+        return st;
+    if (texts.n == 0 || texts.n > INT32_MAX / 4)
+        return terse_fail(err, TERSE_BAD_INPUT, "tokenizer.ggml.tokens has %llu entries",
+                          (unsigned long long)texts.n);
+    v->n = (int32_t)texts.n;
+    uint32_t size = 16;
+    while (size < 2 * texts.n)
+        size *= 2;
+    v->slot_mask = size - 1;
+    v->tokens = calloc((size_t)v->n, sizeof *v->tokens);
+    v->slots = malloc(size * sizeof *v->slots);
+    if (!v->tokens || !v->slots)
+        return terse_fail(err, TERSE_NOMEM, "vocabulary: %d tokens", v->n);
+    memset(v->slots, 0xFF, size * sizeof *v->slots); /* id -1 everywhere */
+    terse_str s;
+    for (int32_t id = 0; id < v->n; id++) {
+        if (!terse_meta_array_next_str(&texts, &s) || s.n == 0 || s.n > MAX_TOKEN_SIZE)
+            return terse_fail(err, TERSE_BAD_INPUT,
+                              "tokenizer.ggml.tokens[%d] is empty or longer than %d bytes", id, MAX_TOKEN_SIZE);
+        v->tokens[id] = (terse_token){ .p = s.p, .n = (uint32_t)s.n, .type = TERSE_TOKEN_NORMAL };
+        v->longest = v->tokens[id].n > v->longest ? v->tokens[id].n : v->longest;
+        uint32_t tag;
+        terse_vocab_slot *slot = slot_of(v, s, &tag); /* of two equal texts the last counts */
+        *slot = (terse_vocab_slot){ tag, id };
+    }
+    return TERSE_OK;
+}
+
+/* An optional array with one element per token. */
+static terse_status get_per_token(const terse_vocab *v, const terse_gguf *g, const char *key,
+                                  terse_meta_type type, terse_meta_array *a, terse_error *err)
+{
+    *a = (terse_meta_array){ 0 };
+    const terse_status st = terse_gguf_get_array(g, key, false, type, a, err);
+    if (st != TERSE_OK)
+        return st;
+    if (terse_gguf_find_meta(g, key) && a->n != (uint64_t)v->n)
+        return terse_fail(err, TERSE_BAD_INPUT, "%s has %llu entries for %d tokens", key,
+                          (unsigned long long)a->n, v->n);
+    return TERSE_OK;
+}
+
+static terse_status load_types(terse_vocab *v, const terse_gguf *g, terse_error *err)
+{
+    terse_meta_array types;
+    terse_status st = get_per_token(v, g, "tokenizer.ggml.scores", TERSE_META_F32, &v->scores, err);
+    if (st == TERSE_OK)
+        st = get_per_token(v, g, "tokenizer.ggml.token_type", TERSE_META_I32, &types, err);
+    if (st != TERSE_OK)
+        return st;
+    for (int32_t id = 0; id < v->n && types.n > 0; id++) {
+        terse_token *t = &v->tokens[id];
+        const int64_t type = terse_meta_array_i64(&types, (uint64_t)id);
+        if (type < 0 || type >= TERSE_TOKEN_TYPE_COUNT)
+            return terse_fail(err, TERSE_BAD_INPUT, "tokenizer.ggml.token_type[%d] is %lld", id,
+                              (long long)type);
+        t->type = (uint8_t)type;
+        if (type != TERSE_TOKEN_BYTE)
+            continue;
+        const int32_t byte = byte_value(t);
+        if (byte < 0)
+            return terse_fail(err, TERSE_BAD_INPUT,
+                              "tokenizer.ggml.tokens[%d] is a byte token but not <0xNN>: %.*s", id,
+                              shown((terse_str){ t->p, t->n }), t->p);
+        t->byte = (uint8_t)byte;
+    }
+    return TERSE_OK;
+}
+
+/* An id that the file may name; def (which may be -1) if it does not. Both must be tokens. */
+static terse_status get_id(const terse_vocab *v, const terse_gguf *g, const char *key, int32_t def, int32_t *id,
+                           terse_error *err)
+{
+    *id = def;
+    const terse_status st = terse_gguf_get_i32(g, key, false, id, err);
+    if (st != TERSE_OK)
+        return st;
+    const bool none = *id == -1 && !terse_gguf_find_meta(g, key);
+    if (!none && (*id < 0 || *id >= v->n))
+        return terse_fail(err, TERSE_BAD_INPUT,
+                          "%s: special id %d is out of range, the vocabulary has %d tokens", key, *id, v->n);
+    return TERSE_OK;
+}
+
+/* Tokens that end a generation in the models we know, by their text. They are control tokens whatever the file
+ * says: some converters write them as user-defined or normal ones. */
+static void mark_ends(terse_vocab *v, const int32_t *ids, int32_t n)
+{
+    static const char *const texts[] = {
+        "<|eot_id|>", "<|im_end|>",    "<|end|>",         "<|return|>",
+        "<|call|>",   "<end_of_turn>", "<|endoftext|>",   "</s>",
+        "<|eom_id|>", "<EOT>",         "_<EOT>",          "[EOT]",
+        "[EOS]",      "<turn|>",       "<|end_of_text|>", "<end_of_utterance>",
+    };
+    for (int32_t i = 0; i < n; i++)
+        if (ids[i] >= 0)
+            v->tokens[ids[i]].end = true;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        const int32_t id = terse_vocab_find(v, (terse_str){ texts[i], strlen(texts[i]) });
+        if (id < 0)
+            continue;
+        v->tokens[id].end = true;
+        v->tokens[id].type = TERSE_TOKEN_CONTROL;
+    }
+}
+
+static terse_status load_special_ids(terse_vocab *v, const terse_gguf *g, terse_error *err)
+{
+    const bool spm = v->model == TERSE_VOCAB_SPM;
+    int32_t ends[3]; /* eos, end of turn, end of message */
+    terse_status st;
+    if ((st = get_id(v, g, "tokenizer.ggml.bos_token_id", spm ? 1 : -1, &v->bos, err)) != TERSE_OK ||
+        (st = get_id(v, g, "tokenizer.ggml.eos_token_id", spm ? 2 : -1, &v->eos, err)) != TERSE_OK ||
+        (st = get_id(v, g, "tokenizer.ggml.unknown_token_id", spm ? 0 : -1, &v->unk, err)) != TERSE_OK ||
+        (st = get_id(v, g, "tokenizer.ggml.eot_token_id", -1, &ends[1], err)) != TERSE_OK ||
+        (st = get_id(v, g, "tokenizer.ggml.eom_token_id", -1, &ends[2], err)) != TERSE_OK)
+        return st;
+    ends[0] = v->eos;
+    mark_ends(v, ends, 3);
+    v->adds_bos = spm || (v->pre && v->pre->adds_bos);
+    v->space_prefix = spm;
+    if ((st = terse_gguf_get_bool(g, "tokenizer.ggml.add_bos_token", false, &v->adds_bos, err)) != TERSE_OK ||
+        (st = terse_gguf_get_bool(g, "tokenizer.ggml.add_eos_token", false, &v->adds_eos, err)) != TERSE_OK)
+        return st;
+    if (spm)
+        st = terse_gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", false, &v->space_prefix, err);
+    v->adds_bos = v->adds_bos && v->bos >= 0;
+    v->adds_eos = v->adds_eos && v->eos >= 0;
+    return st;
+}
+
+static bool contains_nocase(terse_str s, const char *part)
+{
+    const size_t n = strlen(part);
+    for (size_t i = 0; i + n <= s.n; i++)
+        if (strncasecmp(s.p + i, part, n) == 0)
+            return true;
+    return false;
+}
+
+/* Phi-3 was trained with special tokens that swallow the white space after them; its files do not say so. */
+static terse_status mark_rstrip(terse_vocab *v, const terse_gguf *g, terse_error *err)
+{
+    terse_str name = { 0 };
+    const terse_status st = terse_gguf_get_str(g, "general.name", false, &name, err);
+    if (st != TERSE_OK || !(contains_nocase(name, "phi-3") || contains_nocase(name, "phi3")))
+        return st;
+    for (int32_t id = 0; id < v->n; id++) {
+        terse_token *t = &v->tokens[id];
+        const terse_str s = { t->p, t->n };
+        t->rstrip = (t->type == TERSE_TOKEN_CONTROL || t->type == TERSE_TOKEN_USER_DEFINED ||
+                     t->type == TERSE_TOKEN_UNKNOWN) &&
+                    !is(s, "<unk>") && !is(s, "<s>") && !is(s, "<|endoftext|>");
+    }
+    return TERSE_OK;
+}
+
+/* tokenizer.ggml.model = "none": only the architecture's vocab_size. */
+static terse_status load_size(terse_vocab *v, const terse_gguf *g, terse_error *err)
+{
+    terse_str arch;
+    char key[128];
+    terse_status st = terse_gguf_get_str(g, "general.architecture", true, &arch, err);
+    if (st != TERSE_OK)
+        return st;
+    const int n = snprintf(key, sizeof key, "%.*s.vocab_size", shown(arch), arch.p);
+    if (n < 0 || (size_t)n >= sizeof key)
+        return terse_fail(err, TERSE_BAD_INPUT, "general.architecture is too long");
+    if ((st = terse_gguf_get_i32(g, key, true, &v->n, err)) == TERSE_OK && v->n < 1)
+        st = terse_fail(err, TERSE_BAD_INPUT, "%s is %d", key, v->n);
+    return st;
+}
+
+static terse_status choose_model(terse_vocab *v, const terse_gguf *g, terse_error *err)
+{
+    terse_str model, pre = { "default", 7 };
+    terse_status st;
+    if ((st = terse_gguf_get_str(g, "tokenizer.ggml.model", true, &model, err)) != TERSE_OK ||
+        (st = terse_gguf_get_str(g, "tokenizer.ggml.pre", false, &pre, err)) != TERSE_OK)
+        return st;
+    if (is(model, "none"))
+        v->model = TERSE_VOCAB_NONE;
+    else if (is(model, "llama"))
+        v->model = TERSE_VOCAB_SPM;
+    else if (is(model, "gpt2"))
+        v->model = TERSE_VOCAB_BPE;
+    else
+        return terse_fail(err, TERSE_UNSUPPORTED, "tokenizer model \"%.*s\" is not built in", shown(model),
+                          model.p);
+    if (v->model == TERSE_VOCAB_BPE && !(v->pre = terse_pre_find(pre)))
+        return terse_fail(err, TERSE_UNSUPPORTED, "pre-tokenizer \"%.*s\" is not built in", shown(pre), pre.p);
+    return TERSE_OK;
+}
+
+static terse_status load(terse_vocab *v, const terse_gguf *g, terse_error *err)
+{
+    terse_status st;
+    if ((st = choose_model(v, g, err)) != TERSE_OK)
+        return st;
+    if (v->model == TERSE_VOCAB_NONE)
+        return load_size(v, g, err);
+    if ((st = load_texts(v, g, err)) != TERSE_OK || (st = load_types(v, g, err)) != TERSE_OK ||
+        (st = load_special_ids(v, g, err)) != TERSE_OK || (st = mark_rstrip(v, g, err)) != TERSE_OK)
+        return st;
+    st = v->model == TERSE_VOCAB_BPE ? terse_bpe_load(v, g, err) : terse_spm_load(v, err);
+    return st != TERSE_OK ? st : terse_special_index(v, err);
+}
+
+terse_status terse_vocab_open(terse_vocab **out, const terse_gguf *g, terse_error *err)
+{
+    terse_vocab *v = *out = calloc(1, sizeof *v);
+    if (!v)
+        return terse_fail(err, TERSE_NOMEM, "vocabulary");
+    v->bos = v->eos = v->unk = -1;
+    const terse_status st = load(v, g, err);
+    if (st != TERSE_OK)
+        terse_vocab_close(out);
+    return st;
+}
+
+void terse_vocab_close(terse_vocab **v)
+{
+    if (!v || !*v)
+        return;
+    terse_split_close(&(*v)->split);
+    free((*v)->tokens);
+    free((*v)->slots);
+    free((*v)->rules);
+    free((*v)->specials);
+    free(*v);
+    *v = NULL;
+}
+
+int32_t terse_vocab_size(const terse_vocab *v)
+{
+    return v->n;
+}
+bool terse_vocab_has_text(const terse_vocab *v)
+{
+    return v->model != TERSE_VOCAB_NONE;
+}
+int32_t terse_vocab_bos(const terse_vocab *v)
+{
+    return v->bos;
+}
+int32_t terse_vocab_eos(const terse_vocab *v)
+{
+    return v->eos;
+}
+bool terse_vocab_adds_bos(const terse_vocab *v)
+{
+    return v->adds_bos;
+}
+
+bool terse_vocab_is_end(const terse_vocab *v, int32_t id)
+{
+    return v->tokens && id >= 0 && id < v->n && v->tokens[id].end;
+}

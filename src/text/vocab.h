@@ -1,0 +1,86 @@
+/* text/vocab.h: the inside of a vocabulary, shared by the files of this folder. Token texts stay in the mapped
+ * file; the vocabulary adds one 16-byte record per token and two open-addressed hash tables. */
+#ifndef TERSE_TEXT_VOCAB_H
+#define TERSE_TEXT_VOCAB_H
+
+#include "terse/text.h"
+#include "text/merge.h"
+#include "text/split.h"
+
+/* Token types; the numbers are the file format's. */
+enum {
+    TERSE_TOKEN_UNDEFINED,
+    TERSE_TOKEN_NORMAL,
+    TERSE_TOKEN_UNKNOWN,
+    TERSE_TOKEN_CONTROL,
+    TERSE_TOKEN_USER_DEFINED,
+    TERSE_TOKEN_UNUSED,
+    TERSE_TOKEN_BYTE,
+    TERSE_TOKEN_TYPE_COUNT
+};
+
+typedef enum { TERSE_VOCAB_NONE, TERSE_VOCAB_BPE, TERSE_VOCAB_SPM } terse_vocab_model;
+
+typedef struct {
+    const char *p; /* in the mapping */
+    uint32_t n;    /* bytes */
+    uint8_t type;
+    uint8_t byte; /* value of a TERSE_TOKEN_BYTE */
+    bool end;     /* ends a generation */
+    bool rstrip;  /* swallows white space on its right when parsed */
+} terse_token;
+
+/* A slot of the text -> id table; empty if id < 0. */
+typedef struct {
+    uint32_t tag; /* upper half of the hash */
+    int32_t id;
+} terse_vocab_slot;
+
+/* A slot of the BPE table (left, right) -> (rank, merged); empty if left < 0. */
+typedef struct {
+    int32_t left, right;
+    uint32_t rank;
+    int32_t merged;
+} terse_bpe_rule;
+
+struct terse_vocab {
+    terse_vocab_model model;
+    int32_t n;
+    terse_token *tokens;     /* [n] */
+    terse_vocab_slot *slots; /* [slot_mask + 1] */
+    uint32_t slot_mask;
+    uint32_t longest; /* bytes of the longest token */
+    int32_t bos, eos, unk;
+    bool adds_bos, adds_eos;
+    bool space_prefix;       /* SPM: a blank goes before text at the start and after special tokens */
+    int32_t byte_ids[256];   /* token of a lone byte, or -1 */
+    terse_meta_array scores; /* SPM; n = 0: all scores are 0 */
+    terse_bpe_rule *rules;   /* BPE [rule_mask + 1] */
+    uint32_t rule_mask;
+    const terse_pre *pre; /* BPE */
+    terse_split *split;   /* BPE */
+    int32_t *specials;    /* [n_specials], sorted by text */
+    int32_t n_specials;
+    uint8_t special_start[256]; /* which kinds of special token start with this byte: SPECIAL_* of special.c */
+};
+
+enum { TERSE_TEXT_MAX = 1 << 29 }; /* bytes of one text to tokenize */
+
+/* special.c: fills specials and special_start from the token types. */
+terse_status terse_special_index(terse_vocab *v, terse_error *err);
+
+/* token_bpe.c: reads the merges, finds the byte tokens. */
+terse_status terse_bpe_load(terse_vocab *v, const terse_gguf *g, terse_error *err);
+/* Appends the text of a normal token: the byte alphabet turned back into bytes. */
+terse_status terse_bpe_piece(const terse_token *t, terse_text *out, terse_error *err);
+/* token_spm.c */
+terse_status terse_spm_load(terse_vocab *v, terse_error *err);
+terse_status terse_spm_piece(const terse_token *t, terse_text *out, terse_error *err);
+
+/* Both append the tokens of one fragment of plain text; m is kept from fragment to fragment. */
+terse_status terse_bpe_encode(const terse_vocab *v, terse_merge *m, terse_str text, terse_tokens *out,
+                              terse_error *err);
+terse_status terse_spm_encode(const terse_vocab *v, terse_merge *m, terse_str text, bool prefix,
+                              terse_tokens *out, terse_error *err);
+
+#endif
