@@ -1,1 +1,91 @@
-int main(void){return 0;}
+/* cli/main.c: terse COMMAND ...: finds the command, runs it, and sees to it that what it wrote has arrived. */
+#include "commands.h"
+#include "nearest.h"
+#include "terminal.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *about;
+} command;
+
+static const command commands[] = {
+    { NULL, NULL, NULL },
+};
+
+static void print_help(FILE *out)
+{
+    fprintf(out, "usage: terse COMMAND [ARGUMENT]...\n"
+                 "Runs quantized language models on CPUs.\n\ncommands:\n");
+    for (const command *c = commands; c->name; c++)
+        fprintf(out, "  %-12s%s\n", c->name, c->about);
+    fprintf(out, "\n  terse help COMMAND   what a command does and its options\n"
+                 "  terse --version      the version\n\n"
+                 "exit codes: 0 done, 1 the work failed, 2 usage or bad input, 70 internal, 71 memory,\n"
+                 "            74 input/output, 130 interrupted\n");
+}
+
+static const command *find_command(const char *name)
+{
+    terse_nearest nearest = { .word = name };
+    for (const command *c = commands; c->name; c++) {
+        if (strcmp(c->name, name) == 0)
+            return c;
+        terse_nearest_offer(&nearest, c->name, strlen(c->name));
+    }
+    terse_nearest_offer(&nearest, "help", 4);
+    terse_nearest_offer(&nearest, "version", 7);
+    if (nearest.best)
+        terse_complain("unknown command \"%.80s\"; did you mean %s?", name, nearest.best);
+    else
+        terse_complain("unknown command \"%.80s\"; terse --help lists them", name);
+    return NULL;
+}
+
+static int run(int argc, char **argv)
+{
+    static const char *const help[] = { "help", "--help", "-h" }, *const version[] = { "version", "--version",
+                                                                                       "-v" };
+    if (argc < 2) {
+        print_help(stderr);
+        return 2;
+    }
+    bool wants_help = false;
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(argv[1], version[i]) == 0) {
+            printf("terse %s\n", terse_version());
+            return 0;
+        }
+        wants_help |= strcmp(argv[1], help[i]) == 0;
+    }
+    if (wants_help && argc == 2) {
+        print_help(stdout);
+        return 0;
+    }
+    const command *c = find_command(argv[wants_help ? 2 : 1]);
+    if (!c)
+        return 2;
+    if (wants_help) {
+        char name[32], option[] = "--help", *args[] = { name, option, NULL };
+        snprintf(name, sizeof name, "%s", c->name);
+        return c->run(2, args);
+    }
+    return c->run(argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN); /* a reader that went away is a write error, and told as one */
+    const int code = run(argc, argv);
+    const bool failed = ferror(stdout) != 0;
+    errno = 0;
+    if (fclose(stdout) == 0 && !failed)
+        return code;
+    terse_complain("cannot write to stdout%s%s", errno ? ": " : "", errno ? strerror(errno) : "");
+    return code == 0 ? 74 : code;
+}

@@ -1,0 +1,35 @@
+/* cli/args.h: the options that several commands share, as groups for terse_options_parse, under the names that
+ * users of llama.cpp know. Start from the defaults, then hand out the group. */
+#ifndef TERSE_CLI_ARGS_H
+#define TERSE_CLI_ARGS_H
+
+#include "options.h"
+#include "terse/sample.h"
+
+/* Model and threads. */
+typedef struct {
+    const char *model;
+    int32_t ctx;     /* 0: the model's own */
+    int32_t threads; /* 0: terse_cpu_threads */
+    int32_t batch, ubatch;
+} terse_args_model;
+terse_args_model terse_args_model_defaults(void);
+terse_option_group terse_args_model_group(terse_args_model *a);
+
+/* KV and attention. NULL: the library's default. */
+typedef struct {
+    const char *type_k, *type_v;
+    const char *policy, *stop, *quality;
+} terse_args_kv;
+terse_option_group terse_args_kv_group(terse_args_kv *a);
+
+/* Sampling: from terse_sample_defaults; a seed of UINT64_MAX asks for any. */
+terse_option_group terse_args_sample_group(terse_sample_opts *a);
+
+/* What other programs have and a CPU engine does not need. */
+terse_option_group terse_args_ignored_group(void);
+
+/* The kernel tiers that TERSE_ISA allows ("scalar", "avx2", "avx512"; unset: all that the machine has). */
+terse_status terse_args_isa(uint32_t *cpu, terse_error *err);
+
+#endif
