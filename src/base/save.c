@@ -83,14 +83,9 @@ terse_status terse_save_write(terse_save *s, const void *p, size_t n, terse_erro
     return TERSE_OK;
 }
 
-static bool sync_directory(const char *path)
+static bool sync_directory(const char *dir)
 {
-    const size_t n = directory_length(path);
-    char *dir = n ? strndup(path, n) : strdup(".");
-    if (!dir)
-        return false;
     const int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    free(dir);
     if (fd < 0)
         return errno == EACCES; /* a directory that may be written but not read cannot be synced */
     const bool ok = fsync(fd) == 0 || errno == EINVAL; /* EINVAL: the file system has nothing to sync */
@@ -111,9 +106,10 @@ terse_status terse_save_commit(terse_save *s, terse_error *err)
     if (status == TERSE_OK && rename(s->temp, s->path) != 0)
         status = fail_errno(s->path, "cannot rename", err);
     if (status == TERSE_OK) {
-        s->temp[0] = '\0'; /* it has the new name now */
-        if (!sync_directory(s->path))
+        s->temp[directory_length(s->path)] = '\0'; /* the file has its new name; its directory remains */
+        if (!sync_directory(s->temp[0] ? s->temp : "."))
             status = fail_errno(s->path, "cannot sync the directory", err);
+        s->temp[0] = '\0';
     }
     terse_save_abort(s);
     return status;

@@ -150,7 +150,7 @@ static void add_value(terse_gguf_writer *w, terse_str key, terse_meta_type type,
 
 static void add_array(terse_gguf_writer *w, terse_str key, terse_meta_type type, const void *data, uint64_t n)
 {
-    size_t size;
+    size_t size = 0;
     if (!terse_meta_size(type) || __builtin_mul_overflow(n, terse_meta_size(type), &size))
         fail(w, TERSE_BAD_INPUT, "bad array", "key", key);
     if (!begin(w, key, TERSE_META_ARRAY))
