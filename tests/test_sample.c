@@ -13,7 +13,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-/* Counts what the library takes from the heap, where no sanitizer owns malloc. */
+/* Counts what the library takes from the heap, and fails on demand, where no sanitizer owns malloc. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define OWN_MALLOC 0
 #elif defined(__has_feature)
@@ -24,25 +24,22 @@
 #ifndef OWN_MALLOC
 #define OWN_MALLOC 1
 #endif
-static volatile long n_alloc;
+static volatile long n_alloc, fail_at; /* fail_at: the value of n_alloc that gets no memory; 0: none */
 #if OWN_MALLOC
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t size);
 void *malloc(size_t size)
 {
-    n_alloc++;
-    return __libc_malloc(size);
+    return ++n_alloc == fail_at ? NULL : __libc_malloc(size);
 }
 void *calloc(size_t n, size_t size)
 {
-    n_alloc++;
-    return __libc_calloc(n, size);
+    return ++n_alloc == fail_at ? NULL : __libc_calloc(n, size);
 }
 void *realloc(void *p, size_t size)
 {
-    n_alloc++;
-    return __libc_realloc(p, size);
+    return ++n_alloc == fail_at ? NULL : __libc_realloc(p, size);
 }
 #endif
 
@@ -649,6 +646,30 @@ static void next_allocates_nothing(void **state)
     free(logits);
 }
 
+/* The n-th allocation of an open fails, for every n. */
+static void open_without_memory_leaves_nothing(void **state)
+{
+    (void)state;
+    if (!OWN_MALLOC)
+        skip();
+    terse_sample_opts o = terse_sample_defaults();
+    o.penalty_presence = 1.0f;
+    terse_status st = TERSE_NOMEM;
+    int n = 0;
+    while (st == TERSE_NOMEM && n < 100) {
+        terse_sampler *s = (void *)&o;
+        terse_error err = { 0 };
+        fail_at = n_alloc + ++n;
+        st = terse_sampler_open(&s, &o, 50, &err);
+        fail_at = 0;
+        assert_int_equal(err.status, st);
+        assert_true((s == NULL) == (st != TERSE_OK));
+        terse_sampler_close(&s);
+    }
+    assert_int_equal(st, TERSE_OK);
+    assert_int_equal(n, 5); /* the sampler, its list, its window and its counts; the fifth is not reached */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -669,6 +690,7 @@ int main(void)
         cmocka_unit_test(minus_infinity_is_never_drawn),
         cmocka_unit_test(out_of_range_names_the_option),
         cmocka_unit_test(next_allocates_nothing),
+        cmocka_unit_test(open_without_memory_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
