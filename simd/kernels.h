@@ -1,5 +1,5 @@
-/* simd/kernels.h: which kernels a mask of tiers selects. A pure function of the mask, so that two tiers can live
- * in one process (that is how checkkernel compares them). */
+/* simd/kernels.h: which kernels a mask of tiers selects. A pure function of the mask, so that two tiers can
+ * live in one process (that is how checkkernel compares them). */
 #ifndef TERSE_SIMD_KERNELS_H
 #define TERSE_SIMD_KERNELS_H
 

@@ -1,7 +1,7 @@
 /* simd/vec.h: the elementwise and row operations of a layer: norm, rope, gate, residual.
  *
- * Every tier gives the same bits: elementwise operations are written with fmaf where the scalar code says so; sums
- * run over 16 virtual lanes (lane = i mod 16) folded by halving. exp is one polynomial (simd/expf.h). */
+ * Every tier gives the same bits: elementwise operations are written with fmaf where the scalar code says so;
+ * sums run over 16 virtual lanes (lane = i mod 16) folded by halving. exp is one polynomial (simd/expf.h). */
 #ifndef TERSE_SIMD_VEC_H
 #define TERSE_SIMD_VEC_H
 
@@ -12,7 +12,8 @@ typedef struct {
     const char *tier; /* the last one that filled an entry */
     /* y = x / sqrt(mean(x^2) + eps) * w.  y may be x. */
     void (*rms_norm)(float *y, const float *x, const float *w, int32_t n, float eps);
-    /* Rotates the pairs (x[2i], x[2i+1]) by the angles whose cosine and sine are cs[2i], cs[2i+1]; n = 2 * pairs. */
+    /* Rotates the pairs (x[2i], x[2i+1]) by the angles whose cosine and sine are cs[2i], cs[2i+1]; n = 2 *
+     * pairs. */
     void (*rope_pairs)(float *x, const float *cs, int32_t n);
     /* y = silu(gate) * up;  silu(g) = g / (1 + exp(-g)).  y may be gate or up. */
     void (*silu_mul)(float *y, const float *gate, const float *up, int32_t n);
@@ -20,8 +21,6 @@ typedef struct {
     void (*add)(float *y, const float *x, int32_t n);
     /* y = fmaf(a, x, y) */
     void (*axpy)(float *y, float a, const float *x, int32_t n);
-    /* Turns x into softmax(x): subtracts the maximum, exp, divides by the sum. */
-    void (*softmax)(float *x, int32_t n);
 } terse_vec_kernels;
 
 void terse_vec_init_scalar(terse_vec_kernels *k);

@@ -1,0 +1,168 @@
+/* simd/attn_scalar.c: page attention as the formulas of attn.h say it. The specification of the other tiers. */
+#include "simd/attn.h"
+#include "simd/dot.h"
+#include "simd/expf.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { P = TERSE_PAGE, B = TERSE_KV_BLOCK, LANES = 16 };
+
+static float key_f32(const void *k, int32_t i)
+{
+    return ((const float *)k)[i];
+}
+static float key_f16(const void *k, int32_t i)
+{
+    return terse_f16_to_f32(((const uint16_t *)k)[i]);
+}
+
+static void score_float(float *s, const void *q, const void *k, int32_t n_row, int32_t dim,
+                        float (*key)(const void *, int32_t))
+{
+    const size_t size = terse_query_size(TERSE_PAGE_F32, dim) / sizeof(float);
+    memset(s, 0, (size_t)n_row * P * sizeof *s);
+    for (int32_t r = 0; r < n_row; r++)
+        for (int32_t d = 0; d < dim; d++)
+            for (int32_t t = 0; t < P; t++)
+                s[r * P + t] =
+                    fmaf(((const float *)q)[(size_t)r * size + (size_t)d], key(k, d * P + t), s[r * P + t]);
+}
+
+static void score_f32(float *s, const void *q, const void *k, int32_t n_row, int32_t dim)
+{
+    score_float(s, q, k, n_row, dim, key_f32);
+}
+
+static void score_f16(float *s, const void *q, const void *k, int32_t n_row, int32_t dim)
+{
+    score_float(s, q, k, n_row, dim, key_f16);
+}
+
+static void score_q8(float *s, const void *q, const void *k, int32_t n_row, int32_t dim)
+{
+    const int8_t *code = k;
+    const uint16_t *dk = (const uint16_t *)(code + (size_t)dim * P);
+    for (int32_t r = 0; r < n_row; r++) {
+        const int8_t *qc = (const int8_t *)q + (size_t)r * terse_query_size(TERSE_PAGE_Q8, dim);
+        const float *dq = (const float *)(qc + dim);
+        for (int32_t t = 0; t < P; t++) {
+            float sum = 0.0f;
+            for (int32_t b = 0; b < dim / B; b++) {
+                int32_t isum = 0;
+                for (int32_t d = b * B; d < (b + 1) * B; d++)
+                    isum += code[d / 4 * 4 * P + t * 4 + d % 4] * qc[d];
+                sum = fmaf(dq[b] * terse_f16_to_f32(dk[b * P + t]), (float)isum, sum);
+            }
+            s[r * P + t] = sum;
+        }
+    }
+}
+
+static float larger(float a, float b)
+{
+    return a > b ? a : b;
+}
+
+static void peak(const float *s, int32_t n_row, const int32_t *n, float *m)
+{
+    for (int32_t r = 0; r < n_row; r++)
+        for (int32_t t = 0; t < n[r]; t++)
+            m[r] = larger(s[r * P + t], m[r]);
+}
+
+static float fold16(float *lane)
+{
+    for (int32_t half = LANES / 2; half > 0; half /= 2)
+        for (int32_t i = 0; i < half; i++)
+            lane[i] += lane[i + half];
+    return lane[0];
+}
+
+static void weigh(float *s, int32_t n_row, const int32_t *n, float *m, float *l, float *keep, float *z)
+{
+    for (int32_t r = 0; r < n_row; r++, s += P) {
+        float top = m[r], lane[LANES] = { 0.0f };
+        for (int32_t t = 0; t < n[r]; t++)
+            top = larger(s[t], top);
+        for (int32_t t = 0; t < P; t++)
+            s[t] = t < n[r] ? terse_expf(s[t] - top) : 0.0f;
+        for (int32_t t = 0; t < P; t++)
+            lane[t % LANES] += s[t];
+        keep[r] = n[r] > 0 ? terse_expf(m[r] - top) : 1.0f;
+        z[r] = fold16(lane);
+        l[r] = fmaf(l[r], keep[r], z[r]);
+        m[r] = top;
+    }
+}
+
+static void mix_float(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
+                      int32_t dim, float (*value)(const void *, int32_t))
+{
+    for (int32_t r = 0; r < n_row; r++)
+        for (int32_t d = 0; d < dim; d++) {
+            float a = o[r * dim + d] * keep[r];
+            for (int32_t t = 0; t < n; t++)
+                a = fmaf(w[r * P + t], value(v, t * dim + d), a);
+            o[r * dim + d] = a;
+        }
+}
+
+static void mix_f32(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
+                    int32_t dim)
+{
+    mix_float(o, keep, w, v, n, n_row, dim, key_f32);
+}
+
+static void mix_f16(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
+                    int32_t dim)
+{
+    mix_float(o, keep, w, v, n, n_row, dim, key_f16);
+}
+
+/* Weights times value scales as 15-bit integers; returns what one unit is worth: NaN if any product is. */
+static float quantize_weights(int16_t *c, const float *w, const uint16_t *dv, int32_t n)
+{
+    float scaled[P], top = 0.0f;
+    bool nan = false;
+    for (int32_t t = 0; t < P; t++) {
+        scaled[t] = t < n ? w[t] * terse_f16_to_f32(dv[t]) : 0.0f;
+        nan |= scaled[t] != scaled[t];
+        top = larger(scaled[t], top);
+    }
+    const float inv = !nan && top > TERSE_MIX_TINY ? 32767.0f / top : 0.0f;
+    for (int32_t t = 0; t < P; t++) {
+        const float x = inv > 0.0f ? nearbyintf(scaled[t] * inv) : 0.0f;
+        c[t] = (int16_t)(x < 32767.0f ? x : 32767.0f);
+    }
+    return nan ? NAN : top / 32767.0f;
+}
+
+static void mix_q8(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
+                   int32_t dim)
+{
+    const int8_t *code = v;
+    const uint16_t *dv = (const uint16_t *)(code + (size_t)dim * P);
+    for (int32_t r = 0; r < n_row; r++)
+        for (int32_t b = 0; b < dim / B; b++) {
+            int16_t c[P];
+            const float unit = quantize_weights(c, w + r * P, dv + b * P, n);
+            for (int32_t d = b * B; d < (b + 1) * B; d++) {
+                int32_t isum = 0;
+                for (int32_t t = 0; t < P; t++)
+                    isum += c[t] * code[(t / 2 * dim + d) * 2 + t % 2];
+                o[r * dim + d] = fmaf(unit, (float)isum, o[r * dim + d] * keep[r]);
+            }
+        }
+}
+
+void terse_attn_init_scalar(terse_attn_kernels *k)
+{
+    *k = (terse_attn_kernels){
+        .tier = "scalar",
+        .score = { score_f32, score_f16, score_q8 },
+        .peak = peak,
+        .weigh = weigh,
+        .mix = { mix_f32, mix_f16, mix_q8 },
+    };
+}

@@ -1,0 +1,24 @@
+/* simd/kernels.c: fill the kernel tables, lowest tier first. */
+#include "simd/kernels.h"
+
+void terse_kernels_for(terse_kernels *k, uint32_t cpu)
+{
+    terse_dot_init_scalar(&k->dot);
+    terse_vec_init_scalar(&k->vec);
+    terse_attn_init_scalar(&k->attn);
+#ifdef TERSE_HAVE_AVX2
+    if (cpu & TERSE_TIER_AVX2) {
+        terse_dot_init_avx2(&k->dot);
+        terse_vec_init_avx2(&k->vec);
+        terse_attn_init_avx2(&k->attn);
+    }
+#endif
+#ifdef TERSE_HAVE_AVX512
+    if (cpu & TERSE_TIER_AVX512) {
+        terse_dot_init_avx512(&k->dot);
+        terse_vec_init_avx512(&k->vec);
+        terse_attn_init_avx512(&k->attn);
+    }
+#endif
+    (void)cpu;
+}

@@ -1,0 +1,54 @@
+/* simd/page.h: how the K block and the V block of a page lie in memory. One layout for all tiers, so that pages
+ * can be saved, mapped and sent between machines.
+ *
+ * A page holds TERSE_PAGE tokens of one KV head. Blocks are 64-byte aligned.
+ *
+ *   K f32, f16   [dim][P]                    dimension-major: the lanes of a register are tokens
+ *   K q8         [dim/4][P][4] int8          4 neighbouring channels of a token: one lane of an integer dot
+ *                [dim/32][P] f16             scale per token and 32 channels; k ~ scale * code, code -127..127
+ *   V f32, f16   [P][dim]                    token-major: the lanes are channels
+ *   V q8         [P/2][dim][2] int8          2 neighbouring tokens of a channel: one lane of an integer dot
+ *                [dim/32][P] f16             scale per token and 32 channels
+ *
+ * dim is a multiple of 16, of 32 for q8. */
+#ifndef TERSE_SIMD_PAGE_H
+#define TERSE_SIMD_PAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    TERSE_PAGE = 32,     /* tokens per page */
+    TERSE_KV_BLOCK = 32, /* channels per scale of q8 */
+};
+
+/* Storage types of keys and values, chosen independently. */
+typedef enum { TERSE_PAGE_F32, TERSE_PAGE_F16, TERSE_PAGE_Q8, TERSE_PAGE_TYPES } terse_page_type;
+
+/* Bytes of the K or V block of a page (the same for both); a multiple of 64. */
+static inline size_t terse_page_block_size(terse_page_type type, int32_t dim)
+{
+    const size_t n = (size_t)dim * TERSE_PAGE;
+    return type == TERSE_PAGE_F32 ? n * 4 : type == TERSE_PAGE_F16 ? n * 2 : n + n / TERSE_KV_BLOCK * 2;
+}
+
+/* Bytes of one token's key or value in a block. */
+static inline size_t terse_page_token_size(terse_page_type type, int32_t dim)
+{
+    return terse_page_block_size(type, dim) / TERSE_PAGE;
+}
+
+static inline bool terse_page_dim_ok(terse_page_type type, int32_t dim)
+{
+    return dim > 0 && dim <= 512 && dim % (type == TERSE_PAGE_Q8 ? 32 : 16) == 0;
+}
+
+/* Store k[dim] or v[dim] as token t of a block. */
+void terse_page_put_k(terse_page_type type, void *block, int32_t t, const float *k, int32_t dim);
+void terse_page_put_v(terse_page_type type, void *block, int32_t t, const float *v, int32_t dim);
+/* Read token t back as f32: what the kernels compute with. */
+void terse_page_get_k(terse_page_type type, const void *block, int32_t t, float *k, int32_t dim);
+void terse_page_get_v(terse_page_type type, const void *block, int32_t t, float *v, int32_t dim);
+
+#endif

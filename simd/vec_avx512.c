@@ -1,0 +1,75 @@
+/* simd/vec_avx512.c: norm, rope, gate and residual with 16 lanes and masked tails. */
+#if !defined(__AVX512F__) || !defined(__AVX512BW__) || !defined(__AVX512DQ__) || !defined(__AVX512VL__)
+#error "compile this file with the avx512 tier's flags"
+#endif
+
+#include "simd/expf_avx512.h"
+#include "simd/vec.h"
+
+#include <immintrin.h>
+
+/* The lanes that are left at i. */
+static inline __mmask16 live(int32_t n, int32_t i)
+{
+    return n - i >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << (n - i)) - 1);
+}
+
+static void rms_norm(float *y, const float *x, const float *w, int32_t n, float eps)
+{
+    __m512 sum = _mm512_setzero_ps();
+    for (int32_t i = 0; i < n; i += 16) {
+        const __m512 v = _mm512_maskz_loadu_ps(live(n, i), x + i);
+        sum = _mm512_mask3_fmadd_ps(v, v, sum, live(n, i));
+    }
+    const __m512 r = _mm512_set1_ps(1.0f / sqrtf(fold16_avx512(sum) / (float)n + eps));
+    for (int32_t i = 0; i < n; i += 16) {
+        const __mmask16 m = live(n, i);
+        const __m512 v = _mm512_mul_ps(_mm512_maskz_loadu_ps(m, x + i), r);
+        _mm512_mask_storeu_ps(y + i, m, _mm512_mul_ps(v, _mm512_maskz_loadu_ps(m, w + i)));
+    }
+}
+
+static void rope_pairs(float *x, const float *cs, int32_t n)
+{
+    for (int32_t i = 0; i < n; i += 16) {
+        const __mmask16 m = live(n, i);
+        const __m512 v = _mm512_maskz_loadu_ps(m, x + i), a = _mm512_maskz_loadu_ps(m, cs + i);
+        const __m512 t = _mm512_mul_ps(_mm512_permute_ps(v, 0xb1), _mm512_movehdup_ps(a));
+        _mm512_mask_storeu_ps(x + i, m, _mm512_fmaddsub_ps(v, _mm512_moveldup_ps(a), t));
+    }
+}
+
+static void silu_mul(float *y, const float *gate, const float *up, int32_t n)
+{
+    const __m512 one = _mm512_set1_ps(1.0f), sign = _mm512_set1_ps(-0.0f);
+    for (int32_t i = 0; i < n; i += 16) {
+        const __mmask16 m = live(n, i);
+        const __m512 g = _mm512_maskz_loadu_ps(m, gate + i);
+        const __m512 d = _mm512_add_ps(one, exp_avx512(_mm512_xor_ps(g, sign)));
+        _mm512_mask_storeu_ps(y + i, m, _mm512_mul_ps(_mm512_div_ps(g, d), _mm512_maskz_loadu_ps(m, up + i)));
+    }
+}
+
+static void add(float *y, const float *x, int32_t n)
+{
+    for (int32_t i = 0; i < n; i += 16) {
+        const __mmask16 m = live(n, i);
+        const __m512 s = _mm512_add_ps(_mm512_maskz_loadu_ps(m, y + i), _mm512_maskz_loadu_ps(m, x + i));
+        _mm512_mask_storeu_ps(y + i, m, s);
+    }
+}
+
+static void axpy(float *y, float a, const float *x, int32_t n)
+{
+    for (int32_t i = 0; i < n; i += 16) {
+        const __mmask16 m = live(n, i);
+        const __m512 s = _mm512_fmadd_ps(_mm512_set1_ps(a), _mm512_maskz_loadu_ps(m, x + i),
+                                         _mm512_maskz_loadu_ps(m, y + i));
+        _mm512_mask_storeu_ps(y + i, m, s);
+    }
+}
+
+void terse_vec_init_avx512(terse_vec_kernels *k)
+{
+    *k = (terse_vec_kernels){ "avx512", rms_norm, rope_pairs, silu_mul, add, axpy };
+}

@@ -1,0 +1,52 @@
+/* simd/vec_scalar.c: norm, rope, gate and residual as vec.h says them. The specification of the other tiers. */
+#include "simd/expf.h"
+#include "simd/vec.h"
+
+#include <math.h>
+
+enum { LANES = 16 };
+
+static void rms_norm(float *y, const float *x, const float *w, int32_t n, float eps)
+{
+    float lane[LANES] = { 0.0f };
+    for (int32_t i = 0; i < n; i++)
+        lane[i % LANES] = fmaf(x[i], x[i], lane[i % LANES]);
+    for (int32_t half = LANES / 2; half > 0; half /= 2)
+        for (int32_t i = 0; i < half; i++)
+            lane[i] += lane[i + half];
+    const float r = 1.0f / sqrtf(lane[0] / (float)n + eps);
+    for (int32_t i = 0; i < n; i++)
+        y[i] = x[i] * r * w[i];
+}
+
+static void rope_pairs(float *x, const float *cs, int32_t n)
+{
+    for (int32_t i = 0; i < n; i += 2) {
+        const float x0 = x[i], x1 = x[i + 1], c = cs[i], s = cs[i + 1];
+        x[i] = fmaf(x0, c, -(x1 * s));
+        x[i + 1] = fmaf(x1, c, x0 * s);
+    }
+}
+
+static void silu_mul(float *y, const float *gate, const float *up, int32_t n)
+{
+    for (int32_t i = 0; i < n; i++)
+        y[i] = gate[i] / (1.0f + terse_expf(-gate[i])) * up[i];
+}
+
+static void add(float *y, const float *x, int32_t n)
+{
+    for (int32_t i = 0; i < n; i++)
+        y[i] += x[i];
+}
+
+static void axpy(float *y, float a, const float *x, int32_t n)
+{
+    for (int32_t i = 0; i < n; i++)
+        y[i] = fmaf(a, x[i], y[i]);
+}
+
+void terse_vec_init_scalar(terse_vec_kernels *k)
+{
+    *k = (terse_vec_kernels){ "scalar", rms_norm, rope_pairs, silu_mul, add, axpy };
+}
