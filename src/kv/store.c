@@ -1,0 +1,220 @@
+/* kv/store.c: pages, page tables and their memory. Slabs are mapped when the free list runs dry and kept until
+ * the sequence closes; a page is zeroed when it is handed out, so that the lanes past its last token are
+ * finite. */
+#include "kv/store.h"
+
+#include "base/memory.h"
+
+#include <math.h>
+#include <string.h>
+
+_Static_assert((int)TERSE_KV_PAGE == (int)TERSE_PAGE, "the public page size is the kernels' page size");
+
+static const char *const type_names[] = { "f16", "f32", "f16", "q8" };
+
+terse_status terse_kv_type_parse(const char *name, terse_kv_type *type, terse_error *err)
+{
+    for (int i = TERSE_KV_F32; i <= TERSE_KV_Q8; i++)
+        if (!strcmp(name, type_names[i])) {
+            *type = (terse_kv_type)i;
+            return TERSE_OK;
+        }
+    if (!strcmp(name, "q8_0")) {
+        *type = TERSE_KV_Q8;
+        return TERSE_OK;
+    }
+    return terse_fail(err, TERSE_BAD_INPUT, "KV type '%s' is unknown: use f32, f16 or q8", name);
+}
+
+const char *terse_kv_type_name(terse_kv_type type)
+{
+    return type_names[type];
+}
+
+static terse_status check(const terse_kv_opts *o, terse_error *err)
+{
+    if (o->n_layer < 1 || o->n_head < 1 || o->ctx < 1)
+        return terse_fail(err, TERSE_BAD_INPUT, "KV store: layers, heads and context must be at least 1");
+    if (!terse_page_dim_ok(terse_kv_page_type(o->type_k), o->dim_k))
+        return terse_fail(err, TERSE_UNSUPPORTED, "keys of %d channels cannot be stored as %s", o->dim_k,
+                          terse_kv_type_name(o->type_k));
+    if (!terse_page_dim_ok(terse_kv_page_type(o->type_v), o->dim_v))
+        return terse_fail(err, TERSE_UNSUPPORTED, "values of %d channels cannot be stored as %s", o->dim_v,
+                          terse_kv_type_name(o->type_v));
+    return TERSE_OK;
+}
+
+terse_status terse_kv_open(terse_kv **out, const terse_kv_opts *opts, terse_error *err)
+{
+    *out = NULL;
+    const terse_status st = check(opts, err);
+    if (st != TERSE_OK)
+        return st;
+    terse_kv *kv = terse_calloc64(1, sizeof *kv);
+    if (!kv)
+        return terse_fail(err, TERSE_NOMEM, "no memory for a KV store");
+    kv->opts = *opts;
+    kv->type_k = terse_kv_page_type(opts->type_k);
+    kv->type_v = terse_kv_page_type(opts->type_v);
+    kv->block_k = terse_page_block_size(kv->type_k, opts->dim_k);
+    kv->block_v = terse_page_block_size(kv->type_v, opts->dim_v);
+    kv->page_size = kv->block_k + kv->block_v;
+    kv->slab_size = terse_align_up(kv->page_size * TERSE_SLAB_PAGES, (size_t)2 << 20);
+    kv->cap = terse_kv_pages_of(opts->ctx);
+
+    const size_t unit = (size_t)opts->n_layer * (size_t)opts->n_head, all = unit * (size_t)kv->cap;
+    if (all > INT32_MAX / 2)
+        goto fail;
+    kv->n_slab_max = (int32_t)(all / TERSE_SLAB_PAGES + 1);
+    kv->slab = terse_calloc64((size_t)kv->n_slab_max, sizeof *kv->slab);
+    kv->free = terse_calloc64((size_t)kv->n_slab_max * TERSE_SLAB_PAGES, sizeof *kv->free);
+    kv->table = terse_calloc64(all, sizeof *kv->table);
+    kv->radius = terse_calloc64(all, sizeof *kv->radius);
+    kv->center = terse_calloc64(unit * (size_t)opts->dim_v, sizeof *kv->center);
+    if (!kv->slab || !kv->free || !kv->table || !kv->radius || !kv->center)
+        goto fail;
+    *out = kv;
+    return TERSE_OK;
+fail:
+    terse_kv_close(&kv);
+    return terse_fail(err, TERSE_NOMEM, "no memory for the page tables of %d tokens: use a smaller context",
+                      opts->ctx);
+}
+
+void terse_kv_close(terse_kv **p)
+{
+    terse_kv *kv = p ? *p : NULL;
+    if (!kv)
+        return;
+    for (int32_t i = 0; i < kv->n_slab; i++)
+        terse_pages_unmap(kv->slab[i], kv->slab_size);
+    free(kv->slab);
+    free(kv->free);
+    free(kv->table);
+    free(kv->radius);
+    free(kv->center);
+    free(kv);
+    *p = NULL;
+}
+
+int32_t terse_kv_count(const terse_kv *kv)
+{
+    return kv->n_token;
+}
+
+size_t terse_kv_bytes(const terse_kv *kv)
+{
+    return (size_t)kv->n_slab * kv->slab_size;
+}
+
+size_t terse_kv_token_bytes(const terse_kv *kv)
+{
+    return kv->page_size / TERSE_PAGE * (size_t)kv->opts.n_layer * (size_t)kv->opts.n_head;
+}
+
+/* One more slab on the free list, lowest page on top. */
+static terse_status grow(terse_kv *kv, terse_error *err)
+{
+    const size_t limit = kv->opts.limit;
+    if (limit && terse_kv_bytes(kv) + kv->slab_size > limit)
+        return terse_fail(err, TERSE_NOMEM, "the KV cache of %d tokens has reached its limit of %zu MiB",
+                          kv->n_token, limit >> 20);
+    char *slab = kv->n_slab < kv->n_slab_max ? terse_pages_map(kv->slab_size) : NULL;
+    if (!slab)
+        return terse_fail(err, TERSE_NOMEM, "no memory for more KV pages after %d tokens (%zu MiB in use)",
+                          kv->n_token, terse_kv_bytes(kv) >> 20);
+    for (int32_t i = TERSE_SLAB_PAGES - 1; i >= 0; i--)
+        kv->free[kv->n_free++] = kv->n_slab * TERSE_SLAB_PAGES + i;
+    kv->slab[kv->n_slab++] = slab;
+    return TERSE_OK;
+}
+
+terse_status terse_kv_reserve(terse_kv *kv, int32_t n, terse_error *err)
+{
+    if (n < 0 || n > kv->opts.ctx - kv->n_token)
+        return terse_fail(err, TERSE_BAD_INPUT, "%d tokens do not fit behind %d in a context of %d", n,
+                          kv->n_token, kv->opts.ctx);
+    const int32_t unit = kv->opts.n_layer * kv->opts.n_head;
+    const int32_t n_page = terse_kv_pages_of(kv->n_token + n);
+    const int64_t need = (int64_t)(n_page - kv->n_page) * unit;
+    while (kv->n_free < need) {
+        const terse_status st = grow(kv, err);
+        if (st != TERSE_OK)
+            return st;
+    }
+    for (; kv->n_page < n_page; kv->n_page++)
+        for (int32_t u = 0; u < unit; u++) {
+            const size_t i = (size_t)u * (size_t)kv->cap + (size_t)kv->n_page;
+            kv->table[i] = kv->free[--kv->n_free];
+            kv->radius[i] = 0.0f;
+            memset(terse_kv_block(kv, kv->table[i]), 0, kv->page_size);
+        }
+    return TERSE_OK;
+}
+
+/* |v - c| of token t of a V block as the kernels will see it, rounded up: a bound is built on it. */
+static float radius_of(const terse_kv *kv, const void *block, int32_t t, const float *c)
+{
+    float v[512], sum = 0.0f;
+    terse_page_get_v(kv->type_v, block, t, v, kv->opts.dim_v);
+    for (int32_t d = 0; d < kv->opts.dim_v; d++)
+        sum += (v[d] - c[d]) * (v[d] - c[d]);
+    return sqrtf(sum) * 1.00001f;
+}
+
+void terse_kv_put(terse_kv *kv, int32_t layer, int32_t head, int32_t pos, const float *k, const float *v)
+{
+    const size_t u = terse_kv_unit(kv, layer, head), i = u * (size_t)kv->cap + (size_t)(pos / TERSE_PAGE);
+    char *page = terse_kv_block(kv, kv->table[i]);
+    const int32_t t = pos % TERSE_PAGE;
+    terse_page_put_k(kv->type_k, page, t, k, kv->opts.dim_k);
+    terse_page_put_v(kv->type_v, page + kv->block_k, t, v, kv->opts.dim_v);
+    const float r = radius_of(kv, page + kv->block_k, t, kv->center + u * (size_t)kv->opts.dim_v);
+    kv->radius[i] = kv->radius[i] > r ? kv->radius[i] : r;
+}
+
+void terse_kv_commit(terse_kv *kv, int32_t n)
+{
+    kv->n_token += n;
+}
+
+void terse_kv_truncate(terse_kv *kv, int32_t n)
+{
+    const int32_t unit = kv->opts.n_layer * kv->opts.n_head;
+    kv->n_token = n < kv->n_token ? n : kv->n_token;
+    while (kv->n_page > terse_kv_pages_of(kv->n_token)) {
+        kv->n_page--;
+        for (int32_t u = 0; u < unit; u++)
+            kv->free[kv->n_free++] = kv->table[(size_t)u * (size_t)kv->cap + (size_t)kv->n_page];
+    }
+}
+
+static void center_unit(terse_kv *kv, size_t u)
+{
+    const int32_t dim = kv->opts.dim_v;
+    float *c = kv->center + u * (size_t)dim, *radius = kv->radius + u * (size_t)kv->cap, v[512];
+    const int32_t *table = kv->table + u * (size_t)kv->cap;
+    double sum[512] = { 0.0 };
+    for (int32_t pos = 0; pos < kv->n_token; pos++) {
+        terse_page_get_v(kv->type_v, terse_kv_block(kv, table[pos / TERSE_PAGE]) + kv->block_k,
+                         pos % TERSE_PAGE, v, dim);
+        for (int32_t d = 0; d < dim; d++)
+            sum[d] += (double)v[d];
+    }
+    for (int32_t d = 0; d < dim; d++)
+        c[d] = (float)(sum[d] / kv->n_token);
+    for (int32_t p = 0; p < kv->n_page; p++)
+        radius[p] = 0.0f;
+    for (int32_t pos = 0; pos < kv->n_token; pos++) {
+        const int32_t p = pos / TERSE_PAGE;
+        const float r = radius_of(kv, terse_kv_block(kv, table[p]) + kv->block_k, pos % TERSE_PAGE, c);
+        radius[p] = radius[p] > r ? radius[p] : r;
+    }
+}
+
+void terse_kv_center(terse_kv *kv)
+{
+    const size_t unit = (size_t)kv->opts.n_layer * (size_t)kv->opts.n_head;
+    for (size_t u = 0; u < unit && kv->n_token > 0; u++)
+        center_unit(kv, u);
+}
