@@ -1,0 +1,32 @@
+/* terse/model.h: a model file, its tensors bound by the table of its architecture. Weights stay in the mapping.
+ */
+#ifndef TERSE_MODEL_H
+#define TERSE_MODEL_H
+
+#include "terse/gguf.h"
+#include "terse/text.h"
+
+/* The mapped file, its vocabulary and its tensors. Immutable: any number of sessions may share it. */
+typedef struct terse_model terse_model;
+
+typedef struct {
+    const char *arch; /* "llama" */
+    const char *type; /* the type that most weight bytes have, "Q8_0" */
+    int32_t n_layer, n_embd, n_head, n_head_kv, dim_k, dim_v, n_ff, n_vocab;
+    int32_t n_expert, n_expert_used; /* 0: a dense model */
+    int32_t ctx_train;
+    int64_t n_param;
+    size_t weight_bytes; /* of all tensors */
+    size_t token_bytes;  /* weights that one decoded token reads */
+} terse_model_info;
+
+/* Opens a GGUF file. On failure *out is NULL and err, if given, says why. */
+TERSE_API terse_status terse_model_open(terse_model **out, const char *path, terse_error *err);
+/* Frees *m and sets it to NULL. NULL and pointer to NULL are fine. No session may still use it. */
+TERSE_API void terse_model_close(terse_model **m);
+/* All borrowed until close. */
+TERSE_API const terse_model_info *terse_model_about(const terse_model *m);
+TERSE_API const terse_gguf *terse_model_gguf(const terse_model *m);
+TERSE_API const terse_vocab *terse_model_vocab(const terse_model *m);
+
+#endif

@@ -1,0 +1,96 @@
+/* model/forward.h: one pass of a batch of consecutive tokens through the layers, by a team of threads.
+ *
+ * Phases end with a barrier; inside one, threads take pieces from a ticket. A piece's result does not depend on
+ * who computes it, and a token's result not on the tokens beside it, so the bits are the same for any number of
+ * threads and any chunking of a prompt. A decode step has 5 barriers per layer. */
+#ifndef TERSE_MODEL_FORWARD_H
+#define TERSE_MODEL_FORWARD_H
+
+#include "base/team.h"
+#include "model/model.h"
+#include "terse/attend.h"
+
+/* Experts at work: every (token, chosen expert) is a slot; slots of one expert lie together. */
+typedef struct {
+    int32_t *pick;              /* [chunk][n_used] experts of a token, best first */
+    float *share;               /* [chunk][n_used] their weights */
+    int32_t *slot;              /* [chunk][n_used] where they went */
+    int32_t *token;             /* [chunk * n_used] token of a slot */
+    int32_t *first;             /* [n_expert + 1] first slot of an expert */
+    terse_acts in, mid;         /* quantised inputs and gate outputs of the slots */
+    float *x, *gate, *up, *out; /* [chunk * n_used][...] */
+} terse_moe;
+
+typedef struct {
+    const terse_model *model;
+    terse_kernels kernels;
+    terse_kv *kv;
+    terse_walk **walk;         /* [n_thread] */
+    terse_attend_stats *stats; /* [n_layer][n_head_kv]; decode adds to it */
+    int32_t n_thread, chunk;
+    const atomic_bool *abort; /* may be NULL */
+
+    /* The batch: n <= chunk tokens, the first at position pos. decode: one token under the stop rule. */
+    const int32_t *tokens;
+    int32_t n, pos;
+    bool decode, all_logits;
+    float *logits; /* [1 or n][n_vocab] */
+
+    /* Working memory, token-major. */
+    float *x, *h, *q, *k, *v, *att, *y, *gate, *up, *cs;
+    terse_acts acts; /* shared by the team: a chunk of tokens */
+    terse_acts *own; /* [n_thread] one token, for decode: a copy each saves a barrier */
+    float *own_x;    /* [n_thread][width] */
+    size_t width;    /* of own_x and the widest input of a matrix */
+    terse_moe moe;
+    terse_ticket *ticket; /* one per phase */
+    int32_t n_ticket;
+    bool aborted;
+} terse_forward;
+
+/* Takes all working memory. model, kv, walk, stats, kernels, n_thread, chunk, abort are set by the caller. */
+terse_status terse_forward_open(terse_forward *f, terse_error *err);
+void terse_forward_close(terse_forward *f);
+/* Computes the batch. False if it was aborted: what was put into the KV pages is then not to be committed. */
+bool terse_forward_run(terse_forward *f);
+
+/* What the phases of a layer share (forward.c). */
+typedef struct {
+    terse_forward *f;
+    int32_t thread, n_thread;
+    int32_t phase; /* tickets used so far; the same on every thread */
+    bool aborted;  /* what f->aborted was inside this layer: between two barriers, so all threads agree */
+} terse_worker;
+
+static inline terse_ticket *terse_next_ticket(terse_worker *w)
+{
+    return &w->f->ticket[w->phase++];
+}
+
+/* y[t * stride + r] = row r of m . a, with its bias, for rows [r0, r0 + n). */
+void terse_linear_rows(const terse_forward *f, const terse_linear *m, int32_t r0, int32_t n,
+                       const terse_acts *a, float *y, size_t stride);
+/* Rows of a matrix that make one piece of work. */
+int32_t terse_piece_rows(const terse_linear *m);
+/* The view of *a for rows of n values. */
+terse_acts terse_acts_of(const terse_acts *a, int32_t n, int32_t n_token, const float *x, size_t x_stride);
+/* Tokens [first, first + n) of a. */
+terse_acts terse_acts_slice(const terse_acts *a, int32_t first, int32_t n);
+/* Quantises (after a norm with weights norm, if not NULL) n_token rows of src; ends with a barrier. */
+terse_acts terse_shared_inputs(terse_worker *w, const float *src, size_t stride, int32_t n_token, int32_t n,
+                               const float *norm);
+/* The feed-forward of a layer with experts (moe.c): x += experts(norm(x)). Ends with a barrier. */
+void terse_moe_run(terse_worker *w, const terse_layer *layer);
+/* One layer (layer.c): x += attention, x += feed-forward. Ends with a barrier. */
+void terse_layer_run(terse_worker *w, int32_t l);
+/* Inputs of a matrix: each thread its own copy if there is one token, else shared (with a barrier). */
+terse_acts terse_inputs(terse_worker *w, const float *src, size_t stride, int32_t n_token, int32_t n,
+                        const float *norm);
+
+/* Allocation of activations; free with terse_acts_free. */
+terse_status terse_acts_alloc(terse_acts *a, size_t n_token, size_t width, terse_error *err);
+void terse_acts_free(terse_acts *a);
+terse_status terse_moe_open(terse_forward *f, terse_error *err);
+void terse_moe_close(terse_forward *f);
+
+#endif

@@ -1,0 +1,151 @@
+/* model/layer.c: one layer. Attention: norm, q k v, rope, pages, walk, output. Feed-forward: norm, gate and up,
+ * silu, down. The names of the phases are the names of the functions. */
+#include "model/forward.h"
+
+#include "simd/page.h"
+
+static int32_t smaller(int32_t a, int32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* q, k and v of all tokens: the rows of three matrices, one piece at a time. */
+static void project(terse_worker *w, const terse_layer *y, const terse_acts *a)
+{
+    terse_forward *f = w->f;
+    const terse_linear *const m[] = { &y->q, &y->k, &y->v };
+    float *const out[] = { f->q, f->k, f->v };
+    terse_ticket *ticket = terse_next_ticket(w);
+    for (int32_t piece; (piece = terse_ticket_take(ticket)) >= 0;) {
+        int32_t i = 0, rows = 0;
+        for (; i < 3; i++) {
+            rows = terse_piece_rows(m[i]);
+            const int32_t pieces = (m[i]->n_out + rows - 1) / rows;
+            if (piece < pieces)
+                break;
+            piece -= pieces;
+        }
+        if (i == 3)
+            break;
+        const int32_t r = piece * rows;
+        terse_linear_rows(f, m[i], r, smaller(rows, m[i]->n_out - r), a, out[i], (size_t)m[i]->n_out);
+    }
+    terse_team_barrier();
+}
+
+/* Turns the keys and queries of one KV head's group and stores keys and values in its pages. */
+static void rotate_and_put(terse_forward *f, int32_t l, int32_t head)
+{
+    const terse_model_info *i = &f->model->info;
+    const terse_rope *rope = &f->model->rope;
+    const int32_t group = i->n_head / i->n_head_kv;
+    for (int32_t t = 0; t < f->n; t++) {
+        const float *cs = f->cs + (size_t)t * (size_t)rope->n;
+        float *k = f->k + ((size_t)t * (size_t)i->n_head_kv + (size_t)head) * (size_t)i->dim_k;
+        const float *v = f->v + ((size_t)t * (size_t)i->n_head_kv + (size_t)head) * (size_t)i->dim_v;
+        float *q = f->q + ((size_t)t * (size_t)i->n_head + (size_t)(head * group)) * (size_t)i->dim_k;
+        f->kernels.vec.rope_pairs(k, cs, rope->n);
+        for (int32_t g = 0; g < group; g++)
+            f->kernels.vec.rope_pairs(q + (size_t)g * (size_t)i->dim_k, cs, rope->n);
+        terse_kv_put(f->kv, l, head, f->pos + t, k, v);
+    }
+}
+
+static void attend_decode(terse_worker *w, int32_t l)
+{
+    terse_forward *f = w->f;
+    const terse_model_info *i = &f->model->info;
+    const int32_t group = i->n_head / i->n_head_kv;
+    terse_ticket *ticket = terse_next_ticket(w);
+    for (int32_t h; (h = terse_ticket_take(ticket)) < i->n_head_kv;) {
+        rotate_and_put(f, l, h);
+        terse_walk_decode(f->walk[w->thread], l, h, f->pos + 1, f->model->scale, f->q + h * group * i->dim_k,
+                          f->att + h * group * i->dim_v, &f->stats[l * i->n_head_kv + h]);
+    }
+    terse_team_barrier();
+}
+
+/* A piece is one KV head and the tokens of the batch that lie in one page; the long ones go first. */
+static void attend_prefill(terse_worker *w, int32_t l)
+{
+    terse_forward *f = w->f;
+    const terse_model_info *i = &f->model->info;
+    const int32_t group = i->n_head / i->n_head_kv, heads = i->n_head_kv;
+    const size_t q_stride = (size_t)i->n_head * (size_t)i->dim_k,
+                 o_stride = (size_t)i->n_head * (size_t)i->dim_v;
+    terse_ticket *ticket = terse_next_ticket(w);
+    for (int32_t h; (h = terse_ticket_take(ticket)) < heads;)
+        rotate_and_put(f, l, h);
+    terse_team_barrier();
+
+    const int32_t first = f->pos / TERSE_PAGE, last = (f->pos + f->n - 1) / TERSE_PAGE;
+    ticket = terse_next_ticket(w);
+    for (int32_t piece; (piece = terse_ticket_take(ticket)) < heads * (last - first + 1);) {
+        const int32_t h = piece % heads, page = last - piece / heads;
+        const int32_t from = page == first ? f->pos : page * TERSE_PAGE;
+        const int32_t to = smaller((page + 1) * TERSE_PAGE, f->pos + f->n);
+        const size_t t = (size_t)(from - f->pos);
+        terse_walk_prefill(f->walk[w->thread], l, h, from, to - from, f->model->scale,
+                           f->q + t * q_stride + (size_t)(h * group * i->dim_k), q_stride,
+                           f->att + t * o_stride + (size_t)(h * group * i->dim_v), o_stride);
+    }
+    terse_team_barrier();
+}
+
+/* x += m . src for all tokens. */
+static void multiply_add(terse_worker *w, const terse_linear *m, const float *src)
+{
+    terse_forward *f = w->f;
+    const size_t n_embd = (size_t)m->n_out;
+    const int32_t rows = terse_piece_rows(m);
+    const terse_acts a = terse_inputs(w, src, (size_t)m->n_in, f->n, m->n_in, NULL);
+    terse_ticket *ticket = terse_next_ticket(w);
+    for (int32_t r; (r = terse_ticket_take(ticket) * rows) < m->n_out;) {
+        const int32_t n = smaller(rows, m->n_out - r);
+        terse_linear_rows(f, m, r, n, &a, f->y, n_embd);
+        for (size_t t = 0; t < (size_t)f->n; t++)
+            f->kernels.vec.add(f->x + t * n_embd + r, f->y + t * n_embd + r, n);
+    }
+    terse_team_barrier();
+}
+
+/* gate = silu(gate . x) * (up . x) */
+static void gate_and_up(terse_worker *w, const terse_layer *y)
+{
+    terse_forward *f = w->f;
+    const size_t n_ff = (size_t)y->gate.n_out;
+    const int32_t rows = terse_piece_rows(&y->gate);
+    const terse_acts a = terse_inputs(w, f->x, (size_t)y->gate.n_in, f->n, y->gate.n_in, y->ffn_norm);
+    terse_ticket *ticket = terse_next_ticket(w);
+    for (int32_t r; (r = terse_ticket_take(ticket) * rows) < y->gate.n_out;) {
+        const int32_t n = smaller(rows, y->gate.n_out - r);
+        terse_linear_rows(f, &y->gate, r, n, &a, f->gate, n_ff);
+        terse_linear_rows(f, &y->up, r, n, &a, f->up, n_ff);
+        for (size_t t = 0; t < (size_t)f->n; t++) {
+            float *g = f->gate + t * n_ff + r;
+            f->kernels.vec.silu_mul(g, g, f->up + t * n_ff + r, n);
+        }
+    }
+    terse_team_barrier();
+}
+
+void terse_layer_run(terse_worker *w, int32_t l)
+{
+    terse_forward *f = w->f;
+    const terse_layer *y = &f->model->layer[l];
+    const int32_t n_embd = f->model->info.n_embd;
+    const terse_acts a = terse_inputs(w, f->x, (size_t)n_embd, f->n, n_embd, y->attn_norm);
+    project(w, y, &a);
+    w->aborted = f->aborted;
+    if (f->decode)
+        attend_decode(w, l);
+    else
+        attend_prefill(w, l);
+    multiply_add(w, &y->o, f->att);
+    if (y->router.data) {
+        terse_moe_run(w, y);
+    } else {
+        gate_and_up(w, y);
+        multiply_add(w, &y->down, f->gate);
+    }
+}

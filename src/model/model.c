@@ -1,0 +1,53 @@
+/* model/model.c: open a file: map, read, check, bind. */
+#include "model/model.h"
+
+#include <stdlib.h>
+
+terse_status terse_model_open(terse_model **out, const char *path, terse_error *err)
+{
+    terse_status st;
+    *out = NULL;
+    terse_model *m = calloc(1, sizeof *m); /* all zero is closable */
+    if (!m)
+        return terse_fail(err, TERSE_NOMEM, "%s: no memory for a model", path);
+    if ((st = terse_gguf_open(&m->gguf, path, err)) != TERSE_OK)
+        goto fail;
+    if ((st = terse_model_hparams(m, err)) != TERSE_OK)
+        goto fail;
+    if ((st = terse_vocab_open(&m->vocab, m->gguf, err)) != TERSE_OK)
+        goto fail;
+    if ((st = terse_model_bind(m, err)) != TERSE_OK)
+        goto fail;
+    if ((st = terse_rope_open(&m->rope, m, err)) != TERSE_OK)
+        goto fail;
+    *out = m;
+    return TERSE_OK;
+fail:
+    terse_model_close(&m);
+    return st;
+}
+
+void terse_model_close(terse_model **m)
+{
+    if (!m || !*m)
+        return;
+    free((*m)->layer);
+    free((*m)->rope.freq);
+    terse_vocab_close(&(*m)->vocab);
+    terse_gguf_close(&(*m)->gguf);
+    free(*m);
+    *m = NULL;
+}
+
+const terse_model_info *terse_model_about(const terse_model *m)
+{
+    return &m->info;
+}
+const terse_gguf *terse_model_gguf(const terse_model *m)
+{
+    return m->gguf;
+}
+const terse_vocab *terse_model_vocab(const terse_model *m)
+{
+    return m->vocab;
+}

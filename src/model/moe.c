@@ -1,0 +1,211 @@
+/* model/moe.c: a feed-forward of experts (Mixtral's rule): softmax over all router scores, the best k, their
+ * weights renormalised. Tokens are sorted by expert, so that an expert's weights are read once per batch; a
+ * token's results are added best expert first, whatever the batch. */
+#include "model/forward.h"
+
+#include "base/memory.h"
+#include "simd/expf.h"
+
+#include <string.h>
+
+/* softmax(score) in place, then the k best (lowest index on ties), renormalised. */
+static void choose(float *score, int32_t n, int32_t k, int32_t *pick, float *share)
+{
+    float top = score[0], sum = 0.0f, chosen = 0.0f;
+    for (int32_t e = 1; e < n; e++)
+        top = score[e] > top ? score[e] : top;
+    for (int32_t e = 0; e < n; e++)
+        sum += score[e] = terse_expf(score[e] - top);
+    for (int32_t j = 0; j < k; j++) {
+        int32_t best = -1;
+        for (int32_t e = 0; e < n; e++)
+            if (score[e] >= 0.0f && (best < 0 || score[e] > score[best]))
+                best = e;
+        pick[j] = best < 0 ? j : best; /* NaN scores: any expert, the result is NaN all the same */
+        share[j] = best < 0 ? score[j] : score[best] / sum;
+        chosen += share[j];
+        if (best >= 0)
+            score[best] = -1.0f;
+    }
+    for (int32_t j = 0; j < k; j++)
+        share[j] /= chosen;
+}
+
+static void route(terse_worker *w, const terse_layer *y, const terse_acts *a)
+{
+    terse_forward *f = w->f;
+    const int32_t n_used = f->model->info.n_expert_used;
+    for (int32_t t = w->thread; t < f->n; t += w->n_thread) {
+        const terse_acts one = terse_acts_slice(a, t, 1);
+        float *score = f->y + (size_t)t * f->width; /* y is free here and wide enough (terse_moe_open) */
+        terse_linear_rows(f, &y->router, 0, y->router.n_out, &one, score, 0);
+        choose(score, y->router.n_out, n_used, f->moe.pick + t * n_used, f->moe.share + t * n_used);
+    }
+    terse_team_barrier();
+}
+
+/* Slots by expert, then by token. */
+static void sort_slots(terse_forward *f)
+{
+    terse_moe *moe = &f->moe;
+    const int32_t n_expert = f->model->info.n_expert, n = f->n * f->model->info.n_expert_used;
+    memset(moe->first, 0, (size_t)(n_expert + 1) * sizeof *moe->first);
+    for (int32_t i = 0; i < n; i++)
+        moe->first[moe->pick[i] + 1]++;
+    for (int32_t e = 0; e < n_expert; e++)
+        moe->first[e + 1] += moe->first[e];
+    for (int32_t i = 0; i < n; i++) { /* first[e] moves to first[e + 1] and is put back below */
+        moe->slot[i] = moe->first[moe->pick[i]]++;
+        moe->token[moe->slot[i]] = i / f->model->info.n_expert_used;
+    }
+    memmove(moe->first + 1, moe->first, (size_t)n_expert * sizeof *moe->first);
+    moe->first[0] = 0;
+}
+
+/* Copies the quantised input of every slot's token to the slot. */
+static void gather(terse_worker *w, const terse_acts *a, const terse_acts *in, int32_t n_slot)
+{
+    terse_forward *f = w->f;
+    for (int32_t i = w->thread; i < n_slot; i += w->n_thread) {
+        const terse_acts from = terse_acts_slice(a, f->moe.token[i], 1), to = terse_acts_slice(in, i, 1);
+        const size_t n = (size_t)a->n_pad;
+        memcpy(to.q, from.q, n);
+        memcpy(to.d, from.d, n / TERSE_ACT_BLOCK * sizeof *to.d);
+        memcpy(to.s, from.s, n / TERSE_ACT_BLOCK * sizeof *to.s);
+        memcpy(to.sum4, from.sum4, n / 4 * sizeof *to.sum4);
+        memcpy(f->moe.x + (size_t)i * in->x_stride, from.x, (size_t)a->n * sizeof(float));
+    }
+    terse_team_barrier();
+}
+
+/* Expert and first row of a piece: experts without slots have no pieces. False past the last. */
+static bool piece_of(const terse_moe *moe, int32_t n_expert, int32_t per_expert, int32_t piece, int32_t *expert,
+                     int32_t *index)
+{
+    for (int32_t e = 0; e < n_expert; e++) {
+        if (moe->first[e] == moe->first[e + 1])
+            continue;
+        if (piece < per_expert) {
+            *expert = e;
+            *index = piece;
+            return true;
+        }
+        piece -= per_expert;
+    }
+    return false;
+}
+
+static terse_linear expert_of(const terse_experts *x, int32_t e)
+{
+    terse_linear m = x->first;
+    m.data += (size_t)e * x->size;
+    return m;
+}
+
+static void experts_gate(terse_worker *w, const terse_layer *y, const terse_acts *in)
+{
+    terse_forward *f = w->f;
+    terse_moe *moe = &f->moe;
+    const int32_t n_ff = y->gates.first.n_out, rows = terse_piece_rows(&y->gates.first);
+    terse_ticket *ticket = terse_next_ticket(w);
+    for (int32_t e, p;
+         piece_of(moe, f->model->info.n_expert, (n_ff + rows - 1) / rows, terse_ticket_take(ticket), &e, &p);) {
+        const int32_t r = p * rows, n = n_ff - r < rows ? n_ff - r : rows, slot = moe->first[e];
+        const terse_linear gate = expert_of(&y->gates, e), up = expert_of(&y->ups, e);
+        const terse_acts a = terse_acts_slice(in, slot, moe->first[e + 1] - slot);
+        float *g = moe->gate + (size_t)slot * (size_t)n_ff, *u = moe->up + (size_t)slot * (size_t)n_ff;
+        terse_linear_rows(f, &gate, r, n, &a, g, (size_t)n_ff);
+        terse_linear_rows(f, &up, r, n, &a, u, (size_t)n_ff);
+        for (int32_t t = 0; t < a.n_token; t++)
+            f->kernels.vec.silu_mul(g + t * n_ff + r, g + t * n_ff + r, u + t * n_ff + r, n);
+    }
+    terse_team_barrier();
+}
+
+static void experts_down(terse_worker *w, const terse_layer *y, int32_t n_slot)
+{
+    terse_forward *f = w->f;
+    terse_moe *moe = &f->moe;
+    const int32_t n_embd = y->downs.first.n_out, n_ff = y->downs.first.n_in,
+                  rows = terse_piece_rows(&y->downs.first);
+    const terse_acts mid = terse_acts_of(&moe->mid, n_ff, n_slot, moe->gate, (size_t)n_ff);
+    for (int32_t i = w->thread; i < n_slot; i += w->n_thread)
+        f->kernels.dot.quantize(&mid, i);
+    terse_team_barrier();
+    terse_ticket *ticket = terse_next_ticket(w);
+    for (int32_t e, p; piece_of(moe, f->model->info.n_expert, (n_embd + rows - 1) / rows,
+                                terse_ticket_take(ticket), &e, &p);) {
+        const int32_t r = p * rows, slot = moe->first[e];
+        const terse_linear down = expert_of(&y->downs, e);
+        const terse_acts a = terse_acts_slice(&mid, slot, moe->first[e + 1] - slot);
+        terse_linear_rows(f, &down, r, n_embd - r < rows ? n_embd - r : rows, &a,
+                          moe->out + (size_t)slot * (size_t)n_embd, (size_t)n_embd);
+    }
+    terse_team_barrier();
+}
+
+void terse_moe_run(terse_worker *w, const terse_layer *y)
+{
+    terse_forward *f = w->f;
+    terse_moe *moe = &f->moe;
+    const int32_t n_embd = f->model->info.n_embd, n_used = f->model->info.n_expert_used, n_slot = f->n * n_used;
+    const terse_acts a = terse_shared_inputs(w, f->x, (size_t)n_embd, f->n, n_embd, y->ffn_norm);
+    route(w, y, &a);
+    if (w->thread == 0)
+        sort_slots(f);
+    terse_team_barrier();
+    const terse_acts in = terse_acts_of(&moe->in, n_embd, n_slot, moe->x, (size_t)n_embd);
+    gather(w, &a, &in, n_slot);
+    experts_gate(w, y, &in);
+    experts_down(w, y, n_slot);
+    for (int32_t t = w->thread; t < f->n; t += w->n_thread) {
+        float *sum = f->y + (size_t)t * f->width;
+        memset(sum, 0, (size_t)n_embd * sizeof *sum);
+        for (int32_t j = t * n_used; j < (t + 1) * n_used; j++)
+            f->kernels.vec.axpy(sum, moe->share[j], moe->out + (size_t)moe->slot[j] * (size_t)n_embd, n_embd);
+        f->kernels.vec.add(f->x + (size_t)t * (size_t)n_embd, sum, n_embd);
+    }
+    terse_team_barrier();
+}
+
+terse_status terse_moe_open(terse_forward *f, terse_error *err)
+{
+    const terse_model_info *i = &f->model->info;
+    terse_moe *moe = &f->moe;
+    const size_t n = (size_t)f->chunk * (size_t)i->n_expert_used, n_embd = (size_t)i->n_embd,
+                 n_ff = (size_t)i->n_ff;
+    const size_t row = f->width > (size_t)i->n_expert ? f->width : (size_t)i->n_expert;
+    free(f->y);
+    f->y = terse_calloc64((size_t)f->chunk * row, sizeof(float));
+    moe->pick = terse_calloc64(n, sizeof *moe->pick);
+    moe->share = terse_calloc64(n, sizeof *moe->share);
+    moe->slot = terse_calloc64(n, sizeof *moe->slot);
+    moe->token = terse_calloc64(n, sizeof *moe->token);
+    moe->first = terse_calloc64((size_t)i->n_expert + 1, sizeof *moe->first);
+    moe->x = terse_calloc64(n * n_embd, sizeof(float));
+    moe->gate = terse_calloc64(n * n_ff, sizeof(float));
+    moe->up = terse_calloc64(n * n_ff, sizeof(float));
+    moe->out = terse_calloc64(n * n_embd, sizeof(float));
+    if (!f->y || !moe->pick || !moe->share || !moe->slot || !moe->token || !moe->first || !moe->x ||
+        !moe->gate || !moe->up || !moe->out)
+        return terse_fail(err, TERSE_NOMEM, "no memory for the experts of %d tokens: use a smaller chunk",
+                          f->chunk);
+    const terse_status st = terse_acts_alloc(&moe->in, n, n_embd, err);
+    return st == TERSE_OK ? terse_acts_alloc(&moe->mid, n, n_ff, err) : st;
+}
+
+void terse_moe_close(terse_forward *f)
+{
+    terse_moe *moe = &f->moe;
+    free(moe->pick);
+    free(moe->share);
+    free(moe->slot);
+    free(moe->token);
+    free(moe->first);
+    free(moe->x);
+    free(moe->gate);
+    free(moe->up);
+    free(moe->out);
+    terse_acts_free(&moe->in);
+    terse_acts_free(&moe->mid);
+}
