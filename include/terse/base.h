@@ -37,8 +37,10 @@ typedef struct {
 } terse_error;
 
 /* Fills *err (if not NULL) from a printf format and returns status, so that it can be a return's expression. */
-TERSE_API terse_status terse_fail(terse_error *err, terse_status status, const char *fmt, ...) TERSE_PRINTF(3, 4);
-/* Exit code of a program that ends with status: 0, 2 bad input, 70 internal, 71 memory, 74 I/O, 130 interrupted. */
+TERSE_API terse_status terse_fail(terse_error *err, terse_status status, const char *fmt, ...)
+    TERSE_PRINTF(3, 4);
+/* Exit code of a program that ends with status: 0, 2 bad input, 70 internal, 71 memory, 74 I/O, 130
+ * interrupted. */
 TERSE_API int terse_status_exit(terse_status status);
 /* "0.1.0" */
 TERSE_API const char *terse_version(void);

@@ -43,7 +43,8 @@ typedef enum {
     TERSE_TYPE_COUNT = 43
 } terse_type;
 
-/* Shape of a type's storage: block_len values in block_size bytes. name is NULL for numbers that are no type. */
+/* Shape of a type's storage: block_len values in block_size bytes. name is NULL for numbers that are no type.
+ */
 typedef struct {
     const char *name;
     int32_t block_len;
@@ -125,7 +126,8 @@ TERSE_API const terse_tensor *terse_gguf_tensor(const terse_gguf *g, int32_t i);
 /* By name; NULL if there is none. */
 TERSE_API const terse_meta *terse_gguf_find_meta(const terse_gguf *g, const char *key);
 TERSE_API const terse_tensor *terse_gguf_find_tensor(const terse_gguf *g, const char *name);
-/* 128 bits of XXH3 over the header, the metadata and the tensor table: names a model without reading its weights. */
+/* 128 bits of XXH3 over the header, the metadata and the tensor table: names a model without reading its
+ * weights. */
 TERSE_API void terse_gguf_hash(const terse_gguf *g, uint8_t hash[16]);
 /* True once a page of the mapping could not be read (the file was truncated after it was opened). What was read
  * since then is zeros and must not be used. */
@@ -150,8 +152,8 @@ TERSE_API bool terse_meta_array_next_str(terse_meta_array *a, terse_str *s);
 TERSE_API double terse_meta_array_f64(const terse_meta_array *a, uint64_t i);
 TERSE_API int64_t terse_meta_array_i64(const terse_meta_array *a, uint64_t i);
 
-/* Writer: add metadata and tensors in any order, then save. Strings and tensor data are borrowed until the save.
- * Errors are sticky: the first one is reported by terse_gguf_writer_save. */
+/* Writer: add metadata and tensors in any order, then save. Strings and tensor data are borrowed until the
+ * save. Errors are sticky: the first one is reported by terse_gguf_writer_save. */
 typedef struct terse_gguf_writer terse_gguf_writer;
 TERSE_API terse_status terse_gguf_writer_open(terse_gguf_writer **out, terse_error *err);
 TERSE_API void terse_gguf_writer_close(terse_gguf_writer **w);
@@ -161,7 +163,8 @@ TERSE_API void terse_gguf_writer_u64(terse_gguf_writer *w, const char *key, uint
 TERSE_API void terse_gguf_writer_f32(terse_gguf_writer *w, const char *key, float value);
 TERSE_API void terse_gguf_writer_bool(terse_gguf_writer *w, const char *key, bool value);
 TERSE_API void terse_gguf_writer_str(terse_gguf_writer *w, const char *key, terse_str value);
-TERSE_API void terse_gguf_writer_strs(terse_gguf_writer *w, const char *key, const terse_str *values, uint64_t n);
+TERSE_API void terse_gguf_writer_strs(terse_gguf_writer *w, const char *key, const terse_str *values,
+                                      uint64_t n);
 /* type is a fixed-size element type; data holds n packed elements. */
 TERSE_API void terse_gguf_writer_array(terse_gguf_writer *w, const char *key, terse_meta_type type,
                                        const void *data, uint64_t n);

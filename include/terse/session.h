@@ -1,0 +1,55 @@
+/* terse/session.h: a timeline of tokens over a model, and its KV pages. */
+#ifndef TERSE_SESSION_H
+#define TERSE_SESSION_H
+
+#include "terse/attend.h"
+#include "terse/model.h"
+#include <stdatomic.h>
+
+/* Zero means default: { 0 } and NULL are both valid. */
+typedef struct {
+    int32_t ctx;                  /* tokens; 0: the model's trained context */
+    int32_t threads;              /* 0: terse_cpu_threads() */
+    int32_t chunk;                /* prompt tokens computed together; 0: 512. Does not change results */
+    terse_kv_type type_k, type_v; /* 0: f16 */
+    size_t kv_limit;              /* bytes; 0: none */
+    const char *policy;           /* NULL: "dense" */
+    const char *stop;             /* NULL: "none"; see terse_attend_open */
+    int32_t audit;                /* every n-th walk is repeated in full; 0: none */
+    uint32_t cpu;                 /* kernel tiers to allow; 0: all that the machine has */
+    const atomic_bool *abort;     /* looked at between layers; true ends the call with TERSE_INTERRUPTED */
+} terse_session_opts;
+
+/* One caller at a time. */
+typedef struct terse_session terse_session;
+
+/* The model is borrowed until close. */
+TERSE_API terse_status terse_session_open(terse_session **out, const terse_model *m,
+                                          const terse_session_opts *opts, terse_error *err);
+TERSE_API void terse_session_close(terse_session **s);
+
+/* Prefill: appends tokens[n] under exact attention and computes the logits of the last one. *logits (may be
+ * NULL) is borrowed: [n_vocab], valid until the next call. all (may be NULL): caller's [n][n_vocab], gets every
+ * row. On failure the session holds the tokens that it held before. */
+TERSE_API terse_status terse_session_prefill(terse_session *s, const int32_t *tokens, int32_t n,
+                                             const float **logits, float *all, terse_error *err);
+/* Decode: appends one token under the session's policy and stop rule. Allocates nothing. */
+TERSE_API terse_status terse_session_decode(terse_session *s, int32_t token, const float **logits,
+                                            terse_error *err);
+/* Forgets the tokens from position n on. */
+TERSE_API void terse_session_truncate(terse_session *s, int32_t n);
+
+TERSE_API int32_t terse_session_count(const terse_session *s); /* tokens held */
+TERSE_API int32_t terse_session_ctx(const terse_session *s);   /* tokens it can hold */
+TERSE_API int32_t terse_session_threads(const terse_session *s);
+TERSE_API const char *terse_session_tier(const terse_session *s); /* "avx512" */
+TERSE_API const char *terse_session_stop(const terse_session *s); /* the stop rule with its parameters */
+TERSE_API bool terse_session_bounded(const terse_session *s);     /* whether that rule proves its bound */
+TERSE_API size_t terse_session_kv_bytes(const terse_session *s);  /* memory that KV pages hold */
+
+/* What attention read in decode steps since open or the last reset: all layers, or one (layer, KV head). */
+TERSE_API terse_attend_stats terse_session_stats(const terse_session *s);
+TERSE_API const terse_attend_stats *terse_session_stats_of(const terse_session *s, int32_t layer, int32_t head);
+TERSE_API void terse_session_stats_reset(terse_session *s);
+
+#endif

@@ -1,0 +1,14 @@
+/* terse/terse.h: the whole public interface. file -> model -> session -> logits -> sampler -> text. */
+#ifndef TERSE_TERSE_H
+#define TERSE_TERSE_H
+
+#include "terse/attend.h"
+#include "terse/base.h"
+#include "terse/gguf.h"
+#include "terse/kv.h"
+#include "terse/model.h"
+#include "terse/sample.h"
+#include "terse/session.h"
+#include "terse/text.h"
+
+#endif

@@ -1,0 +1,247 @@
+/* engine/session.c: a timeline of tokens. Prompts go through in chunks under exact attention; decode steps go
+ * one by one under the stop rule. */
+#include "terse/session.h"
+#include "base/memory.h"
+#include "model/forward.h"
+
+#include <string.h>
+
+enum { CHUNK = 512, MAX_THREADS = 1024 };
+
+struct terse_session {
+    const terse_model *model;
+    terse_attend *attend;
+    terse_kv *kv;
+    terse_forward forward;
+    float *logits; /* [n_vocab] */
+    int32_t ctx;
+    uint32_t cpu;
+    bool centered; /* the KV store's centers fit what is in it */
+};
+
+static terse_status check(const terse_session_opts *o, terse_error *err)
+{
+    if (o->ctx < 0 || o->ctx > 1 << 24)
+        return terse_fail(err, TERSE_BAD_INPUT, "context of %d tokens: 1 to %d are possible", o->ctx, 1 << 24);
+    if (o->threads < 0 || o->threads > MAX_THREADS)
+        return terse_fail(err, TERSE_BAD_INPUT, "%d threads: 1 to %d are possible", o->threads, MAX_THREADS);
+    if (o->chunk < 0 || o->chunk > 1 << 16)
+        return terse_fail(err, TERSE_BAD_INPUT, "chunks of %d tokens: 1 to %d are possible", o->chunk, 1 << 16);
+    return TERSE_OK;
+}
+
+static terse_status open_store(terse_session *s, const terse_session_opts *o, terse_error *err)
+{
+    const terse_model_info *i = &s->model->info;
+    const terse_kv_opts kv = { .n_layer = i->n_layer,
+                               .n_head = i->n_head_kv,
+                               .dim_k = i->dim_k,
+                               .dim_v = i->dim_v,
+                               .type_k = o->type_k,
+                               .type_v = o->type_v,
+                               .ctx = s->ctx,
+                               .limit = o->kv_limit };
+    return terse_kv_open(&s->kv, &kv, err);
+}
+
+static terse_status open_forward(terse_session *s, const terse_session_opts *o, terse_error *err)
+{
+    const terse_model_info *i = &s->model->info;
+    terse_forward *f = &s->forward;
+    f->model = s->model;
+    f->kv = s->kv;
+    f->n_thread = o->threads ? o->threads : terse_cpu_threads();
+    f->chunk = o->chunk ? o->chunk : CHUNK;
+    f->chunk = f->chunk < s->ctx ? f->chunk : s->ctx;
+    f->abort = o->abort;
+    terse_kernels_for(&f->kernels, s->cpu);
+    f->stats = terse_calloc64((size_t)i->n_layer * (size_t)i->n_head_kv, sizeof *f->stats);
+    f->walk = terse_calloc64((size_t)f->n_thread, sizeof *f->walk);
+    s->logits = terse_calloc64((size_t)i->n_vocab, sizeof *s->logits);
+    if (!f->stats || !f->walk || !s->logits)
+        return terse_fail(err, TERSE_NOMEM, "no memory for a session");
+    for (int32_t t = 0; t < f->n_thread; t++) {
+        const terse_status st =
+            terse_walk_open(&f->walk[t], s->kv, s->attend, i->n_head / i->n_head_kv, s->cpu, err);
+        if (st != TERSE_OK)
+            return st;
+    }
+    return terse_forward_open(f, err);
+}
+
+terse_status terse_session_open(terse_session **out, const terse_model *m, const terse_session_opts *opts,
+                                terse_error *err)
+{
+    static const terse_session_opts defaults;
+    const terse_session_opts *o = opts ? opts : &defaults;
+    *out = NULL;
+    terse_status st = check(o, err);
+    if (st != TERSE_OK)
+        return st;
+    terse_session *s = terse_calloc64(1, sizeof *s);
+    if (!s)
+        return terse_fail(err, TERSE_NOMEM, "no memory for a session");
+    s->model = m;
+    s->ctx = o->ctx ? o->ctx : m->info.ctx_train;
+    s->cpu = o->cpu ? o->cpu : terse_cpu_tiers();
+    if ((st = terse_attend_open(&s->attend, o->policy, o->stop, o->audit, err)) != TERSE_OK)
+        goto fail;
+    if ((st = open_store(s, o, err)) != TERSE_OK)
+        goto fail;
+    if ((st = open_forward(s, o, err)) != TERSE_OK)
+        goto fail;
+    *out = s;
+    return TERSE_OK;
+fail:
+    terse_session_close(&s);
+    return st;
+}
+
+void terse_session_close(terse_session **p)
+{
+    terse_session *s = p ? *p : NULL;
+    if (!s)
+        return;
+    terse_forward_close(&s->forward);
+    for (int32_t t = 0; s->forward.walk && t < s->forward.n_thread; t++)
+        terse_walk_close(&s->forward.walk[t]);
+    free(s->forward.walk);
+    free(s->forward.stats);
+    free(s->logits);
+    terse_kv_close(&s->kv);
+    terse_attend_close(&s->attend);
+    free(s);
+    *p = NULL;
+}
+
+/* Ids in range and room for them, before anything is computed. */
+static terse_status admit(terse_session *s, const int32_t *tokens, int32_t n, terse_error *err)
+{
+    const int32_t n_vocab = s->model->info.n_vocab;
+    if (n < 1)
+        return terse_fail(err, TERSE_BAD_INPUT, "no tokens to evaluate");
+    for (int32_t t = 0; t < n; t++)
+        if (tokens[t] < 0 || tokens[t] >= n_vocab)
+            return terse_fail(err, TERSE_BAD_INPUT, "token id %d is not in the vocabulary of %d", tokens[t],
+                              n_vocab);
+    return terse_kv_reserve(s->kv, n, err);
+}
+
+/* One batch; commits what it put. */
+static terse_status step(terse_session *s, const int32_t *tokens, int32_t n, bool decode, float *logits,
+                         bool all, terse_error *err)
+{
+    terse_forward *f = &s->forward;
+    f->tokens = tokens;
+    f->n = n;
+    f->pos = terse_kv_count(s->kv);
+    f->decode = decode;
+    f->logits = logits;
+    f->all_logits = all;
+    if (!terse_forward_run(f))
+        return terse_fail(err, TERSE_INTERRUPTED, "interrupted");
+    if (terse_gguf_broken(s->model->gguf))
+        return terse_fail(err, TERSE_IO, "%s: the file was cut short while it was in use",
+                          terse_gguf_path(s->model->gguf));
+    terse_kv_commit(s->kv, n);
+    return TERSE_OK;
+}
+
+terse_status terse_session_prefill(terse_session *s, const int32_t *tokens, int32_t n, const float **logits,
+                                   float *all, terse_error *err)
+{
+    const int32_t before = terse_kv_count(s->kv);
+    terse_status st = admit(s, tokens, n, err);
+    for (int32_t t = 0; t < n && st == TERSE_OK;) {
+        const int32_t m = n - t < s->forward.chunk ? n - t : s->forward.chunk;
+        float *row = all                    ? all + (size_t)t * (size_t)s->model->info.n_vocab
+                     : t + m == n && logits ? s->logits
+                                            : NULL;
+        st = step(s, tokens + t, m, false, row, all != NULL, err);
+        t += m;
+    }
+    s->centered = false;
+    if (st != TERSE_OK) {
+        terse_kv_truncate(s->kv, before);
+        return st;
+    }
+    if (all)
+        memcpy(s->logits, all + (size_t)(n - 1) * (size_t)s->model->info.n_vocab,
+               (size_t)s->model->info.n_vocab * sizeof *s->logits);
+    if (logits)
+        *logits = s->logits;
+    return TERSE_OK;
+}
+
+terse_status terse_session_decode(terse_session *s, int32_t token, const float **logits, terse_error *err)
+{
+    const int32_t before = terse_kv_count(s->kv);
+    terse_status st = admit(s, &token, 1, err);
+    if (st != TERSE_OK)
+        return st;
+    if (!s->centered) {
+        terse_kv_center(s->kv);
+        s->centered = true;
+    }
+    st = step(s, &token, 1, true, s->logits, false, err);
+    if (st != TERSE_OK)
+        terse_kv_truncate(s->kv, before);
+    else if (logits)
+        *logits = s->logits;
+    return st;
+}
+
+void terse_session_truncate(terse_session *s, int32_t n)
+{
+    terse_kv_truncate(s->kv, n < 0 ? 0 : n);
+}
+int32_t terse_session_count(const terse_session *s)
+{
+    return terse_kv_count(s->kv);
+}
+int32_t terse_session_ctx(const terse_session *s)
+{
+    return s->ctx;
+}
+int32_t terse_session_threads(const terse_session *s)
+{
+    return s->forward.n_thread;
+}
+const char *terse_session_tier(const terse_session *s)
+{
+    return terse_cpu_tier_name(s->cpu);
+}
+const char *terse_session_stop(const terse_session *s)
+{
+    return terse_attend_stop_text(s->attend);
+}
+bool terse_session_bounded(const terse_session *s)
+{
+    return terse_attend_bounded(s->attend);
+}
+size_t terse_session_kv_bytes(const terse_session *s)
+{
+    return terse_kv_bytes(s->kv);
+}
+
+terse_attend_stats terse_session_stats(const terse_session *s)
+{
+    terse_attend_stats sum = { 0 };
+    for (int32_t u = 0; u < s->model->info.n_layer * s->model->info.n_head_kv; u++)
+        terse_attend_stats_add(&sum, &s->forward.stats[u]);
+    return sum;
+}
+
+const terse_attend_stats *terse_session_stats_of(const terse_session *s, int32_t layer, int32_t head)
+{
+    const terse_model_info *i = &s->model->info;
+    if (layer < 0 || layer >= i->n_layer || head < 0 || head >= i->n_head_kv)
+        return NULL;
+    return &s->forward.stats[layer * i->n_head_kv + head];
+}
+
+void terse_session_stats_reset(terse_session *s)
+{
+    const terse_model_info *i = &s->model->info;
+    memset(s->forward.stats, 0, (size_t)i->n_layer * (size_t)i->n_head_kv * sizeof *s->forward.stats);
+}
