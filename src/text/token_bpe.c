@@ -62,35 +62,100 @@ static uint32_t rule_hash(int32_t left, int32_t right)
 static terse_bpe_rule *rule_slot(const terse_vocab *v, int32_t left, int32_t right)
 {
     uint32_t i = rule_hash(left, right) & v->rule_mask;
-    while (v->rules[i].left >= 0 && (v->rules[i].left != left || v->rules[i].right != right))
+    while (v->rules[i].order > 0 && (v->rules[i].left != left || v->rules[i].right != right))
         i = (i + 1) & v->rule_mask;
     return &v->rules[i];
 }
 
-/* Reads "left right". The text of the merged token is put together in buf[longest]. */
-static terse_status add_rule(terse_vocab *v, terse_str text, uint32_t rank, char *buf, terse_error *err)
+/* A merge on its way into the table: "left right" and the text of the token that they give. */
+typedef struct {
+    terse_str parts[3]; /* left, right, both joined; the last is empty if its token is already known */
+    uint64_t hashes[3];
+    terse_bpe_rule rule;
+} pending;
+
+enum { BATCH = 16, WARM_STEPS = 3 };
+
+/* Vocabularies are written in the order in which merges made their tokens, so the token that left and right
+ * give is mostly the one of the merge before or its successor. That one, or -1. */
+static int32_t guess(const terse_vocab *v, int32_t before, terse_str left, terse_str right)
+{
+    for (int32_t id = before; id >= 0 && id < v->n && id <= before + 1 && !v->doubles; id++) {
+        const terse_token *t = &v->tokens[id];
+        if (t->n == left.n + right.n && memcmp(t->p, left.p, left.n) == 0 &&
+            memcmp(t->p + left.n, right.p, right.n) == 0)
+            return id;
+    }
+    return -1;
+}
+
+/* Takes "left right" apart; the joined text goes to room[longest]. before: the token of the merge before. */
+static terse_status read_rule(const terse_vocab *v, pending *p, terse_str text, uint32_t rank, int32_t before,
+                              char *room, terse_error *err)
 {
     const char *blank = text.n > 2 ? memchr(text.p + 1, ' ', text.n - 2) : NULL;
-    if (!blank)
-        return terse_fail(err, TERSE_BAD_INPUT, "tokenizer.ggml.merges[%u] is not two tokens and a blank",
-                          rank);
-    const terse_str l = { text.p, (size_t)(blank - text.p) };
-    const terse_str r = { blank + 1, text.n - l.n - 1 };
-    int32_t left = -1, right = -1, merged = -1;
-    if (l.n + r.n <= v->longest) {
-        memcpy(buf, l.p, l.n);
-        memcpy(buf + l.n, r.p, r.n);
-        left = terse_vocab_find(v, l);
-        right = terse_vocab_find(v, r);
-        merged = terse_vocab_find(v, (terse_str){ buf, l.n + r.n });
+    if (!blank || text.n - 1 > v->longest)
+        return terse_fail(err, TERSE_BAD_INPUT, "tokenizer.ggml.merges[%u] is not two tokens and a blank: %.*s",
+                          rank, (int)(text.n < 80 ? text.n : 80), text.p);
+    const terse_str left = { text.p, (size_t)(blank - text.p) };
+    const terse_str right = { blank + 1, text.n - left.n - 1 };
+    *p = (pending){ { left, right }, { 0 }, { .order = rank + 1, .merged = guess(v, before, left, right) } };
+    if (p->rule.merged < 0) {
+        memcpy(room, left.p, left.n);
+        memcpy(room + left.n, right.p, right.n);
+        p->parts[2] = (terse_str){ room, text.n - 1 };
     }
-    if (left < 0 || right < 0 || merged < 0)
-        return terse_fail(err, TERSE_BAD_INPUT,
-                          "tokenizer.ggml.merges[%u] joins or gives a text that is no token: %.*s", rank,
-                          (int)(text.n < 80 ? text.n : 80), text.p);
-    terse_bpe_rule *rule = rule_slot(v, left, right);
-    if (rule->left < 0) /* of two equal merges the first counts */
-        *rule = (terse_bpe_rule){ left, right, rank, merged };
+    for (int k = 0; k < 3 && p->parts[k].n > 0; k++) {
+        p->hashes[k] = terse_vocab_hash(p->parts[k]);
+        terse_vocab_warm(v, p->hashes[k], 0);
+    }
+    return TERSE_OK;
+}
+
+static terse_status find_tokens(const terse_vocab *v, pending *p, terse_error *err)
+{
+    int32_t ids[3] = { -1, -1, p->rule.merged };
+    for (int k = 0; k < 3 && p->parts[k].n > 0; k++)
+        if ((ids[k] = terse_vocab_find_hashed(v, p->parts[k], p->hashes[k])) < 0)
+            return terse_fail(err, TERSE_BAD_INPUT,
+                              "tokenizer.ggml.merges[%u] needs the token %.*s, which is missing",
+                              p->rule.order - 1, (int)(p->parts[k].n < 80 ? p->parts[k].n : 80), p->parts[k].p);
+    p->rule.left = ids[0];
+    p->rule.right = ids[1];
+    p->rule.merged = ids[2];
+    __builtin_prefetch(&v->rules[rule_hash(ids[0], ids[1]) & v->rule_mask]);
+    return TERSE_OK;
+}
+
+/* Adds up to BATCH merges at once: one by one, 300,000 of them would spend most of their time waiting for
+ * memory. room has longest bytes for each. *before is the token of the last merge. */
+static terse_status add_rules(terse_vocab *v, terse_meta_array *merges, uint32_t rank, int32_t *before,
+                              char *room, terse_error *err)
+{
+    pending batch[BATCH];
+    terse_status st = TERSE_OK;
+    terse_str text;
+    int32_t n = 0;
+    for (; n < BATCH && terse_meta_array_next_str(merges, &text); n++) {
+        st = read_rule(v, &batch[n], text, rank + (uint32_t)n, *before, room + (size_t)n * v->longest, err);
+        if (st != TERSE_OK)
+            return st;
+        if (batch[n].rule.merged >= 0)
+            *before = batch[n].rule.merged;
+    }
+    for (int step = 1; step < WARM_STEPS; step++)
+        for (int32_t i = 0; i < n; i++)
+            for (int k = 0; k < 3 && batch[i].parts[k].n > 0; k++)
+                terse_vocab_warm(v, batch[i].hashes[k], step);
+    for (int32_t i = 0; i < n; i++)
+        if ((st = find_tokens(v, &batch[i], err)) != TERSE_OK)
+            return st;
+    for (int32_t i = 0; i < n; i++) {
+        terse_bpe_rule *slot = rule_slot(v, batch[i].rule.left, batch[i].rule.right);
+        if (slot->order == 0) /* of two equal merges the first counts */
+            *slot = batch[i].rule;
+        *before = batch[i].rule.merged;
+    }
     return TERSE_OK;
 }
 
@@ -102,22 +167,22 @@ static terse_status load_rules(terse_vocab *v, const terse_gguf *g, terse_error 
         return st;
     if (merges.n > INT32_MAX / 4)
         return terse_fail(err, TERSE_BAD_INPUT, "tokenizer.ggml.merges has too many entries");
+    const uint32_t n = (uint32_t)merges.n;
     uint32_t size = 16;
-    while (size < 2 * merges.n)
+    while (size < n + n / 2)
         size *= 2;
     v->rule_mask = size - 1;
-    v->rules = malloc(size * sizeof *v->rules);
-    char *buf = malloc((size_t)v->longest + 1);
-    if (!v->rules || !buf) {
-        free(buf);
-        return terse_fail(err, TERSE_NOMEM, "vocabulary: %llu merges", (unsigned long long)merges.n);
+    v->rules_size = size * sizeof *v->rules;
+    v->rules = terse_table_map(&v->rules_size);
+    char *room = malloc((size_t)v->longest * BATCH);
+    if (!v->rules || !room) {
+        free(room);
+        return terse_fail(err, TERSE_NOMEM, "vocabulary: %u merges", n);
     }
-    for (uint32_t i = 0; i < size; i++)
-        v->rules[i].left = -1;
-    terse_str s;
-    for (uint32_t rank = 0; st == TERSE_OK && terse_meta_array_next_str(&merges, &s); rank++)
-        st = add_rule(v, s, rank, buf, err);
-    free(buf);
+    int32_t before = -1;
+    for (uint32_t rank = 0; rank < n && st == TERSE_OK; rank += BATCH)
+        st = add_rules(v, &merges, rank, &before, room, err);
+    free(room);
     return st;
 }
 
@@ -140,10 +205,10 @@ static bool pair(const void *ctx, const terse_symbol *left, const terse_symbol *
     if (left->id < 0 || right->id < 0)
         return false;
     const terse_bpe_rule *rule = rule_slot(v, left->id, right->id);
-    if (rule->left < 0)
+    if (rule->order == 0)
         return false;
     *merged = rule->merged;
-    *prio = rule->rank;
+    *prio = rule->order;
     return true;
 }
 

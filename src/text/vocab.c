@@ -2,6 +2,7 @@
  * file says about ids, lengths and types is checked here, once. */
 #define XXH_INLINE_ALL
 #include "text/vocab.h"
+#include "base/memory.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,26 +21,48 @@ static bool is(terse_str s, const char *text)
 }
 
 /* The slot that holds text, or the empty one where it would go. */
-static terse_vocab_slot *slot_of(const terse_vocab *v, terse_str text, uint32_t *tag)
+static terse_vocab_slot *slot_of(const terse_vocab *v, terse_str text, uint64_t hash)
 {
-    const uint64_t hash = XXH3_64bits(text.p, text.n);
-    *tag = (uint32_t)(hash >> 32);
     for (uint32_t i = (uint32_t)hash & v->slot_mask;; i = (i + 1) & v->slot_mask) {
         terse_vocab_slot *s = &v->slots[i];
-        if (s->id < 0)
+        if (s->next == 0)
             return s;
-        if (s->tag != *tag)
+        if (s->tag != hash >> 32)
             continue;
-        const terse_token *t = &v->tokens[s->id];
+        const terse_token *t = &v->tokens[s->next - 1];
         if (t->n == text.n && memcmp(t->p, text.p, text.n) == 0)
             return s;
     }
 }
 
+void *terse_table_map(size_t *size)
+{
+    *size = terse_align_up(*size, 2 << 20);
+    return terse_pages_map(*size);
+}
+
+uint64_t terse_vocab_hash(terse_str text)
+{
+    return XXH3_64bits(text.p, text.n);
+}
+
+int32_t terse_vocab_find_hashed(const terse_vocab *v, terse_str text, uint64_t hash)
+{
+    return v->slots && text.n > 0 ? slot_of(v, text, hash)->next - 1 : -1;
+}
+
 int32_t terse_vocab_find(const terse_vocab *v, terse_str text)
 {
-    uint32_t tag;
-    return v->slots && text.n > 0 ? slot_of(v, text, &tag)->id : -1;
+    return terse_vocab_find_hashed(v, text, terse_vocab_hash(text));
+}
+
+void terse_vocab_warm(const terse_vocab *v, uint64_t hash, int step)
+{
+    const terse_vocab_slot *s = &v->slots[(uint32_t)hash & v->slot_mask];
+    if (step == 0)
+        __builtin_prefetch(s);
+    else if (s->next > 0)
+        __builtin_prefetch(step == 1 ? (const void *)&v->tokens[s->next - 1] : v->tokens[s->next - 1].p);
 }
 
 /* "<0xNN>" -> NN, or -1. */
@@ -67,10 +90,10 @@ static terse_status load_texts(terse_vocab *v, const terse_gguf *g, terse_error 
         size *= 2;
     v->slot_mask = size - 1;
     v->tokens = calloc((size_t)v->n, sizeof *v->tokens);
-    v->slots = malloc(size * sizeof *v->slots);
+    v->slots_size = size * sizeof *v->slots;
+    v->slots = terse_table_map(&v->slots_size);
     if (!v->tokens || !v->slots)
         return terse_fail(err, TERSE_NOMEM, "vocabulary: %d tokens", v->n);
-    memset(v->slots, 0xFF, size * sizeof *v->slots); /* id -1 everywhere */
     terse_str s;
     for (int32_t id = 0; id < v->n; id++) {
         if (!terse_meta_array_next_str(&texts, &s) || s.n == 0 || s.n > MAX_TOKEN_SIZE)
@@ -78,9 +101,10 @@ static terse_status load_texts(terse_vocab *v, const terse_gguf *g, terse_error 
                               "tokenizer.ggml.tokens[%d] is empty or longer than %d bytes", id, MAX_TOKEN_SIZE);
         v->tokens[id] = (terse_token){ .p = s.p, .n = (uint32_t)s.n, .type = TERSE_TOKEN_NORMAL };
         v->longest = v->tokens[id].n > v->longest ? v->tokens[id].n : v->longest;
-        uint32_t tag;
-        terse_vocab_slot *slot = slot_of(v, s, &tag); /* of two equal texts the last counts */
-        *slot = (terse_vocab_slot){ tag, id };
+        const uint64_t hash = terse_vocab_hash(s);
+        terse_vocab_slot *slot = slot_of(v, s, hash);
+        v->doubles = v->doubles || slot->next > 0;
+        *slot = (terse_vocab_slot){ (uint32_t)(hash >> 32), id + 1 };
     }
     return TERSE_OK;
 }
@@ -283,8 +307,8 @@ void terse_vocab_close(terse_vocab **v)
         return;
     terse_split_close(&(*v)->split);
     free((*v)->tokens);
-    free((*v)->slots);
-    free((*v)->rules);
+    terse_pages_unmap((*v)->slots, (*v)->slots_size);
+    terse_pages_unmap((*v)->rules, (*v)->rules_size);
     free((*v)->specials);
     free(*v);
     *v = NULL;

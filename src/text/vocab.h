@@ -30,16 +30,16 @@ typedef struct {
     bool rstrip;  /* swallows white space on its right when parsed */
 } terse_token;
 
-/* A slot of the text -> id table; empty if id < 0. */
+/* A slot of the text -> id table; all zero: empty. */
 typedef struct {
     uint32_t tag; /* upper half of the hash */
-    int32_t id;
+    int32_t next; /* id + 1 */
 } terse_vocab_slot;
 
-/* A slot of the BPE table (left, right) -> (rank, merged); empty if left < 0. */
+/* A slot of the BPE table (left, right) -> (rank, merged); all zero: empty. */
 typedef struct {
     int32_t left, right;
-    uint32_t rank;
+    uint32_t order; /* rank + 1 */
     int32_t merged;
 } terse_bpe_rule;
 
@@ -48,14 +48,17 @@ struct terse_vocab {
     int32_t n;
     terse_token *tokens;     /* [n] */
     terse_vocab_slot *slots; /* [slot_mask + 1] */
+    size_t slots_size;       /* bytes */
     uint32_t slot_mask;
     uint32_t longest; /* bytes of the longest token */
+    bool doubles;     /* some texts belong to several tokens; look-ups find the last one */
     int32_t bos, eos, unk;
     bool adds_bos, adds_eos;
     bool space_prefix;       /* SPM: a blank goes before text at the start and after special tokens */
     int32_t byte_ids[256];   /* token of a lone byte, or -1 */
     terse_meta_array scores; /* SPM; n = 0: all scores are 0 */
     terse_bpe_rule *rules;   /* BPE [rule_mask + 1] */
+    size_t rules_size;       /* bytes */
     uint32_t rule_mask;
     const terse_pre *pre; /* BPE */
     terse_split *split;   /* BPE */
@@ -65,6 +68,15 @@ struct terse_vocab {
 };
 
 enum { TERSE_TEXT_MAX = 1 << 29 }; /* bytes of one text to tokenize */
+
+/* vocab.c: zeroed memory for a table, in huge pages: look-ups are scattered all over it. size grows to what was
+ * taken; NULL without memory. */
+void *terse_table_map(size_t *size);
+/* A look-up in steps, for callers with many texts: each step brings into the cache what the next one
+ * reads, so that the waits for memory overlap. terse_vocab_warm takes steps 0, 1 and 2; then find. */
+uint64_t terse_vocab_hash(terse_str text);
+void terse_vocab_warm(const terse_vocab *v, uint64_t hash, int step);
+int32_t terse_vocab_find_hashed(const terse_vocab *v, terse_str text, uint64_t hash);
 
 /* special.c: fills specials and special_start from the token types. */
 terse_status terse_special_index(terse_vocab *v, terse_error *err);
