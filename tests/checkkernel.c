@@ -17,6 +17,8 @@ static const struct {
     void (*bench)(checkkernel *c);
 } families[] = {
     { "dot", check_dot, bench_dot },
+    { "vec", check_vec, bench_vec },
+    { "attn", check_attn, bench_attn },
 };
 enum { N_FAMILY = sizeof families / sizeof *families };
 

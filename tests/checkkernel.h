@@ -22,6 +22,10 @@ typedef struct {
 /* The families: false once anything differs, after saying what. Benchmarks print by check_time. */
 bool check_dot(checkkernel *c);
 void bench_dot(checkkernel *c);
+bool check_vec(checkkernel *c);
+void bench_vec(checkkernel *c);
+bool check_attn(checkkernel *c);
+void bench_attn(checkkernel *c);
 
 /* Whether --match selects the kernel of this name. */
 bool check_wanted(const checkkernel *c, const char *name);

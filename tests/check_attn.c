@@ -1,0 +1,234 @@
+/* tests/check_attn.c: attention over one page: scores, online softmax, weighted values. */
+#include "checkkernel.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { P = TERSE_PAGE, MAX_ROW = 19 };
+
+static const char *const type_names[TERSE_PAGE_TYPES] = { "f32", "f16", "q8" };
+static const int32_t dims[] = { 16, 32, 48, 64, 80, 96, 128, 256 };
+
+/* A page, queries, weights and outputs; everything ends at a guard page. */
+typedef struct {
+    terse_page_type type;
+    int32_t dim, n_row;
+    char *block, *query;
+    float *s, *o, *keep;
+    size_t block_size, query_size, s_size, o_size;
+} shape;
+
+static float number(checkkernel *c, bool wild) { return wild ? check_wild(c) : 2.0f * check_float(c); }
+
+static shape make(checkkernel *c, terse_page_type type, int32_t dim, int32_t n_row, bool wild, bool values)
+{
+    shape x = { .type = type, .dim = dim, .n_row = n_row };
+    float row[512];
+    x.block_size = terse_page_block_size(type, dim);
+    x.query_size = terse_query_size(type, dim) * (size_t)n_row;
+    x.s_size = (size_t)n_row * P * sizeof(float);
+    x.o_size = (size_t)n_row * (size_t)dim * sizeof(float);
+    x.block = check_alloc(x.block_size);
+    x.query = check_alloc(x.query_size);
+    x.s = check_alloc(x.s_size);
+    x.o = check_alloc(x.o_size);
+    x.keep = check_alloc((size_t)n_row * sizeof(float));
+    for (int32_t t = 0; t < P; t++) {
+        for (int32_t d = 0; d < dim; d++)
+            row[d] = number(c, wild);
+        if (values)
+            terse_page_put_v(type, x.block, t, row, dim);
+        else
+            terse_page_put_k(type, x.block, t, row, dim);
+    }
+    for (int32_t r = 0; r < n_row; r++) {
+        for (int32_t d = 0; d < dim; d++)
+            row[d] = number(c, wild);
+        terse_query_prepare(type, x.query + (size_t)r * terse_query_size(type, dim), row, 1, dim, 0.125f);
+        x.keep[r] = fabsf(check_float(c));
+        for (int32_t t = 0; t < P; t++) /* weights: softmax is never negative */
+            x.s[r * P + t] = check_below(c, 5) ? fabsf(check_float(c)) : check_below(c, 2) ? 0.0f : 1e-40f;
+        for (int32_t d = 0; d < dim; d++)
+            x.o[r * dim + d] = number(c, false);
+    }
+    return x;
+}
+
+static void drop(shape *x)
+{
+    check_free(x->block, x->block_size);
+    check_free(x->query, x->query_size);
+    check_free(x->s, x->s_size);
+    check_free(x->o, x->o_size);
+    check_free(x->keep, (size_t)x->n_row * sizeof(float));
+}
+
+static bool check_score(checkkernel *c, terse_page_type type, int32_t dim, int32_t n_row, bool wild)
+{
+    shape x = make(c, type, dim, n_row, wild, false);
+    float *want = check_alloc(x.s_size);
+    c->want.attn.score[type](want, x.query, x.block, n_row, dim);
+    c->got.attn.score[type](x.s, x.query, x.block, n_row, dim);
+    const bool same = check_floats(c, want, x.s, (size_t)(n_row * P), "score_%s dim %d rows %d%s", type_names[type],
+                                   dim, n_row, wild ? " wild" : "");
+    check_free(want, x.s_size);
+    drop(&x);
+    return same;
+}
+
+static bool check_mix(checkkernel *c, terse_page_type type, int32_t dim, int32_t n_row, bool wild)
+{
+    bool same = true;
+    for (int32_t n = 1; n <= P; n += 1 + check_below(c, 9)) {
+        shape x = make(c, type, dim, n_row, wild, true);
+        float *want = check_alloc(x.o_size);
+        for (int32_t r = 0; r < n_row; r++)
+            memset(x.s + r * P + n, 0, (size_t)(P - n) * sizeof(float));
+        memcpy(want, x.o, x.o_size);
+        c->want.attn.mix[type](want, x.keep, x.s, x.block, n, n_row, dim);
+        c->got.attn.mix[type](x.o, x.keep, x.s, x.block, n, n_row, dim);
+        same &= check_floats(c, want, x.o, (size_t)(n_row * dim), "mix_%s dim %d rows %d tokens %d%s",
+                             type_names[type], dim, n_row, n, wild ? " wild" : "");
+        check_free(want, x.o_size);
+        drop(&x);
+    }
+    return same;
+}
+
+/* m, l, keep, z of both sides, one array behind the other. */
+static bool check_weigh(checkkernel *c, int32_t n_row, float size)
+{
+    float m[2][MAX_ROW], l[2][MAX_ROW], keep[2][MAX_ROW], z[2][MAX_ROW], peak[2][MAX_ROW];
+    int32_t n[MAX_ROW];
+    const size_t bytes = (size_t)n_row * P * sizeof(float), rows = (size_t)n_row;
+    float *s[2] = { check_alloc(bytes), check_alloc(bytes) };
+    for (int32_t i = 0; i < n_row * P; i++)
+        s[0][i] = size * check_float(c);
+    memcpy(s[1], s[0], bytes);
+    for (int32_t r = 0; r < n_row; r++) {
+        n[r] = check_below(c, P + 1);
+        m[0][r] = m[1][r] = check_below(c, 2) && n[r] ? -INFINITY : size * check_float(c);
+        l[0][r] = l[1][r] = 3.0f + check_float(c);
+        peak[0][r] = peak[1][r] = m[0][r];
+    }
+    c->want.attn.peak(s[0], n_row, n, peak[0]);
+    c->got.attn.peak(s[1], n_row, n, peak[1]);
+    c->want.attn.weigh(s[0], n_row, n, m[0], l[0], keep[0], z[0]);
+    c->got.attn.weigh(s[1], n_row, n, m[1], l[1], keep[1], z[1]);
+    bool same = check_floats(c, s[0], s[1], rows * P, "weigh s rows %d", n_row);
+    same &= check_floats(c, m[0], m[1], rows, "weigh m rows %d", n_row);
+    same &= check_floats(c, l[0], l[1], rows, "weigh l rows %d", n_row);
+    same &= check_floats(c, keep[0], keep[1], rows, "weigh keep rows %d", n_row);
+    same &= check_floats(c, z[0], z[1], rows, "weigh z rows %d", n_row);
+    same &= check_floats(c, peak[0], peak[1], rows, "peak rows %d", n_row);
+    same &= check_floats(c, peak[0], m[0], rows, "peak against weigh, rows %d", n_row);
+    check_free(s[0], bytes);
+    check_free(s[1], bytes);
+    return same;
+}
+
+/* What the kernels compute against float64 on the values that the page holds. */
+static bool check_accuracy(checkkernel *c, terse_page_type type, int32_t dim)
+{
+    shape x = make(c, type, dim, 1, false, false);
+    float q[512], k[512];
+    bool good = true;
+    for (int32_t d = 0; d < dim; d++)
+        q[d] = 2.0f * check_float(c);
+    terse_query_prepare(type, x.query, q, 1, dim, 0.125f);
+    c->got.attn.score[type](x.s, x.query, x.block, 1, dim);
+    for (int32_t t = 0; t < P; t++) {
+        double want = 0.0, size = 0.0;
+        terse_page_get_k(type, x.block, t, k, dim);
+        for (int32_t d = 0; d < dim; d++) {
+            want += 0.125 * (double)q[d] * (double)k[d];
+            size += fabs(0.125 * (double)q[d] * (double)k[d]);
+        }
+        const double tolerance = type == TERSE_PAGE_Q8 ? 5e-3 : 1e-6; /* q8 rounds the query to 8 bits too */
+        if (fabs((double)x.s[t] - want) > tolerance * size) {
+            printf("score_%s dim %d: token %d is %g, float64 says %g\n", type_names[type], dim, t, (double)x.s[t], want);
+            good = false;
+        }
+    }
+    drop(&x);
+    return good;
+}
+
+bool check_attn(checkkernel *c)
+{
+    bool same = true;
+    char name[32];
+    for (int type = 0; type < TERSE_PAGE_TYPES; type++)
+        for (size_t d = 0; d < sizeof dims / sizeof *dims; d++) {
+            if (!terse_page_dim_ok((terse_page_type)type, dims[d]))
+                continue;
+            for (int32_t n_row = 1; n_row <= MAX_ROW; n_row += n_row < 9 ? 1 : 5)
+                for (int wild = 0; wild < 2; wild++) {
+                    snprintf(name, sizeof name, "score_%s", type_names[type]);
+                    if (check_wanted(c, name))
+                        same &= check_score(c, (terse_page_type)type, dims[d], n_row, wild);
+                    snprintf(name, sizeof name, "mix_%s", type_names[type]);
+                    if (check_wanted(c, name))
+                        same &= check_mix(c, (terse_page_type)type, dims[d], n_row, wild);
+                }
+            same &= check_accuracy(c, (terse_page_type)type, dims[d]);
+        }
+    for (int32_t n_row = 1; n_row <= MAX_ROW && check_wanted(c, "weigh"); n_row++)
+        for (int i = 0; i < 20; i++)
+            same &= check_weigh(c, n_row, i < 15 ? 30.0f : 300.0f);
+    return same;
+}
+
+/* ---- timing ---- */
+
+typedef struct {
+    const terse_attn_kernels *k;
+    shape x;
+    float m[8], l[8], keep[8], z[8];
+    int32_t n[8];
+} timed;
+
+static void run_score(void *ctx)
+{
+    timed *t = ctx;
+    t->k->score[t->x.type](t->x.s, t->x.query, t->x.block, t->x.n_row, t->x.dim);
+}
+
+static void run_weigh(void *ctx)
+{
+    timed *t = ctx;
+    for (int32_t r = 0; r < t->x.n_row; r++)
+        t->m[r] = 100.0f;
+    t->k->weigh(t->x.s, t->x.n_row, t->n, t->m, t->l, t->keep, t->z);
+}
+
+static void run_mix(void *ctx)
+{
+    timed *t = ctx;
+    t->k->mix[t->x.type](t->x.o, t->x.keep, t->x.s, t->x.block, P, t->x.n_row, t->x.dim);
+}
+
+void bench_attn(checkkernel *c)
+{
+    static const int32_t rows[] = { 1, 4, 8 };
+    char name[48];
+    for (int type = 0; type < TERSE_PAGE_TYPES; type++)
+        for (int32_t dim = 64; dim <= 128; dim += 64)
+            for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+                timed t = { .k = &c->got.attn, .x = make(c, (terse_page_type)type, dim, rows[r], false, true) };
+                const double bytes = (double)t.x.block_size, ops = 2.0 * rows[r] * dim * P;
+                for (int32_t i = 0; i < rows[r]; i++)
+                    t.n[i] = P;
+                snprintf(name, sizeof name, "score_%s dim %d rows %d", type_names[type], dim, rows[r]);
+                if (check_wanted(c, name))
+                    check_time(c, name, bytes, ops, run_score, &t);
+                snprintf(name, sizeof name, "mix_%s dim %d rows %d", type_names[type], dim, rows[r]);
+                if (check_wanted(c, name))
+                    check_time(c, name, bytes, ops, run_mix, &t);
+                snprintf(name, sizeof name, "weigh rows %d", rows[r]);
+                if (type == 0 && dim == 64 && check_wanted(c, name))
+                    check_time(c, name, 4.0 * rows[r] * P, 0.0, run_weigh, &t);
+                drop(&t.x);
+            }
+}
