@@ -34,6 +34,10 @@ static const terse_option kv_options[] = {
       .help = "when attention has read enough: NAME or NAME:key=value,..." },
     { "--quality", TERSE_OPTION_STRING, AT(quality), .value = "LEVEL", .choices = "exact safe fast",
       .preset = "exact", .help = "a named set of policy and stop rule" },
+    { "--kv-limit", TERSE_OPTION_SIZE, AT(limit), .value = "SIZE", .preset = "none",
+      .help = "memory that keys and values may take" },
+    { "--audit", TERSE_OPTION_INT, AT(audit), 0, INT32_MAX, "N", .preset = "0, never",
+      .help = "read everything on every N-th walk and measure the true error of the stop rule" },
 };
 #undef AT
 

@@ -19,7 +19,9 @@ terse_option_group terse_args_model_group(terse_args_model *a);
 /* KV and attention. NULL: the library's default. */
 typedef struct {
     const char *type_k, *type_v;
-    const char *policy, *stop, *quality;
+    const char *policy, *stop, *quality; /* quality names a policy and a stop rule; those given by name win */
+    size_t limit;                        /* bytes; 0: none */
+    int32_t audit;                       /* 0: never */
 } terse_args_kv;
 terse_option_group terse_args_kv_group(terse_args_kv *a);
 

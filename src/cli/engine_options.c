@@ -1,0 +1,58 @@
+/* cli/engine_options.c: see the header. */
+#include "engine_options.h"
+
+#include "terminal.h"
+
+#include <string.h>
+
+/* The named sets of --quality. Both lossy ones prove a bound on the error of every walk. */
+static const struct {
+    const char *name, *policy, *stop;
+} qualities[] = {
+    { "exact", "dense", "none" },
+    { "safe", "dense", "value-skip:eps=0.1" },
+    { "fast", "dense", "value-skip:eps=0.3" },
+};
+
+terse_engine_options terse_engine_defaults(void)
+{
+    return (terse_engine_options){ .model = terse_args_model_defaults() };
+}
+
+void terse_engine_groups(terse_engine_options *o, terse_option_group groups[TERSE_ENGINE_GROUPS])
+{
+    groups[0] = terse_args_model_group(&o->model);
+    groups[1] = terse_args_kv_group(&o->kv);
+}
+
+const char *terse_engine_model(const terse_engine_options *o, int argc, char **argv)
+{
+    const char *named = o->model.model, *given = argc > 1 ? argv[1] : NULL;
+    if (named && given)
+        terse_complain("two models: \"%.80s\" by -m and the argument \"%.80s\"", named, given);
+    else if (!named && !given)
+        terse_complain("%s: which model? terse %s --help says more", argv[0], argv[0]);
+    return named && given ? NULL : named ? named : given;
+}
+
+terse_status terse_engine_session(const terse_engine_options *o, terse_session_opts *out, terse_error *err)
+{
+    const terse_args_model *m = &o->model;
+    const terse_args_kv *kv = &o->kv;
+    *out = (terse_session_opts){ .ctx = m->ctx,
+                                 .threads = m->threads,
+                                 .chunk = m->ubatch < m->batch ? m->ubatch : m->batch,
+                                 .kv_limit = kv->limit,
+                                 .audit = kv->audit,
+                                 .policy = kv->policy,
+                                 .stop = kv->stop };
+    for (size_t i = 0; kv->quality && i < sizeof qualities / sizeof *qualities; i++)
+        if (strcmp(qualities[i].name, kv->quality) == 0) {
+            out->policy = kv->policy ? kv->policy : qualities[i].policy;
+            out->stop = kv->stop ? kv->stop : qualities[i].stop;
+        }
+    terse_status st = kv->type_k ? terse_kv_type_parse(kv->type_k, &out->type_k, err) : TERSE_OK;
+    if (st == TERSE_OK && kv->type_v)
+        st = terse_kv_type_parse(kv->type_v, &out->type_v, err);
+    return st == TERSE_OK ? terse_args_isa(&out->cpu, err) : st;
+}
