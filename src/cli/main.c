@@ -15,6 +15,7 @@ typedef struct {
 } command;
 
 static const command commands[] = {
+    { "inspect", terse_cmd_inspect, "show what is in a GGUF file" },
     { NULL, NULL, NULL },
 };
 

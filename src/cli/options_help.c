@@ -124,5 +124,5 @@ void terse_options_help(const terse_options *o, const terse_option_group *groups
         for (int32_t i = 0; i < groups[g].n_option; i++)
             print_option(&groups[g].options[i], groups[g].values, width);
     }
-    printf("\nEvery option may also be set in the environment: --top-k 20 is TERSE_ARG_TOP_K=20.\n");
+    printf("\nThe environment sets options too: --some-name VALUE is TERSE_ARG_SOME_NAME=VALUE there.\n");
 }
