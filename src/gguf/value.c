@@ -206,7 +206,7 @@ double terse_meta_array_f64(const terse_meta_array *a, uint64_t i)
     const size_t size = terse_meta_size(a->type);
     if (!size)
         return 0.0;
-    terse_meta m;
+    terse_meta m = { 0 };
     terse_meta_widen(&m, a->type, a->data + i * size);
     if (a->type == TERSE_META_F32 || a->type == TERSE_META_F64)
         return m.v.f;
@@ -218,7 +218,7 @@ int64_t terse_meta_array_i64(const terse_meta_array *a, uint64_t i)
     const size_t size = terse_meta_size(a->type);
     if (!size)
         return 0;
-    terse_meta m;
+    terse_meta m = { 0 };
     terse_meta_widen(&m, a->type, a->data + i * size);
     if (is_signed(a->type))
         return m.v.i;

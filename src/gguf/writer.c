@@ -139,7 +139,7 @@ static void add_value(terse_gguf_writer *w, terse_str key, terse_meta_type type,
     if (!begin(w, key, type))
         return;
     put(w, &w->meta, p, terse_meta_size(type));
-    if (!is_align(key))
+    if (type != TERSE_META_U32 || !is_align(key))
         return;
     uint32_t align;
     memcpy(&align, p, sizeof align);
