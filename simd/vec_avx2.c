@@ -70,7 +70,30 @@ static void axpy(float *y, float a, const float *x, int32_t n)
     }
 }
 
+enum { AHEAD = 4096 }; /* bytes that the prefetch runs before the loads */
+
+static uint64_t read_sum(const void *p, size_t size)
+{
+    const char *x = p;
+    __m256i sum[8];
+    for (int j = 0; j < 8; j++)
+        sum[j] = _mm256_setzero_si256();
+    size_t i = 0;
+    for (; i + 256 <= size; i += 256) {
+        for (int j = 0; j < 4; j++)
+            _mm_prefetch(x + i + AHEAD + 64 * j, _MM_HINT_T0);
+        for (int j = 0; j < 8; j++)
+            sum[j] = _mm256_add_epi64(sum[j], _mm256_load_si256((const __m256i *)(x + i) + j));
+    }
+    for (; i < size; i += 32)
+        sum[0] = _mm256_add_epi64(sum[0], _mm256_load_si256((const __m256i *)(x + i)));
+    for (int j = 1; j < 8; j++)
+        sum[0] = _mm256_add_epi64(sum[0], sum[j]);
+    const __m128i s = _mm_add_epi64(_mm256_castsi256_si128(sum[0]), _mm256_extracti128_si256(sum[0], 1));
+    return (uint64_t)_mm_cvtsi128_si64(s) + (uint64_t)_mm_extract_epi64(s, 1);
+}
+
 void terse_vec_init_avx2(terse_vec_kernels *k)
 {
-    *k = (terse_vec_kernels){ "avx2", rms_norm, rope_pairs, silu_mul, add, axpy };
+    *k = (terse_vec_kernels){ "avx2", rms_norm, rope_pairs, silu_mul, add, axpy, read_sum };
 }

@@ -69,7 +69,28 @@ static void axpy(float *y, float a, const float *x, int32_t n)
     }
 }
 
+enum { AHEAD = 4096 }; /* bytes that the prefetch runs before the loads */
+
+static uint64_t read_sum(const void *p, size_t size)
+{
+    const char *x = p;
+    __m512i sum[8];
+    for (int j = 0; j < 8; j++)
+        sum[j] = _mm512_setzero_si512();
+    size_t i = 0;
+    for (; i + 512 <= size; i += 512)
+        for (int j = 0; j < 8; j++) {
+            _mm_prefetch(x + i + AHEAD + 64 * j, _MM_HINT_T0);
+            sum[j] = _mm512_add_epi64(sum[j], _mm512_load_si512(x + i + 64 * j));
+        }
+    for (; i < size; i += 64)
+        sum[0] = _mm512_add_epi64(sum[0], _mm512_load_si512(x + i));
+    for (int j = 1; j < 8; j++)
+        sum[0] = _mm512_add_epi64(sum[0], sum[j]);
+    return (uint64_t)_mm512_reduce_add_epi64(sum[0]);
+}
+
 void terse_vec_init_avx512(terse_vec_kernels *k)
 {
-    *k = (terse_vec_kernels){ "avx512", rms_norm, rope_pairs, silu_mul, add, axpy };
+    *k = (terse_vec_kernels){ "avx512", rms_norm, rope_pairs, silu_mul, add, axpy, read_sum };
 }

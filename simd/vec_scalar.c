@@ -46,7 +46,19 @@ static void axpy(float *y, float a, const float *x, int32_t n)
         y[i] = fmaf(a, x[i], y[i]);
 }
 
+static uint64_t read_sum(const void *p, size_t size)
+{
+    const uint64_t *x = p;
+    uint64_t sum[8] = { 0 };
+    for (size_t i = 0; i < size / sizeof *x; i += 8)
+        for (size_t j = 0; j < 8; j++)
+            sum[j] += x[i + j];
+    for (size_t j = 1; j < 8; j++)
+        sum[0] += sum[j];
+    return sum[0];
+}
+
 void terse_vec_init_scalar(terse_vec_kernels *k)
 {
-    *k = (terse_vec_kernels){ "scalar", rms_norm, rope_pairs, silu_mul, add, axpy };
+    *k = (terse_vec_kernels){ "scalar", rms_norm, rope_pairs, silu_mul, add, axpy, read_sum };
 }

@@ -7,6 +7,7 @@
 #include "terse/gguf.h"
 #include "terse/kv.h"
 #include "terse/model.h"
+#include "terse/probe.h"
 #include "terse/sample.h"
 #include "terse/session.h"
 #include "terse/text.h"
