@@ -15,6 +15,7 @@ typedef struct {
 } command;
 
 static const command commands[] = {
+    { "run", terse_cmd_run, "answer a prompt or chat" },
     { "inspect", terse_cmd_inspect, "show what is in a GGUF file" },
     { "logits", terse_cmd_logits, "write the logits of a sequence of tokens" },
     { "tokenize", terse_cmd_tokenize, "turn text into token ids and back" },

@@ -1,0 +1,35 @@
+/* cli/answer.h: a prompt goes in, an answer comes out and is written as it grows. */
+#ifndef TERSE_CLI_ANSWER_H
+#define TERSE_CLI_ANSWER_H
+
+#include "runner.h"
+
+typedef enum {
+    TERSE_FINISH_STOP,        /* the model's end, or the reverse prompt */
+    TERSE_FINISH_LENGTH,      /* -n */
+    TERSE_FINISH_FULL,        /* no room in the context */
+    TERSE_FINISH_INTERRUPTED, /* Ctrl-C */
+    TERSE_FINISH_LOST         /* stdout took no more */
+} terse_finish;
+
+/* Start from { 0 }; an answer may be asked for again and again. */
+typedef struct {
+    terse_tokens ids; /* less the end of text */
+    terse_text text;
+    int32_t n_prompt;              /* tokens prefilled */
+    int32_t n_decoded;             /* decode steps: that many of ids are in the session */
+    double prefill, first, decode; /* seconds; first: from the start to the first token */
+    terse_attend_stats read;       /* by the decode steps */
+    terse_finish finish;
+} terse_answer;
+
+/* Appends prompt[n] to the session, then what the model says to that. The text goes to stdout at once, unless
+ * --json. chat: the text stands by itself, it does not continue the prompt. An error leaves the session as it
+ * was; so does an interrupt before the first token (then ids is empty). */
+terse_status terse_answer_get(terse_answer *a, terse_runner *r, const int32_t *prompt, size_t n, bool chat,
+                              terse_error *err);
+void terse_answer_free(terse_answer *a);
+/* "stop", "length", "interrupted" */
+const char *terse_finish_name(terse_finish finish);
+
+#endif

@@ -1,0 +1,150 @@
+/* cli/run.c: terse run MODEL: a prompt from the command line, a file or stdin gets one answer; a terminal
+ * without a prompt gets a chat. */
+#include "answer.h"
+#include "chat_loop.h"
+#include "commands.h"
+#include "interrupt.h"
+#include "run_report.h"
+#include "terminal.h"
+#include "turn.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Appends all of f, less one final newline if cut. */
+static terse_status read_all(FILE *f, const char *name, bool cut, terse_text *out, terse_error *err)
+{
+    char part[1 << 14];
+    terse_status st = TERSE_OK;
+    errno = 0;
+    for (size_t n; st == TERSE_OK && (n = fread(part, 1, sizeof part, f)) > 0;)
+        st = terse_text_append(out, part, n, err);
+    if (st == TERSE_OK && terse_interrupt_seen())
+        return terse_fail(err, TERSE_INTERRUPTED, "interrupted while reading %.200s", name);
+    if (st == TERSE_OK && ferror(f))
+        return terse_fail(err, TERSE_BAD_INPUT, "%.200s: %s", name, strerror(errno));
+    if (cut && out->n > 0 && out->p[out->n - 1] == '\n')
+        out->p[--out->n] = '\0';
+    return st;
+}
+
+/* What -f and -p or else stdin say. *given: there is a prompt at all. */
+static terse_status read_prompt(const terse_run_values *o, terse_text *out, bool *given, terse_error *err)
+{
+    terse_status st = TERSE_OK;
+    *given = o->prompt || o->file;
+    if (!*given && terse_terminal_is(STDIN_FILENO) && !o->raw)
+        return TERSE_OK;
+    if (!*given) {
+        *given = true;
+        st = read_all(stdin, "stdin", true, out, err);
+        if (st == TERSE_OK && out->n == 0)
+            st = terse_fail(err, TERSE_BAD_INPUT, "no prompt: stdin is empty, and neither -p nor -f is given");
+        return st;
+    }
+    if (o->file) {
+        FILE *f = fopen(o->file, "rb");
+        if (!f)
+            return terse_fail(err, TERSE_BAD_INPUT, "prompt file %.200s: %s", o->file, strerror(errno));
+        st = read_all(f, o->file, !o->prompt, out, err);
+        fclose(f);
+    }
+    return st == TERSE_OK && o->prompt ? terse_text_append(out, o->prompt, strlen(o->prompt), err) : st;
+}
+
+static terse_status find_format(const terse_runner *r, const terse_chat_format **f, terse_error *err)
+{
+    const char *const name = r->o->run.format;
+    terse_str template = { NULL, 0 };
+    terse_status st =
+        terse_gguf_get_str(terse_model_gguf(r->model), "tokenizer.chat_template", false, &template, err);
+    if (st != TERSE_OK)
+        return st;
+    *f = name ? terse_chat_by_name(name) : terse_chat_detect(template);
+    if (*f)
+        return TERSE_OK;
+    char known[128] = "";
+    for (int32_t i = 0; terse_chat_name_at(i); i++)
+        snprintf(known + strlen(known), sizeof known - strlen(known), " %s", terse_chat_name_at(i));
+    return terse_fail(err, TERSE_UNSUPPORTED,
+                      "the chat template of the model is %s; --chat-template takes one of:%s",
+                      template.n ? "not known" : "missing", known);
+}
+
+/* Tells of the answer; returns the exit code. */
+static int finish(const terse_runner *r, const terse_answer *a)
+{
+    const terse_run_values *o = &r->o->run;
+    terse_error err;
+    if (a->finish == TERSE_FINISH_LOST)
+        return 74; /* main says why */
+    if (o->json && terse_report_json(r, a, &err) != TERSE_OK)
+        return terse_complain_error(&err);
+    if (!o->json && a->text.n > 0 && a->text.p[a->text.n - 1] != '\n')
+        putchar('\n');
+    if (fflush(stdout) != 0 || ferror(stdout))
+        return 74;
+    if (a->finish == TERSE_FINISH_FULL)
+        terse_complain("note: the answer ends here because the context of %d tokens is full",
+                       terse_session_ctx(r->session));
+    if (o->stats)
+        terse_report_stats(r, a);
+    return a->finish == TERSE_FINISH_INTERRUPTED ? 130 : 0;
+}
+
+/* format: NULL to continue the prompt as it is. */
+static int answer_once(terse_runner *r, const terse_chat_format *format, const terse_text *prompt)
+{
+    const terse_vocab *v = terse_model_vocab(r->model);
+    const terse_str text = { prompt->p ? prompt->p : "", prompt->n };
+    terse_tokens tokens = { 0 };
+    terse_answer a = { 0 };
+    terse_error err;
+    terse_status st = format ? terse_turn_tokens(format, v, true, r->o->run.system, text, &tokens, &err)
+                             : terse_vocab_tokenize(v, text.p, text.n, true, true, &tokens, &err);
+    if (st == TERSE_OK)
+        st = terse_answer_get(&a, r, tokens.ids, tokens.n, format != NULL, &err);
+    const int code = st == TERSE_OK ? finish(r, &a) : terse_complain_error(&err);
+    terse_answer_free(&a);
+    terse_tokens_free(&tokens);
+    return code;
+}
+
+static int run(const terse_run_options *o)
+{
+    terse_text prompt = { 0 };
+    terse_runner r = { 0 };
+    terse_error err;
+    bool given = false;
+    const terse_chat_format *format = NULL;
+    int code;
+    terse_status st = read_prompt(&o->run, &prompt, &given, &err);
+    const bool loop = terse_terminal_is(STDIN_FILENO) && (!given || (o->run.chat && !o->run.single_turn));
+    if (st == TERSE_OK && loop && o->run.json)
+        st = terse_fail(&err, TERSE_BAD_INPUT,
+                        "--json: a chat gives no single answer; give -p, or -st with -cnv");
+    if (st == TERSE_OK)
+        st = terse_runner_open(&r, o, &err);
+    if (st == TERSE_OK && (loop || o->run.chat))
+        st = find_format(&r, &format, &err);
+    if (st != TERSE_OK)
+        code = terse_complain_error(&err);
+    else if (loop)
+        code = terse_chat_loop(&r, format, (terse_str){ prompt.p ? prompt.p : "", prompt.n });
+    else
+        code = answer_once(&r, format, &prompt);
+    terse_runner_close(&r);
+    terse_text_free(&prompt);
+    return code;
+}
+
+int terse_cmd_run(int argc, char **argv)
+{
+    terse_run_options o;
+    const int code = terse_run_options_parse(&o, argc, argv);
+    if (code != TERSE_GO_ON)
+        return code;
+    terse_interrupt_catch();
+    return run(&o);
+}

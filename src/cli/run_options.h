@@ -1,0 +1,27 @@
+/* cli/run_options.h: what terse run accepts. */
+#ifndef TERSE_CLI_RUN_OPTIONS_H
+#define TERSE_CLI_RUN_OPTIONS_H
+
+#include "engine_options.h"
+
+/* The options that only run has. Strings are borrowed from argv or the environment; NULL: not given. */
+typedef struct {
+    const char *prompt, *file;
+    const char *system, *format; /* of a chat */
+    const char *reverse;         /* an answer ends after this text */
+    int32_t n_predict;           /* below 0: no limit */
+    bool chat, raw, single_turn;
+    bool ignore_eos, json, stats, quiet;
+} terse_run_values;
+
+typedef struct {
+    terse_engine_options engine;
+    terse_sample_opts sample;
+    terse_run_values run;
+    const char *model; /* the file */
+} terse_run_options;
+
+/* As terse_options_parse. */
+int terse_run_options_parse(terse_run_options *o, int argc, char **argv);
+
+#endif

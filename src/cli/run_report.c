@@ -1,0 +1,158 @@
+/* cli/run_report.c: bytes are those that attention and the weights cost in decode steps; the prefill reads
+ * everything and is told by its speed. */
+#include "run_report.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+
+static double mib(double bytes)
+{
+    return bytes / (1 << 20);
+}
+
+static double per(double x, double y)
+{
+    return y > 0 ? x / y : 0.0;
+}
+
+/* "read 1.5 of 4.5 MiB per token, 33.1% (66.9% saved)" */
+static void print_read(const char *what, int64_t read, int64_t dense, int32_t steps)
+{
+    const double share = 100.0 * per((double)read, (double)dense);
+    fprintf(stderr, "%-10s %.2f of %.2f MiB per token, %.2f of %.2f MiB in all: %.1f%% read, %.1f%% saved\n",
+            what, per(mib((double)read), steps), per(mib((double)dense), steps), mib((double)read),
+            mib((double)dense), share, 100.0 - share);
+}
+
+/* All K blocks have one size, so what dense attention reads of K follows from the pages; the rest is V. */
+static int64_t dense_k(const terse_attend_stats *s)
+{
+    return s->pages_scored > 0 ? s->bytes_k / s->pages_scored * s->pages_listed : 0;
+}
+
+static void print_kv(const terse_runner *r, const terse_answer *a)
+{
+    const terse_attend_stats *s = &a->read;
+    const int64_t k = dense_k(s), v = s->bytes_dense - k;
+    print_read("keys", s->bytes_k, k, a->n_decoded);
+    print_read("values", s->bytes_v, v, a->n_decoded);
+    if (s->bytes_summary > 0)
+        fprintf(stderr, "%-10s %.2f MiB per token, %.2f MiB in all\n", "summaries",
+                per(mib((double)s->bytes_summary), a->n_decoded), mib((double)s->bytes_summary));
+    print_read("kv", s->bytes_k + s->bytes_v + s->bytes_summary, s->bytes_dense, a->n_decoded);
+    fprintf(stderr, "%-10s %" PRId64 " listed, %" PRId64 " with keys read, %" PRId64 " with values read\n",
+            "pages", s->pages_listed, s->pages_scored, s->pages_read);
+    if (terse_session_bounded(r->session))
+        fprintf(stderr, "%-10s error of attention proved at most %.3g of its output\n", "bound",
+                (double)s->bound_max);
+    if (s->audits > 0)
+        fprintf(stderr,
+                "%-10s %" PRId64 " walks repeated in full: error at most %.3g, %.3g in the mean, %" PRId64
+                " above the bound\n",
+                "audit", s->audits, (double)s->audit_error_max, s->audit_error_sum / (double)s->audits,
+                s->audit_violations);
+}
+
+void terse_report_stats(const terse_runner *r, const terse_answer *a)
+{
+    const terse_kv_type k = r->opts.type_k ? r->opts.type_k : TERSE_KV_F16,
+                        v = r->opts.type_v ? r->opts.type_v : TERSE_KV_F16;
+    const double weights = (double)terse_model_about(r->model)->token_bytes;
+    fprintf(stderr, "\n%-10s %.2f s\n", "load", r->load);
+    fprintf(stderr, "%-10s %d tokens, %.2f s, %.1f tokens/s; first token after %.2f s\n", "prefill",
+            a->n_prompt, a->prefill, per(a->n_prompt, a->prefill), a->first);
+    fprintf(stderr, "%-10s %d tokens, %.2f s, %.1f tokens/s\n", "decode", a->n_decoded, a->decode,
+            per(a->n_decoded, a->decode));
+    fprintf(stderr, "%-10s %d threads, %s, stop rule %s, keys %s, values %s, seed %" PRIu64 "\n", "with",
+            terse_session_threads(r->session), terse_session_tier(r->session), terse_session_stop(r->session),
+            terse_kv_type_name(k), terse_kv_type_name(v), r->seed);
+    if (a->n_decoded > 0) {
+        fprintf(stderr, "%-10s %.2f MiB per token, %.2f GB/s\n", "weights", mib(weights),
+                per(weights * a->n_decoded, a->decode) * 1e-9);
+        print_kv(r, a);
+    }
+    fprintf(stderr, "%-10s %.1f MiB at the peak, %.1f MiB of that for %d tokens of keys and values\n", "memory",
+            mib((double)terse_peak_rss()), mib((double)terse_session_kv_bytes(r->session)),
+            terse_session_count(r->session));
+}
+
+/* JSON knows no NaN and no infinity. */
+static json_t *real(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+static json_t *json_of_ids(const terse_tokens *t)
+{
+    json_t *ids = json_array();
+    for (size_t i = 0; i < t->n; i++)
+        if (json_array_append_new(ids, json_integer(t->ids[i])) != 0) {
+            json_decref(ids);
+            return NULL;
+        }
+    return ids;
+}
+
+static json_t *json_of_costs(const terse_runner *r, const terse_answer *a)
+{
+    const terse_attend_stats *s = &a->read;
+    const json_int_t weights = (json_int_t)terse_model_about(r->model)->token_bytes * a->n_decoded;
+    const bool bounded = terse_session_bounded(r->session);
+    return json_pack("{s:{s:o,s:o,s:o,s:o}, s:{s:I,s:I,s:I,s:I,s:I}, s:{s:I,s:I,s:I}, s:{s:s,s:o}}", "seconds",
+                     "load", real(r->load), "prefill", real(a->prefill), "first_token", real(a->first),
+                     "decode", real(a->decode), "bytes", "weights", weights, "k", (json_int_t)s->bytes_k, "v",
+                     (json_int_t)s->bytes_v, "summary", (json_int_t)s->bytes_summary, "dense_kv",
+                     (json_int_t)s->bytes_dense, "pages", "listed", (json_int_t)s->pages_listed, "scored",
+                     (json_int_t)s->pages_scored, "read", (json_int_t)s->pages_read, "stop", "rule",
+                     terse_session_stop(r->session), "bound_max",
+                     bounded ? real((double)s->bound_max) : json_null());
+}
+
+static json_t *json_of_audit(const terse_attend_stats *s)
+{
+    return json_pack("{s:I,s:o,s:o,s:I}", "walks", (json_int_t)s->audits, "error_max",
+                     real((double)s->audit_error_max), "error_mean",
+                     real(per(s->audit_error_sum, (double)s->audits)), "violations",
+                     (json_int_t)s->audit_violations);
+}
+
+/* Takes value over. A NULL value or root makes it a failure that stays. */
+static void put(json_t **root, const char *key, json_t *value)
+{
+    if (*root && json_object_set_new(*root, key, value) == 0)
+        return;
+    if (!*root)
+        json_decref(value);
+    json_decref(*root);
+    *root = NULL;
+}
+
+terse_status terse_report_json(const terse_runner *r, const terse_answer *a, terse_error *err)
+{
+    json_t *root = json_object(), *costs = json_of_costs(r, a);
+    json_t *name = json_string(r->o->model); /* a path may be no UTF-8 */
+    put(&root, "model", name ? name : json_null());
+    put(&root, "text", json_stringn(a->text.n ? a->text.p : "", a->text.n));
+    put(&root, "ids", json_of_ids(&a->ids));
+    put(&root, "prompt_tokens", json_integer(a->n_prompt));
+    put(&root, "generated_tokens", json_integer((json_int_t)a->ids.n));
+    put(&root, "finish_reason", json_string(terse_finish_name(a->finish)));
+    if (root && (!costs || json_object_update(root, costs) != 0)) {
+        json_decref(root);
+        root = NULL;
+    }
+    json_decref(costs);
+    if (r->opts.audit > 0)
+        put(&root, "audit", json_of_audit(&a->read));
+    put(&root, "seed",
+        r->seed <= INT64_MAX ? json_integer((json_int_t)r->seed) : json_sprintf("%" PRIu64, r->seed));
+    put(&root, "threads", json_integer(terse_session_threads(r->session)));
+    put(&root, "isa", json_string(terse_session_tier(r->session)));
+    if (!root)
+        return terse_fail(err, TERSE_NOMEM, "no memory for the JSON");
+    json_dumpf(root, stdout, JSON_COMPACT);
+    putchar('\n');
+    json_decref(root);
+    return TERSE_OK;
+}

@@ -1,0 +1,21 @@
+/* cli/runner.h: what answers: the model, a session over it, a sampler. */
+#ifndef TERSE_CLI_RUNNER_H
+#define TERSE_CLI_RUNNER_H
+
+#include "run_options.h"
+
+typedef struct {
+    const terse_run_options *o;
+    terse_session_opts opts; /* as the session was opened */
+    terse_model *model;
+    terse_session *session;
+    terse_sampler *sampler;
+    uint64_t seed;
+    double load; /* seconds */
+} terse_runner;
+
+/* Loads and opens all three. The options are borrowed until close. On failure *r is closed. */
+terse_status terse_runner_open(terse_runner *r, const terse_run_options *o, terse_error *err);
+void terse_runner_close(terse_runner *r);
+
+#endif
