@@ -1,0 +1,300 @@
+/* A session's logits: the same bits on every tier, with any number of threads and any chunking of the prompt,
+ * under every stop rule; and its behaviour at the edges: context full, bad ids, interruption, truncation. */
+#include "make_model.h"
+#include "terse/terse.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { N_PROMPT = 301, N_SHORT = 100, N_DECODE = 5, N_VOCAB = 96 };
+
+static char path[64];
+static terse_model *model;
+static int32_t tokens[N_PROMPT + N_DECODE];
+
+/* Three layers, group of 4, head size 32; the types differ so that every dot product is used. */
+static int setup(void **state)
+{
+    (void)state;
+    terse_error err;
+    make_model_opts o = { .n_layer = 3,
+                          .n_embd = 256,
+                          .n_head = 8,
+                          .n_head_kv = 2,
+                          .head_dim = 32,
+                          .n_ff = 512,
+                          .n_vocab = N_VOCAB,
+                          .n_ctx = 1024,
+                          .q_gain = 4.0f,
+                          .bias = true,
+                          .output = true,
+                          .seed = 7 };
+    o.types = (make_model_types){ .embd = TERSE_TYPE_Q6_K,
+                                  .output = TERSE_TYPE_Q8_0,
+                                  .q = TERSE_TYPE_Q4_0,
+                                  .k = TERSE_TYPE_F16,
+                                  .v = TERSE_TYPE_Q6_K,
+                                  .o = TERSE_TYPE_Q5_K,
+                                  .gate = TERSE_TYPE_Q4_K,
+                                  .up = TERSE_TYPE_BF16,
+                                  .down = TERSE_TYPE_F32 };
+    snprintf(path, sizeof path, "/tmp/terse-session-%d.gguf", (int)getpid());
+    for (int32_t t = 0; t < N_PROMPT + N_DECODE; t++)
+        tokens[t] = t * 37 % N_VOCAB;
+    if (make_model(path, &o, &err) != TERSE_OK || terse_model_open(&model, path, &err) != TERSE_OK) {
+        print_error("%s\n", err.text);
+        return -1;
+    }
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    terse_model_close(&model);
+    unlink(path);
+    return 0;
+}
+
+static terse_session *open_with(const terse_session_opts *opts)
+{
+    terse_error err = { 0 };
+    terse_session *s;
+    if (terse_session_open(&s, model, opts, &err) != TERSE_OK)
+        fail_msg("%s", err.text);
+    return s;
+}
+
+/* Logits after the prompt and after each decoded token. */
+static void run(const terse_session_opts *opts, float out[N_DECODE + 1][N_VOCAB])
+{
+    terse_error err = { 0 };
+    const float *logits;
+    terse_session *s = open_with(opts);
+    assert_int_equal(terse_session_prefill(s, tokens, N_PROMPT, &logits, NULL, &err), TERSE_OK);
+    memcpy(out[0], logits, sizeof out[0]);
+    for (int32_t t = 0; t < N_DECODE; t++) {
+        assert_int_equal(terse_session_decode(s, tokens[N_PROMPT + t], &logits, &err), TERSE_OK);
+        memcpy(out[t + 1], logits, sizeof out[0]);
+    }
+    for (int32_t v = 0; v < N_VOCAB; v++)
+        assert_true(isfinite(out[N_DECODE][v]));
+    terse_session_close(&s);
+}
+
+static const char *const rules[] = { "none", "stability:tau=0.05,phi=0.05,patience=2", "value-skip:eps=0.3" };
+static const terse_kv_type types[] = { TERSE_KV_F32, TERSE_KV_F16, TERSE_KV_Q8 };
+
+static void same_bits_everywhere(void **state)
+{
+    (void)state;
+    static const int32_t threads[] = { 1, 3, 2 }, chunks[] = { 1000, 33, 1 };
+    static float want[N_DECODE + 1][N_VOCAB], got[N_DECODE + 1][N_VOCAB];
+    for (size_t r = 0; r < sizeof rules / sizeof *rules; r++)
+        for (size_t k = 0; k < sizeof types / sizeof *types; k++) {
+            terse_session_opts o = {
+                .threads = 1, .chunk = 512, .stop = rules[r], .type_k = types[k], .type_v = types[(k + r) % 3]
+            };
+            if (r == k) /* scalar is slow: three combinations of the nine start from it */
+                o.cpu = TERSE_CPU_SCALAR;
+            run(&o, want);
+            for (int i = 0; i < 3; i++)
+                for (uint32_t tier = TERSE_CPU_SCALAR; tier <= TERSE_CPU_AVX512; tier *= 2) {
+                    if (!(terse_cpu_tiers() & tier) || tier == TERSE_CPU_SCALAR)
+                        continue;
+                    o.threads = threads[i];
+                    o.chunk = chunks[i];
+                    o.cpu = terse_cpu_tiers() & (2 * tier - 1);
+                    run(&o, got);
+                    if (memcmp(want, got, sizeof want))
+                        fail_msg("%s, %s keys: %s with %d threads in chunks of %d gives other bits", rules[r],
+                                 terse_kv_type_name(types[k]), terse_cpu_tier_name(o.cpu), threads[i],
+                                 chunks[i]);
+                }
+        }
+}
+
+/* Under dense attention, decoding a token gives the bits that prefilling it gives. */
+static void decode_is_prefill(void **state)
+{
+    (void)state;
+    static float want[N_SHORT][N_VOCAB];
+    for (size_t k = 0; k < sizeof types / sizeof *types; k++) {
+        terse_error err;
+        const float *logits;
+        const terse_session_opts o = { .type_k = types[k], .type_v = types[k] };
+        terse_session *a = open_with(&o), *b = open_with(&o);
+        assert_int_equal(terse_session_prefill(a, tokens, N_SHORT, NULL, want[0], &err), TERSE_OK);
+        for (int32_t t = 0; t < N_SHORT; t++) {
+            assert_int_equal(terse_session_decode(b, tokens[t], &logits, &err), TERSE_OK);
+            assert_memory_equal(logits, want[t], sizeof want[t]);
+        }
+        terse_session_close(&a);
+        terse_session_close(&b);
+    }
+}
+
+static void counters_add_up(void **state)
+{
+    (void)state;
+    for (size_t r = 0; r < sizeof rules / sizeof *rules; r++) {
+        terse_error err;
+        const terse_session_opts o = {
+            .stop = rules[r], .audit = 1, .type_k = TERSE_KV_F16, .type_v = TERSE_KV_F16
+        };
+        terse_session *s = open_with(&o);
+        assert_int_equal(terse_session_prefill(s, tokens, N_PROMPT, NULL, NULL, &err), TERSE_OK);
+        assert_int_equal(terse_session_stats(s).walks, 0);
+        for (int32_t t = 0; t < N_DECODE; t++)
+            assert_int_equal(terse_session_decode(s, tokens[t], NULL, &err), TERSE_OK);
+        const terse_attend_stats a = terse_session_stats(s);
+        int64_t k = 0, v = 0, pages = 0;
+        for (int32_t t = 1; t <= N_DECODE;
+             t++) { /* 3 layers x 2 heads; K is read by whole pages, V by tokens */
+            pages += 6 * ((N_PROMPT + t + 31) / 32);
+            v += 6 * (N_PROMPT + t) * 32 * 2;
+        }
+        k = pages * 32 * 32 * 2;
+        assert_int_equal(a.walks, 6 * N_DECODE);
+        assert_int_equal(a.pages_listed, pages);
+        assert_int_equal(a.bytes_dense, k + v);
+        assert_int_equal(a.audits, a.walks);
+        assert_int_equal(a.audit_violations, 0);
+        if (r == 0) {
+            assert_int_equal(a.pages_read, pages);
+            assert_int_equal(a.bytes_k + a.bytes_v, a.bytes_dense);
+            assert_true(a.audit_error_max == 0.0f && a.bound_max == 0.0f && a.stops == 0);
+        } else {
+            assert_true(a.stops > 0 && a.pages_read < pages && a.bytes_v < v);
+            assert_true(a.audit_error_max > 0.0f);
+            assert_int_equal(a.pages_scored == pages, r == 2);
+        }
+        if (r == 2)
+            assert_true(a.bound_max > 0.0f && a.bound_max <= 0.3f && a.audit_error_max <= 0.3f);
+        assert_int_equal(terse_session_bounded(s), r != 1);
+        terse_session_stats_reset(s);
+        assert_int_equal(terse_session_stats(s).bytes_k, 0);
+        terse_session_close(&s);
+    }
+}
+
+static void context_is_a_limit(void **state)
+{
+    (void)state;
+    terse_error err;
+    const terse_session_opts o = { .ctx = 40 };
+    const int32_t bad[] = { 1, N_VOCAB, 2 }, negative = -1;
+    terse_session *s = open_with(&o);
+    assert_int_equal(terse_session_prefill(s, tokens, 41, NULL, NULL, &err), TERSE_BAD_INPUT);
+    assert_non_null(strstr(err.text, "41"));
+    assert_int_equal(terse_session_count(s), 0);
+    assert_int_equal(terse_session_prefill(s, tokens, 40, NULL, NULL, &err), TERSE_OK);
+    assert_int_equal(terse_session_decode(s, 1, NULL, &err), TERSE_BAD_INPUT);
+    assert_int_equal(terse_session_count(s), 40);
+    terse_session_truncate(s, 20);
+    assert_int_equal(terse_session_count(s), 20);
+    assert_int_equal(terse_session_prefill(s, bad, 3, NULL, NULL, &err), TERSE_BAD_INPUT);
+    assert_int_equal(terse_session_decode(s, negative, NULL, &err), TERSE_BAD_INPUT);
+    assert_int_equal(terse_session_prefill(s, tokens, 0, NULL, NULL, &err), TERSE_BAD_INPUT);
+    assert_int_equal(terse_session_count(s), 20);
+    terse_session_close(&s);
+}
+
+/* What was forgotten leaves no trace. */
+static void truncation_goes_back(void **state)
+{
+    (void)state;
+    terse_error err;
+    const float *logits;
+    float want[N_VOCAB];
+    terse_session *s = open_with(NULL);
+    assert_int_equal(terse_session_prefill(s, tokens, 100, &logits, NULL, &err), TERSE_OK);
+    memcpy(want, logits, sizeof want);
+    assert_int_equal(terse_session_prefill(s, tokens + 150, 90, NULL, NULL, &err), TERSE_OK);
+    terse_session_truncate(s, 70);
+    assert_int_equal(terse_session_prefill(s, tokens + 70, 30, &logits, NULL, &err), TERSE_OK);
+    assert_memory_equal(logits, want, sizeof want);
+    terse_session_close(&s);
+}
+
+static void abort_leaves_the_session_as_it_was(void **state)
+{
+    (void)state;
+    terse_error err;
+    const float *logits;
+    float want[N_VOCAB];
+    atomic_bool stop = false;
+    const terse_session_opts o = { .abort = &stop, .chunk = 64, .threads = 3 };
+    terse_session *s = open_with(&o);
+    assert_int_equal(terse_session_prefill(s, tokens, 50, &logits, NULL, &err), TERSE_OK);
+    assert_int_equal(terse_session_decode(s, 5, &logits, &err), TERSE_OK);
+    memcpy(want, logits, sizeof want);
+    terse_session_truncate(s, 50);
+    stop = true;
+    assert_int_equal(terse_session_prefill(s, tokens, 200, NULL, NULL, &err), TERSE_INTERRUPTED);
+    assert_int_equal(terse_session_decode(s, 5, NULL, &err), TERSE_INTERRUPTED);
+    assert_int_equal(terse_session_count(s), 50);
+    stop = false;
+    assert_int_equal(terse_session_decode(s, 5, &logits, &err), TERSE_OK);
+    assert_memory_equal(logits, want, sizeof want);
+    terse_session_close(&s);
+}
+
+static void options_are_checked(void **state)
+{
+    (void)state;
+    static const terse_session_opts bad[] = {
+        { .ctx = -1 },
+        { .threads = -2 },
+        { .chunk = -1 },
+        { .policy = "quest" },
+        { .stop = "never" },
+        { .stop = "stability:tau" },
+        { .stop = "stability:tau=x" },
+        { .stop = "stability:eps=1" },
+        { .stop = "value-skip:eps=-1" },
+        { .stop = "value-skip:eps=nan" },
+        { .stop = "none:x=1" },
+        { .audit = -1 },
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        terse_error err = { 0 };
+        terse_session *s = (terse_session *)&err;
+        assert_int_equal(terse_session_open(&s, model, &bad[i], &err), TERSE_BAD_INPUT);
+        assert_null(s);
+        assert_true(strlen(err.text) > 0);
+    }
+    terse_session *s = open_with(&(terse_session_opts){ .stop = "value-skip" });
+    assert_string_equal(terse_session_stop(s), "value-skip:eps=0.1");
+    terse_session_close(&s);
+}
+
+static void kv_limit_is_kept(void **state)
+{
+    (void)state;
+    terse_error err;
+    const terse_session_opts o = { .kv_limit = 1 << 20 };
+    terse_session *s = open_with(&o);
+    assert_int_equal(terse_session_prefill(s, tokens, 10, NULL, NULL, &err), TERSE_NOMEM);
+    assert_int_equal(terse_session_count(s), 0);
+    assert_int_equal(terse_session_kv_bytes(s), 0);
+    terse_session_close(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(same_bits_everywhere), cmocka_unit_test(decode_is_prefill),
+        cmocka_unit_test(counters_add_up),      cmocka_unit_test(context_is_a_limit),
+        cmocka_unit_test(truncation_goes_back), cmocka_unit_test(abort_leaves_the_session_as_it_was),
+        cmocka_unit_test(options_are_checked),  cmocka_unit_test(kv_limit_is_kept),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
