@@ -3,28 +3,22 @@
 #include "answer.h"
 #include "chat_loop.h"
 #include "commands.h"
+#include "files.h"
 #include "interrupt.h"
 #include "run_report.h"
 #include "terminal.h"
 #include "turn.h"
 
-#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
-/* Appends all of f, less one final newline if cut. */
-static terse_status read_all(FILE *f, const char *name, bool cut, terse_text *out, terse_error *err)
+/* Appends what the file (NULL: stdin) holds, less one final newline if cut. */
+static terse_status read_text(const char *path, bool cut, terse_text *out, terse_error *err)
 {
-    char part[1 << 14];
-    terse_status st = TERSE_OK;
-    errno = 0;
-    for (size_t n; st == TERSE_OK && (n = fread(part, 1, sizeof part, f)) > 0;)
-        st = terse_text_append(out, part, n, err);
-    if (st == TERSE_OK && terse_interrupt_seen())
-        return terse_fail(err, TERSE_INTERRUPTED, "interrupted while reading %.200s", name);
-    if (st == TERSE_OK && ferror(f))
-        return terse_fail(err, TERSE_BAD_INPUT, "%.200s: %s", name, strerror(errno));
-    if (cut && out->n > 0 && out->p[out->n - 1] == '\n')
+    const terse_status st = terse_file_read(path, out, err);
+    if (terse_interrupt_seen())
+        return terse_fail(err, TERSE_INTERRUPTED, "interrupted while reading the prompt");
+    if (st == TERSE_OK && cut && out->n > 0 && out->p[out->n - 1] == '\n')
         out->p[--out->n] = '\0';
     return st;
 }
@@ -38,18 +32,14 @@ static terse_status read_prompt(const terse_run_values *o, terse_text *out, bool
         return TERSE_OK;
     if (!*given) {
         *given = true;
-        st = read_all(stdin, "stdin", true, out, err);
-        if (st == TERSE_OK && out->n == 0)
-            st = terse_fail(err, TERSE_BAD_INPUT, "no prompt: stdin is empty, and neither -p nor -f is given");
-        return st;
+        st = read_text(NULL, true, out, err);
+        return st == TERSE_OK && out->n == 0
+                   ? terse_fail(err, TERSE_BAD_INPUT,
+                                "no prompt: stdin is empty, and neither -p nor -f is given")
+                   : st;
     }
-    if (o->file) {
-        FILE *f = fopen(o->file, "rb");
-        if (!f)
-            return terse_fail(err, TERSE_BAD_INPUT, "prompt file %.200s: %s", o->file, strerror(errno));
-        st = read_all(f, o->file, !o->prompt, out, err);
-        fclose(f);
-    }
+    if (o->file)
+        st = read_text(o->file, !o->prompt, out, err);
     return st == TERSE_OK && o->prompt ? terse_text_append(out, o->prompt, strlen(o->prompt), err) : st;
 }
 

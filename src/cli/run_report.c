@@ -16,13 +16,11 @@ static double per(double x, double y)
     return y > 0 ? x / y : 0.0;
 }
 
-/* "read 1.5 of 4.5 MiB per token, 33.1% (66.9% saved)" */
 static void print_read(const char *what, int64_t read, int64_t dense, int32_t steps)
 {
-    const double share = 100.0 * per((double)read, (double)dense);
-    fprintf(stderr, "%-10s %.2f of %.2f MiB per token, %.2f of %.2f MiB in all: %.1f%% read, %.1f%% saved\n",
-            what, per(mib((double)read), steps), per(mib((double)dense), steps), mib((double)read),
-            mib((double)dense), share, 100.0 - share);
+    const double x = mib((double)read), y = mib((double)dense), share = 100.0 * per(x, y);
+    fprintf(stderr, "  %-8s %10.2f %10.2f %10.2f %10.2f %9.1f%% %8.1f%%\n", what, per(x, steps), per(y, steps),
+            x, y, share, 100.0 - share);
 }
 
 /* All K blocks have one size, so what dense attention reads of K follows from the pages; the rest is V. */
@@ -35,12 +33,11 @@ static void print_kv(const terse_runner *r, const terse_answer *a)
 {
     const terse_attend_stats *s = &a->read;
     const int64_t k = dense_k(s), v = s->bytes_dense - k;
+    fprintf(stderr, "%-10s %10s %10s %10s %10s %10s %9s\n", "kv in MiB", "per token", "dense", "in all",
+            "dense", "read", "saved");
     print_read("keys", s->bytes_k, k, a->n_decoded);
     print_read("values", s->bytes_v, v, a->n_decoded);
-    if (s->bytes_summary > 0)
-        fprintf(stderr, "%-10s %.2f MiB per token, %.2f MiB in all\n", "summaries",
-                per(mib((double)s->bytes_summary), a->n_decoded), mib((double)s->bytes_summary));
-    print_read("kv", s->bytes_k + s->bytes_v + s->bytes_summary, s->bytes_dense, a->n_decoded);
+    print_read("all", s->bytes_k + s->bytes_v + s->bytes_summary, s->bytes_dense, a->n_decoded);
     fprintf(stderr, "%-10s %" PRId64 " listed, %" PRId64 " with keys read, %" PRId64 " with values read\n",
             "pages", s->pages_listed, s->pages_scored, s->pages_read);
     if (terse_session_bounded(r->session))
