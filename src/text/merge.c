@@ -36,6 +36,8 @@ terse_status terse_merge_reserve_text(terse_merge *m, size_t n, terse_error *err
 void terse_merge_free(terse_merge *m)
 {
     free(m->symbols);
+    for (int32_t k = 0; k < TERSE_MERGE_LANES; k++)
+        free(m->lanes[k].keys);
     free(m->heap);
     free(m->text);
     *m = (terse_merge){ 0 };
@@ -61,8 +63,13 @@ static void sift_down(uint64_t *heap, size_t n, size_t i)
     heap[i] = key;
 }
 
-static void push(terse_merge *m, uint64_t key)
+static terse_status push_heap(terse_merge *m, uint64_t key, terse_error *err)
 {
+    void *p = m->heap;
+    const terse_status st = grow(&p, &m->cap_heap, m->n_heap + 1, sizeof *m->heap, err);
+    m->heap = p;
+    if (st != TERSE_OK)
+        return st;
     size_t i = m->n_heap++;
     while (i > 0) {
         const size_t up = (i - 1) / ARITY;
@@ -72,9 +79,10 @@ static void push(terse_merge *m, uint64_t key)
         i = up;
     }
     m->heap[i] = key;
+    return TERSE_OK;
 }
 
-static uint64_t pop(terse_merge *m)
+static uint64_t pop_heap(terse_merge *m)
 {
     const uint64_t key = m->heap[0];
     m->heap[0] = m->heap[--m->n_heap];
@@ -83,20 +91,75 @@ static uint64_t pop(terse_merge *m)
     return key;
 }
 
-/* Looks up the pair that starts at symbol i. True if it merges. */
-static bool look(terse_merge *m, int32_t i, uint32_t end, terse_pair_fn *pair, const void *ctx)
+/* The lane whose last key is the closest below key, else an empty one; NULL if the key fits none. */
+static terse_merge_lane *lane_for(terse_merge *m, uint64_t key)
+{
+    terse_merge_lane *best = NULL;
+    for (int32_t k = 0; k < m->n_lane; k++) {
+        terse_merge_lane *l = &m->lanes[k];
+        const bool better =
+            l->head < l->n ? l->keys[l->n - 1] <= key &&
+                                 (!best || best->head == best->n || best->keys[best->n - 1] < l->keys[l->n - 1])
+                           : !best;
+        best = better ? l : best;
+    }
+    if (!best && m->n_lane < TERSE_MERGE_LANES) {
+        best = &m->lanes[m->n_lane++];
+        best->head = best->n = 0;
+    }
+    return best;
+}
+
+static terse_status push(terse_merge *m, uint64_t key, terse_error *err)
+{
+    terse_merge_lane *l = lane_for(m, key);
+    if (!l)
+        return push_heap(m, key, err);
+    if (l->head == l->n)
+        l->head = l->n = 0;
+    void *p = l->keys;
+    const terse_status st = grow(&p, &l->cap, l->n + 1, sizeof *l->keys, err);
+    l->keys = p;
+    if (st == TERSE_OK)
+        l->keys[l->n++] = key;
+    return st;
+}
+
+/* Takes the smallest key; false if there is none. */
+static bool pop(terse_merge *m, uint64_t *key)
+{
+    terse_merge_lane *from = NULL;
+    uint64_t least = UINT64_MAX;
+    for (int32_t k = 0; k < m->n_lane; k++) {
+        terse_merge_lane *l = &m->lanes[k];
+        if (l->head < l->n && (!from || l->keys[l->head] < least)) {
+            from = l;
+            least = l->keys[l->head];
+        }
+    }
+    if (m->n_heap > 0 && (!from || m->heap[0] < least)) {
+        *key = pop_heap(m);
+        return true;
+    }
+    if (!from)
+        return false;
+    from->head++;
+    *key = least;
+    return true;
+}
+
+/* Looks up the pair that starts at symbol i and puts it in the queue if it merges. */
+static terse_status offer(terse_merge *m, int32_t i, uint32_t end, terse_pair_fn *pair, const void *ctx,
+                          terse_error *err)
 {
     terse_symbol *s = &m->symbols[i];
     s->merged = -1;
     if (s->next < 0)
-        return false;
+        return TERSE_OK;
     const terse_symbol *r = &m->symbols[s->next];
-    return pair(ctx, s, r, terse_symbol_end(m, r, end), &s->merged, &s->prio);
-}
-
-static uint64_t key_of(const terse_merge *m, int32_t i)
-{
-    return (uint64_t)m->symbols[i].prio << 32 | (uint32_t)i;
+    if (!pair(ctx, s, r, terse_symbol_end(m, r, end), &s->merged, &s->prio))
+        return TERSE_OK;
+    return push(m, (uint64_t)s->prio << 32 | (uint32_t)i, err);
 }
 
 /* Merges symbol i with the next one. */
@@ -114,35 +177,24 @@ static void join(terse_merge *m, int32_t i)
 terse_status terse_merge_run(terse_merge *m, size_t n, uint32_t end, terse_pair_fn *pair, const void *ctx,
                              terse_error *err)
 {
-    terse_status st;
-    void *p = m->heap;
-    /* A merge takes one key out and puts at most two in, and there are fewer than n merges. */
-    st = grow(&p, &m->cap_heap, 2 * n, sizeof *m->heap, err);
-    m->heap = p;
-    if (st != TERSE_OK)
-        return st;
+    terse_status st = TERSE_OK;
+    uint64_t key;
+    m->n_heap = 0;
+    m->n_lane = 0;
     for (size_t i = 0; i < n; i++) {
         m->symbols[i].prev = (int32_t)i - 1;
         m->symbols[i].next = i + 1 < n ? (int32_t)(i + 1) : -1;
     }
-    m->n_heap = 0;
-    for (size_t i = 0; i + 1 < n; i++)
-        if (look(m, (int32_t)i, end, pair, ctx))
-            m->heap[m->n_heap++] = key_of(m, (int32_t)i);
-    for (size_t i = m->n_heap / ARITY + 1; i-- > 0;)
-        if (i < m->n_heap)
-            sift_down(m->heap, m->n_heap, i);
-    while (m->n_heap > 0) {
-        const uint64_t key = pop(m);
+    for (size_t i = 0; i < n && st == TERSE_OK; i++)
+        st = offer(m, (int32_t)i, end, pair, ctx, err);
+    while (st == TERSE_OK && pop(m, &key)) {
         const int32_t i = (int32_t)(uint32_t)key;
         if (m->symbols[i].merged < 0 || m->symbols[i].prio != key >> 32)
             continue;
         join(m, i);
-        if (look(m, i, end, pair, ctx))
-            push(m, key_of(m, i));
         const int32_t prev = m->symbols[i].prev;
-        if (prev >= 0 && look(m, prev, end, pair, ctx))
-            push(m, key_of(m, prev));
+        if ((st = offer(m, i, end, pair, ctx, err)) == TERSE_OK && prev >= 0)
+            st = offer(m, prev, end, pair, ctx, err);
     }
-    return TERSE_OK;
+    return st;
 }

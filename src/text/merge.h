@@ -1,7 +1,8 @@
 /* text/merge.h: what byte-pair encoding and SentencePiece share. A text is a linked list of symbols; again and
- * again the best pair of neighbours becomes one symbol. Candidates wait in a heap as 64-bit keys (priority,
+ * again the best pair of neighbours becomes one symbol. Candidates wait in a queue as 64-bit keys (priority,
  * then position), so equal priorities merge from left to right; a key that no longer fits its symbol is
- * skipped. n symbols cost O(n log n). */
+ * skipped. n symbols cost O(n log n). Keys mostly come in a few ascending sequences: each such sequence is a
+ * lane, where pushing and popping is one step, and only what fits no lane goes through a heap. */
 #ifndef TERSE_TEXT_MERGE_H
 #define TERSE_TEXT_MERGE_H
 
@@ -15,11 +16,21 @@ typedef struct {
     uint32_t prio;      /* of that merge; lowest first */
 } terse_symbol;
 
+enum { TERSE_MERGE_LANES = 8 };
+
+/* Ascending keys [head, n). */
+typedef struct {
+    uint64_t *keys;
+    size_t head, n, cap;
+} terse_merge_lane;
+
 /* Zero is empty and may be freed. */
 typedef struct {
     terse_symbol *symbols;
     size_t cap_symbols;
-    uint64_t *heap;
+    terse_merge_lane lanes[TERSE_MERGE_LANES];
+    int32_t n_lane; /* lanes in use */
+    uint64_t *heap; /* the rest, smallest first */
     size_t n_heap, cap_heap;
     char *text; /* room for a rewritten text */
     size_t cap_text;
