@@ -1,0 +1,311 @@
+/* The walk: against a float64 softmax, in its order, and its stop rules where the answer is known by hand. */
+#include "attend/walk.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { DIM = 32, ROWS = 4, MOST = 2000 };
+
+typedef struct {
+    terse_kv *kv;
+    terse_attend *attend;
+    terse_walk *walk;
+    terse_attend_stats stats;
+    int32_t n;
+    _Alignas(64) float q[ROWS * DIM];
+    _Alignas(64) float out[ROWS * DIM];
+} fixture;
+
+static uint64_t rng = 1;
+
+static float uniform(void)
+{
+    rng = rng * 6364136223846793005u + 1442695040888963407u;
+    return (float)(int32_t)(rng >> 32) * 0x1p-31f;
+}
+
+/* n tokens; key_of and value_of fill k[DIM], v[DIM] of a position. */
+static fixture *make(int32_t n, terse_kv_type type, const char *stop, int32_t audit,
+                     void (*fill)(int32_t pos, float *k, float *v))
+{
+    terse_error err = { 0 };
+    fixture *f = aligned_alloc(64, (sizeof *f + 63) / 64 * 64);
+    assert_non_null(f);
+    memset(f, 0, sizeof *f);
+    f->n = n;
+    const terse_kv_opts o = {
+        .n_layer = 1, .n_head = 1, .dim_k = DIM, .dim_v = DIM, .type_k = type, .type_v = type, .ctx = MOST
+    };
+    if (terse_kv_open(&f->kv, &o, &err) != TERSE_OK ||
+        terse_attend_open(&f->attend, NULL, stop, audit, &err) != TERSE_OK ||
+        terse_walk_open(&f->walk, f->kv, f->attend, ROWS, 0, &err) != TERSE_OK ||
+        terse_kv_reserve(f->kv, n, &err) != TERSE_OK)
+        fail_msg("%s", err.text);
+    for (int32_t pos = 0; pos < n; pos++) {
+        float k[DIM], v[DIM];
+        fill(pos, k, v);
+        terse_kv_put(f->kv, 0, 0, pos, k, v);
+    }
+    terse_kv_commit(f->kv, n);
+    for (int32_t i = 0; i < ROWS * DIM; i++)
+        f->q[i] = 3.0f * uniform();
+    return f;
+}
+
+static void decode(fixture *f)
+{
+    terse_walk_decode(f->walk, 0, 0, f->n, 0.25f, f->q, f->out, &f->stats);
+}
+
+static void drop(fixture *f)
+{
+    terse_walk_close(&f->walk);
+    terse_attend_close(&f->attend);
+    terse_kv_close(&f->kv);
+    free(f);
+}
+
+static void random_token(int32_t pos, float *k, float *v)
+{
+    (void)pos;
+    for (int32_t d = 0; d < DIM; d++) {
+        k[d] = 2.0f * uniform();
+        v[d] = uniform();
+    }
+}
+
+/* Softmax attention in float64 over what the store holds. */
+static void reference(const fixture *f, double *out)
+{
+    const int32_t *table = terse_kv_table(f->kv, 0, 0);
+    for (int32_t r = 0; r < ROWS; r++) {
+        double s[MOST], top = -INFINITY, sum = 0.0;
+        float x[DIM];
+        for (int32_t t = 0; t < f->n; t++) {
+            terse_page_get_k(f->kv->type_k, terse_kv_block(f->kv, table[t / TERSE_PAGE]), t % TERSE_PAGE, x,
+                             DIM);
+            s[t] = 0.0;
+            for (int32_t d = 0; d < DIM; d++)
+                s[t] += 0.25 * (double)f->q[r * DIM + d] * (double)x[d];
+            top = fmax(top, s[t]);
+        }
+        for (int32_t d = 0; d < DIM; d++)
+            out[r * DIM + d] = 0.0;
+        for (int32_t t = 0; t < f->n; t++) {
+            const double w = exp(s[t] - top);
+            terse_page_get_v(f->kv->type_v, terse_kv_block(f->kv, table[t / TERSE_PAGE]) + f->kv->block_k,
+                             t % TERSE_PAGE, x, DIM);
+            sum += w;
+            for (int32_t d = 0; d < DIM; d++)
+                out[r * DIM + d] += w * (double)x[d];
+        }
+        for (int32_t d = 0; d < DIM; d++)
+            out[r * DIM + d] /= sum;
+    }
+}
+
+static double error_of(const fixture *f)
+{
+    double want[ROWS * DIM], worst = 0.0;
+    reference(f, want);
+    for (int32_t r = 0; r < ROWS; r++) {
+        double diff = 0.0, size = 0.0;
+        for (int32_t i = r * DIM; i < (r + 1) * DIM; i++) {
+            diff += ((double)f->out[i] - want[i]) * ((double)f->out[i] - want[i]);
+            size += want[i] * want[i];
+        }
+        worst = fmax(worst, sqrt(diff / size));
+    }
+    return worst;
+}
+
+static void dense_is_softmax(void **state)
+{
+    (void)state;
+    static const int32_t lengths[] = { 1, 2, 31, 32, 33, 64, 65, 500, 1999 };
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
+        for (int type = TERSE_KV_F32; type <= TERSE_KV_Q8; type++) {
+            fixture *f = make(lengths[i], (terse_kv_type)type, NULL, 0, random_token);
+            decode(f);
+            assert_true(error_of(f) < (type == TERSE_KV_Q8 ? 2e-2 : 1e-5)); /* q8 rounds the query as well */
+            assert_int_equal(f->stats.pages_read, (lengths[i] + 31) / 32);
+            assert_int_equal(f->stats.bytes_k + f->stats.bytes_v, f->stats.bytes_dense);
+            drop(f);
+        }
+}
+
+static void counting_token(int32_t pos, float *k, float *v)
+{
+    for (int32_t d = 0; d < DIM; d++) {
+        k[d] = 1.0f;
+        v[d] = (float)pos;
+    }
+}
+
+/* q = 0 makes all scores equal, so attention is the mean of the values. */
+static void zero_query_gives_the_mean(void **state)
+{
+    (void)state;
+    fixture *f = make(101, TERSE_KV_F32, NULL, 0, counting_token);
+    memset(f->q, 0, sizeof f->q);
+    decode(f);
+    for (int32_t i = 0; i < ROWS * DIM; i++)
+        assert_float_equal(f->out[i], 50.0f, 1e-4f);
+    drop(f);
+}
+
+static void order_is_sinks_then_newest_first(void **state)
+{
+    (void)state;
+    int32_t list[8];
+    assert_int_equal(terse_walk_plan(list, 32), 1);
+    assert_int_equal(list[0], 0);
+    assert_int_equal(terse_walk_plan(list, 129), 5);
+    const int32_t want[] = { 0, 4, 3, 2, 1 };
+    assert_memory_equal(list, want, sizeof want);
+}
+
+/* All values are equal: the output never changes, so the walk ends patience pages after the first comparison.
+ */
+static void constant_token(int32_t pos, float *k, float *v)
+{
+    random_token(pos, k, v);
+    for (int32_t d = 0; d < DIM; d++)
+        v[d] = 1.0f;
+}
+
+static void stability_stops_when_nothing_changes(void **state)
+{
+    (void)state;
+    fixture *f = make(1024, TERSE_KV_F32, "stability:tau=1e-4,phi=1e-4,patience=3", 1, constant_token);
+    decode(f);
+    /* sinks, 128 recent tokens and one page: 6 pages; the 6th is the first to compare with; 3 more. */
+    assert_int_equal(f->stats.pages_read, 9);
+    assert_int_equal(f->stats.stops, 1);
+    assert_int_equal(f->stats.pages_listed, 32);
+    assert_true(f->stats.audit_error_max < 1e-5f);
+    assert_false(terse_attend_bounded(f->attend));
+    drop(f);
+    f = make(1024, TERSE_KV_F32, "stability:tau=0,phi=0", 0, random_token); /* never settles */
+    decode(f);
+    assert_int_equal(f->stats.pages_read, 32);
+    drop(f);
+}
+
+/* One page holds the weight, and it is neither the first nor recent. */
+static void needle_token(int32_t pos, float *k, float *v)
+{
+    random_token(pos, k, v);
+    for (int32_t d = 0; d < DIM; d++)
+        k[d] = pos / 32 == 10 ? 2.0f : -2.0f;
+}
+
+static void value_skip_reads_the_page_that_matters(void **state)
+{
+    (void)state;
+    fixture *f = make(1024, TERSE_KV_F32, "value-skip:eps=0.01", 1, needle_token);
+    for (int32_t i = 0; i < ROWS * DIM; i++)
+        f->q[i] = 1.0f;
+    decode(f);
+    assert_int_equal(f->stats.pages_scored, 32);
+    assert_int_equal(f->stats.pages_read, 1);
+    assert_int_equal(f->stats.bytes_v, 32 * DIM * 4);
+    assert_true(f->stats.bound_max <= 0.01f);
+    assert_true(error_of(f) < 1e-5);
+    drop(f);
+}
+
+/* The bound holds for every eps, type, center and query, and the error is measured to be under it. */
+static void value_skip_keeps_its_bound(void **state)
+{
+    (void)state;
+    static const char *const rules[] = { "value-skip:eps=0.01", "value-skip:eps=0.1", "value-skip:eps=1" };
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        for (int type = TERSE_KV_F32; type <= TERSE_KV_Q8; type++) {
+            fixture *f = make(900, (terse_kv_type)type, rules[i], 1, random_token);
+            for (int n = 0; n < 40; n++) {
+                if (n == 20)
+                    terse_kv_center(f->kv);
+                for (int32_t d = 0; d < ROWS * DIM; d++)
+                    f->q[d] = 20.0f * uniform() * uniform();
+                decode(f);
+            }
+            assert_int_equal(f->stats.audits, 40);
+            assert_int_equal(f->stats.audit_violations, 0);
+            assert_true(f->stats.audit_error_max > 0.0f || i == 0);
+            assert_true(i == 0 || f->stats.pages_read < f->stats.pages_listed);
+            drop(f);
+        }
+}
+
+/* Prefill of tokens that share a page has the bits of decoding them one by one. */
+static void prefill_is_decode(void **state)
+{
+    (void)state;
+    for (int type = TERSE_KV_F32; type <= TERSE_KV_Q8; type++) {
+        fixture *f = make(200, (terse_kv_type)type, NULL, 0, random_token);
+        _Alignas(64) static float q[TERSE_PAGE][ROWS * DIM], out[TERSE_PAGE][ROWS * DIM];
+        for (int32_t t = 0; t < TERSE_PAGE; t++)
+            for (int32_t i = 0; i < ROWS * DIM; i++)
+                q[t][i] = uniform();
+        for (int32_t page = 0; page < 6; page += 5) {
+            terse_walk_prefill(f->walk, 0, 0, page * 32 + 3, 21, 0.25f, q[3], ROWS * DIM, out[3], ROWS * DIM);
+            for (int32_t t = 3; t < 24; t++) {
+                memcpy(f->q, q[t], sizeof f->q);
+                f->n = page * 32 + t + 1;
+                decode(f);
+                assert_memory_equal(f->out, out[t], sizeof f->out);
+            }
+        }
+        drop(f);
+    }
+}
+
+static void stats_add(void **state)
+{
+    (void)state;
+    terse_attend_stats a = { .walks = 1, .bytes_k = 5, .bound_max = 0.5f, .audit_error_sum = 1.0 };
+    const terse_attend_stats b = { .walks = 2, .bytes_k = 7, .bound_max = 0.25f, .audit_error_max = 2.0f };
+    terse_attend_stats_add(&a, &b);
+    assert_int_equal(a.walks, 3);
+    assert_int_equal(a.bytes_k, 12);
+    assert_true(a.bound_max == 0.5f && a.audit_error_max == 2.0f && a.audit_error_sum == 1.0);
+}
+
+static void rules_can_be_listed(void **state)
+{
+    (void)state;
+    const char *name, *help;
+    int32_t n = 0;
+    for (; terse_attend_stop_at(n, &name, &help); n++) {
+        terse_error err = { 0 };
+        terse_attend *a;
+        assert_true(strlen(help) > 0);
+        assert_int_equal(terse_attend_open(&a, "dense", name, 0, &err), TERSE_OK);
+        assert_memory_equal(terse_attend_stop_text(a), name, strlen(name));
+        terse_attend_close(&a);
+    }
+    assert_int_equal(n, 3);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(dense_is_softmax),
+        cmocka_unit_test(zero_query_gives_the_mean),
+        cmocka_unit_test(order_is_sinks_then_newest_first),
+        cmocka_unit_test(stability_stops_when_nothing_changes),
+        cmocka_unit_test(value_skip_reads_the_page_that_matters),
+        cmocka_unit_test(value_skip_keeps_its_bound),
+        cmocka_unit_test(prefill_is_decode),
+        cmocka_unit_test(stats_add),
+        cmocka_unit_test(rules_can_be_listed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,209 @@
+/* The page store: what goes in comes out, pages grow on demand, limits and truncation leave it whole. */
+#include "kv/store.h"
+#include "simd/dot.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static terse_kv *open_store(terse_kv_type type, int32_t dim, int32_t ctx, size_t limit)
+{
+    terse_error err = { 0 };
+    terse_kv *kv;
+    const terse_kv_opts o = { .n_layer = 2,
+                              .n_head = 3,
+                              .dim_k = dim,
+                              .dim_v = dim,
+                              .type_k = type,
+                              .type_v = type,
+                              .ctx = ctx,
+                              .limit = limit };
+    if (terse_kv_open(&kv, &o, &err) != TERSE_OK)
+        fail_msg("%s", err.text);
+    return kv;
+}
+
+/* A number that tells layer, head, position and channel apart and that f16 holds exactly. */
+static float mark(int32_t layer, int32_t head, int32_t pos, int32_t d)
+{
+    return (float)((layer * 7 + head * 3 + pos * 5 + d * 11) % 255 - 127);
+}
+
+static void put(terse_kv *kv, int32_t layer, int32_t head, int32_t pos)
+{
+    float k[512], v[512];
+    for (int32_t d = 0; d < kv->opts.dim_k; d++) {
+        k[d] = mark(layer, head, pos, d);
+        v[d] = -mark(layer, head, pos, d + 1);
+    }
+    terse_kv_put(kv, layer, head, pos, k, v);
+}
+
+static void fill(terse_kv *kv, int32_t n)
+{
+    terse_error err = { 0 };
+    const int32_t from = terse_kv_count(kv);
+    assert_int_equal(terse_kv_reserve(kv, n, &err), TERSE_OK);
+    for (int32_t l = 0; l < 2; l++)
+        for (int32_t h = 0; h < 3; h++)
+            for (int32_t pos = from; pos < from + n; pos++)
+                put(kv, l, h, pos);
+    terse_kv_commit(kv, n);
+}
+
+static void what_goes_in_comes_out(void **state)
+{
+    (void)state;
+    for (int type = TERSE_KV_F32; type <= TERSE_KV_Q8; type++) {
+        terse_kv *kv = open_store((terse_kv_type)type, 64, 200, 0);
+        const float tolerance = type == TERSE_KV_Q8 ? 127.0f / 127 * 0.51f : 0.0f;
+        fill(kv, 45);
+        fill(kv, 60);
+        assert_int_equal(terse_kv_count(kv), 105);
+        for (int32_t l = 0; l < 2; l++)
+            for (int32_t h = 0; h < 3; h++)
+                for (int32_t pos = 0; pos < 105; pos++) {
+                    float k[64], v[64], far = 0.0f;
+                    const char *page = terse_kv_block(kv, terse_kv_table(kv, l, h)[pos / TERSE_PAGE]);
+                    assert_int_equal((uintptr_t)page % 64, 0);
+                    assert_int_equal(kv->block_k % 64, 0);
+                    terse_page_get_k(kv->type_k, page, pos % TERSE_PAGE, k, 64);
+                    terse_page_get_v(kv->type_v, page + kv->block_k, pos % TERSE_PAGE, v, 64);
+                    for (int32_t d = 0; d < 64; d++) {
+                        assert_true(fabsf(k[d] - mark(l, h, pos, d)) <= tolerance);
+                        assert_true(fabsf(v[d] + mark(l, h, pos, d + 1)) <= tolerance);
+                        far += v[d] * v[d];
+                    }
+                    assert_true(
+                        kv->radius[terse_kv_unit(kv, l, h) * (size_t)kv->cap + (size_t)(pos / TERSE_PAGE)] >=
+                        sqrtf(far));
+                }
+        terse_kv_close(&kv);
+        assert_null(kv);
+    }
+}
+
+static void memory_is_taken_on_demand(void **state)
+{
+    (void)state;
+    terse_kv *kv = open_store(TERSE_KV_F16, 64, 1 << 20, 0);
+    assert_int_equal(terse_kv_bytes(kv), 0);
+    fill(kv, 1);
+    const size_t one = terse_kv_bytes(kv);
+    assert_true(one > 0 && one <= (size_t)8 << 20);
+    fill(kv, 511); /* 6 units x 16 pages fit into the same slab of 512 */
+    assert_int_equal(terse_kv_bytes(kv), one);
+    assert_int_equal(terse_kv_token_bytes(kv), 6 * 2 * 64 * 2);
+    terse_kv_close(&kv);
+}
+
+static void a_limit_leaves_the_store_as_it_was(void **state)
+{
+    (void)state;
+    terse_error err = { 0 };
+    terse_kv *kv = open_store(TERSE_KV_F16, 64, 1 << 16, (size_t)5 << 20);
+    fill(kv, 100);
+    assert_int_equal(terse_kv_reserve(kv, 60000, &err), TERSE_NOMEM);
+    assert_non_null(strstr(err.text, "limit"));
+    assert_int_equal(terse_kv_count(kv), 100);
+    fill(kv, 100);
+    assert_int_equal(terse_kv_reserve(kv, 1 << 16, &err), TERSE_BAD_INPUT);
+    assert_int_equal(terse_kv_reserve(kv, -1, &err), TERSE_BAD_INPUT);
+    terse_kv_close(&kv);
+}
+
+/* Pages given back are used again, zeroed, and none is in two tables. */
+static void truncated_pages_come_back(void **state)
+{
+    (void)state;
+    terse_kv *kv = open_store(TERSE_KV_F16, 64, 4096, 0);
+    fill(kv, 1000);
+    const size_t bytes = terse_kv_bytes(kv);
+    terse_kv_truncate(kv, 33);
+    assert_int_equal(terse_kv_count(kv), 33);
+    assert_int_equal(kv->n_page, 2);
+    fill(kv, 968);
+    assert_int_equal(terse_kv_bytes(kv), bytes);
+    char seen[4096] = { 0 };
+    for (int32_t u = 0; u < 6; u++)
+        for (int32_t p = 0; p < kv->n_page; p++) {
+            const int32_t id = kv->table[u * kv->cap + p];
+            assert_true(id >= 0 && id < kv->n_slab * TERSE_SLAB_PAGES);
+            assert_int_equal(seen[id]++, 0);
+        }
+    const char *last = terse_kv_block(kv, kv->table[kv->n_page - 1]);
+    for (int32_t d = 0; d < 64; d++) /* 1001 tokens: nothing behind the 9th of the last page */
+        for (int32_t t = 9; t < TERSE_PAGE; t++)
+            assert_int_equal(((const uint16_t *)last)[d * TERSE_PAGE + t], 0);
+    terse_kv_close(&kv);
+}
+
+static void the_center_is_the_mean(void **state)
+{
+    (void)state;
+    terse_kv *kv = open_store(TERSE_KV_F32, 32, 100, 0);
+    fill(kv, 70);
+    terse_kv_center(kv);
+    for (int32_t u = 0; u < 6; u++)
+        for (int32_t d = 0; d < 32; d++) {
+            double sum = 0.0;
+            for (int32_t pos = 0; pos < 70; pos++)
+                sum -= (double)mark(u / 3, u % 3, pos, d + 1);
+            assert_float_equal(kv->center[u * 32 + d], sum / 70, 1e-4);
+        }
+    const float before = kv->radius[2];
+    fill(kv, 20); /* measured against the same center */
+    assert_true(kv->radius[2] >= before && kv->radius[2] > 0.0f);
+    terse_kv_close(&kv);
+}
+
+static void bad_shapes_are_refused(void **state)
+{
+    (void)state;
+    static const terse_kv_opts bad[] = {
+        { .n_layer = 0, .n_head = 1, .dim_k = 64, .dim_v = 64, .ctx = 1 },
+        { .n_layer = 1, .n_head = 1, .dim_k = 24, .dim_v = 64, .ctx = 1 },
+        { .n_layer = 1, .n_head = 1, .dim_k = 64, .dim_v = 1024, .ctx = 1 },
+        { .n_layer = 1, .n_head = 1, .dim_k = 48, .dim_v = 64, .ctx = 1, .type_k = TERSE_KV_Q8 },
+        { .n_layer = 1, .n_head = 1, .dim_k = 64, .dim_v = 64, .ctx = 0 },
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        terse_error err = { 0 };
+        terse_kv *kv;
+        assert_int_not_equal(terse_kv_open(&kv, &bad[i], &err), TERSE_OK);
+        assert_null(kv);
+        assert_true(strlen(err.text) > 0);
+    }
+}
+
+static void type_names(void **state)
+{
+    (void)state;
+    terse_error err;
+    terse_kv_type type;
+    assert_int_equal(terse_kv_type_parse("q8_0", &type, &err), TERSE_OK);
+    assert_int_equal(type, TERSE_KV_Q8);
+    assert_int_equal(terse_kv_type_parse("f32", &type, &err), TERSE_OK);
+    assert_string_equal(terse_kv_type_name(type), "f32");
+    assert_int_equal(terse_kv_type_parse("q3", &type, &err), TERSE_BAD_INPUT);
+    assert_non_null(strstr(err.text, "q3"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_goes_in_comes_out),
+        cmocka_unit_test(memory_is_taken_on_demand),
+        cmocka_unit_test(a_limit_leaves_the_store_as_it_was),
+        cmocka_unit_test(truncated_pages_come_back),
+        cmocka_unit_test(the_center_is_the_mean),
+        cmocka_unit_test(bad_shapes_are_refused),
+        cmocka_unit_test(type_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
