@@ -87,7 +87,11 @@ static uint64_t read_sum(const void *p, size_t size)
         sum[0] = _mm512_add_epi64(sum[0], _mm512_load_si512(x + i));
     for (int j = 1; j < 8; j++)
         sum[0] = _mm512_add_epi64(sum[0], sum[j]);
-    return (uint64_t)_mm512_reduce_add_epi64(sum[0]);
+    uint64_t lane[8], total = 0; /* unsigned: the sum may wrap */
+    _mm512_storeu_si512(lane, sum[0]);
+    for (int j = 0; j < 8; j++)
+        total += lane[j];
+    return total;
 }
 
 void terse_vec_init_avx512(terse_vec_kernels *k)
