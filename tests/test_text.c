@@ -315,6 +315,23 @@ static void spm_merges_the_best_score_first(void **state)
     fixture_close(&f);
 }
 
+/* Words are encoded one by one only where no token reaches over a blank. */
+static void spm_tokens_may_hold_blanks(void **state)
+{
+    (void)state;
+    vocab_fixture f;
+    spec s = { 0 };
+    static const char *const texts[] = { "<unk>", "<s>", "</s>", "a", "b", SP, "a" SP, "a" SP "b" };
+    for (int32_t i = 0; i < 8; i++)
+        spec_add(&s, texts[i], i < 3 ? CONTROL : NORMAL, (float)i);
+    terse_gguf_writer *w = spec_writer(&s, "llama", NULL);
+    terse_gguf_writer_bool(w, "tokenizer.ggml.add_space_prefix", false);
+    fixture_open(&f, w);
+    ASSERT_TOKENS(f.v, "a b", 0, 7);
+    ASSERT_TOKENS(f.v, "ba a b", 0, 4, 6, 7);
+    fixture_close(&f);
+}
+
 static void spm_falls_back_to_bytes(void **state)
 {
     (void)state;
@@ -515,6 +532,7 @@ int main(void)
         cmocka_unit_test(a_byte_without_token_is_an_error_or_unknown),
         cmocka_unit_test(clean_up_removes_blanks_before_punctuation),
         cmocka_unit_test(spm_merges_the_best_score_first),
+        cmocka_unit_test(spm_tokens_may_hold_blanks),
         cmocka_unit_test(spm_falls_back_to_bytes),
         cmocka_unit_test(spm_prefix_goes_to_the_start_and_after_specials),
         cmocka_unit_test(phi3_specials_strip_to_the_right),

@@ -8,6 +8,20 @@
 static const char BLANK[] = "\xE2\x96\x81"; /* U+2581 */
 enum { BLANK_SIZE = 3 };
 
+static bool is_blank(const char *p, size_t n)
+{
+    return n >= BLANK_SIZE && memcmp(p, BLANK, BLANK_SIZE) == 0;
+}
+
+/* Whether a blank follows another byte somewhere in the token. */
+static bool has_inner_blank(const terse_token *t)
+{
+    for (uint32_t i = 1; i < t->n; i++)
+        if (is_blank(t->p + i, t->n - i) && !(i >= BLANK_SIZE && is_blank(t->p + i - BLANK_SIZE, BLANK_SIZE)))
+            return true;
+    return false;
+}
+
 terse_status terse_spm_load(terse_vocab *v, terse_error *err)
 {
     for (int32_t b = 0; b < 256; b++) {
@@ -15,6 +29,9 @@ terse_status terse_spm_load(terse_vocab *v, terse_error *err)
         const int n = snprintf(text, sizeof text, "<0x%02X>", (unsigned)b);
         v->byte_ids[b] = terse_vocab_find(v, (terse_str){ text, (size_t)n });
     }
+    v->cuts_at_blanks = true;
+    for (int32_t id = 0; id < v->n; id++)
+        v->cuts_at_blanks = v->cuts_at_blanks && !has_inner_blank(&v->tokens[id]);
     for (uint64_t i = 0; i < v->scores.n; i++) {
         const double score = terse_meta_array_f64(&v->scores, i);
         if (score != score)
@@ -29,7 +46,7 @@ terse_status terse_spm_piece(const terse_token *t, terse_text *out, terse_error 
     terse_status st = TERSE_OK;
     uint32_t from = 0;
     for (uint32_t i = 0; i < t->n && st == TERSE_OK;) {
-        if (t->n - i < BLANK_SIZE || memcmp(t->p + i, BLANK, BLANK_SIZE) != 0) {
+        if (!is_blank(t->p + i, t->n - i)) {
             i++;
             continue;
         }
@@ -112,6 +129,20 @@ static terse_status push_bytes(const terse_vocab *v, const char *p, uint32_t n, 
     return st;
 }
 
+/* Encodes the n_symbols characters of m->text that are set up; the last one ends at end. */
+static terse_status encode_part(const terse_vocab *v, terse_merge *m, size_t n_symbols, uint32_t end,
+                                terse_tokens *out, terse_error *err)
+{
+    const pair_ctx ctx = { v, m->text };
+    terse_status st = terse_merge_run(m, n_symbols, end, pair, &ctx, err);
+    for (int32_t i = 0; i >= 0 && st == TERSE_OK; i = m->symbols[i].next) {
+        const terse_symbol *s = &m->symbols[i];
+        st = s->id >= 0 ? terse_tokens_push(out, s->id, err)
+                        : push_bytes(v, m->text + s->start, terse_symbol_end(m, s, end) - s->start, out, err);
+    }
+    return st;
+}
+
 terse_status terse_spm_encode(const terse_vocab *v, terse_merge *m, terse_str text, bool prefix,
                               terse_tokens *out, terse_error *err)
 {
@@ -120,26 +151,22 @@ terse_status terse_spm_encode(const terse_vocab *v, terse_merge *m, terse_str te
         return st;
     const uint32_t n = (uint32_t)spell(m->text, text, prefix);
     size_t n_symbols = 0;
-    for (uint32_t i = 0; i < n; n_symbols++)
-        i += char_len((uint8_t)m->text[i]);
-    if (n_symbols == 0)
-        return TERSE_OK;
-    if ((st = terse_merge_reserve(m, n_symbols, err)) != TERSE_OK)
-        return st;
-    for (uint32_t i = 0, s = 0; i < n; s++) {
+    bool after_blank = false;
+    for (uint32_t i = 0; i < n;) {
         const uint32_t len = char_len((uint8_t)m->text[i]);
         const terse_str c = { m->text + i, len < n - i ? len : n - i };
-        m->symbols[s].start = i;
-        m->symbols[s].id = terse_vocab_find(v, c);
-        i += len;
+        const bool blank = is_blank(c.p, c.n);
+        if (v->cuts_at_blanks && blank && !after_blank && n_symbols > 0) {
+            if ((st = encode_part(v, m, n_symbols, i, out, err)) != TERSE_OK)
+                return st;
+            n_symbols = 0;
+        }
+        if ((st = terse_merge_reserve(m, n_symbols + 1, err)) != TERSE_OK)
+            return st;
+        m->symbols[n_symbols].start = i;
+        m->symbols[n_symbols++].id = terse_vocab_find(v, c);
+        after_blank = blank;
+        i += (uint32_t)c.n;
     }
-    const pair_ctx ctx = { v, m->text };
-    if ((st = terse_merge_run(m, n_symbols, n, pair, &ctx, err)) != TERSE_OK)
-        return st;
-    for (int32_t i = 0; i >= 0 && st == TERSE_OK; i = m->symbols[i].next) {
-        const terse_symbol *s = &m->symbols[i];
-        st = s->id >= 0 ? terse_tokens_push(out, s->id, err)
-                        : push_bytes(v, m->text + s->start, terse_symbol_end(m, s, n) - s->start, out, err);
-    }
-    return st;
+    return n_symbols > 0 ? encode_part(v, m, n_symbols, n, out, err) : TERSE_OK;
 }

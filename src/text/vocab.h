@@ -54,6 +54,7 @@ struct terse_vocab {
     bool doubles;     /* some texts belong to several tokens; look-ups find the last one */
     int32_t bos, eos, unk;
     bool adds_bos, adds_eos;
+    bool cuts_at_blanks;     /* SPM: no token has a blank after another character, so words do not interact */
     bool space_prefix;       /* SPM: a blank goes before text at the start and after special tokens */
     int32_t byte_ids[256];   /* token of a lone byte, or -1 */
     terse_meta_array scores; /* SPM; n = 0: all scores are 0 */
