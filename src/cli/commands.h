@@ -4,6 +4,7 @@
 #ifndef TERSE_CLI_COMMANDS_H
 #define TERSE_CLI_COMMANDS_H
 
+int terse_cmd_bench(int argc, char **argv);
 int terse_cmd_inspect(int argc, char **argv);
 int terse_cmd_logits(int argc, char **argv);
 int terse_cmd_run(int argc, char **argv);

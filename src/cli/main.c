@@ -16,6 +16,7 @@ typedef struct {
 
 static const command commands[] = {
     { "run", terse_cmd_run, "answer a prompt or chat" },
+    { "bench", terse_cmd_bench, "measure the speed of prompts and generation" },
     { "inspect", terse_cmd_inspect, "show what is in a GGUF file" },
     { "logits", terse_cmd_logits, "write the logits of a sequence of tokens" },
     { "tokenize", terse_cmd_tokenize, "turn text into token ids and back" },

@@ -1,0 +1,354 @@
+/* cli/bench.c: terse bench MODEL: how fast prompts and generation are, by depth and setting, beside the bytes
+ * that are read and the bandwidth that the machine has. Options and columns are llama-bench's, ours follow. */
+#include "bench.h"
+
+#include "commands.h"
+#include "engine_options.h"
+#include "files.h"
+#include "interrupt.h"
+#include "terminal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COUNT(a) (int32_t)(sizeof(a) / sizeof *(a))
+
+enum { MAX_TOKENS = 1 << 24 };
+
+typedef struct {
+    const char *model, *prompts, *gens, *depths, *threads, *types_k, *types_v;
+    const char *policies, *stops, *qualities, *text, *format;
+    int32_t ctx, ubatch, reps;
+    size_t probe_size;
+    bool warm_up;
+} bench_values;
+
+#define AT(field) offsetof(bench_values, field)
+static const terse_option bench_options[] = {
+    { "-m --model", TERSE_OPTION_STRING, AT(model), .value = "FILE", .help = "the model, a GGUF file" },
+    { "-p --n-prompt", TERSE_OPTION_STRING, AT(prompts), .value = "N,..",
+      .help = "tokens of a prompt; 0: no such test" },
+    { "-n --n-gen", TERSE_OPTION_STRING, AT(gens), .value = "N,..",
+      .help = "tokens that are generated; 0: no such test" },
+    { "-d --n-depth", TERSE_OPTION_STRING, AT(depths), .value = "N,..",
+      .help = "tokens that the context holds before" },
+    { "-t --threads", TERSE_OPTION_STRING, AT(threads), .value = "N,..",
+      .preset = "physical cores, within the CPU quota", .help = "threads" },
+    { "-c --ctx-size", TERSE_OPTION_INT, AT(ctx), 0, MAX_TOKENS, "N", .preset = "what the tests need",
+      .help = "tokens that the context may hold" },
+    { "-ub --ubatch-size", TERSE_OPTION_INT, AT(ubatch), 1, 1 << 16, "N",
+      .help = "tokens of a prompt computed at once" },
+    { "-ctk --cache-type-k", TERSE_OPTION_STRING, AT(types_k), .value = "TYPE,..",
+      .help = "storage of keys: f32 f16 q8" },
+    { "-ctv --cache-type-v", TERSE_OPTION_STRING, AT(types_v), .value = "TYPE,..",
+      .help = "storage of values: f32 f16 q8" },
+    { "--kv-policy", TERSE_OPTION_STRING, AT(policies), .value = "NAME;..",
+      .help = "which pages attention reads, in what order" },
+    { "--stop", TERSE_OPTION_STRING, AT(stops), .value = "RULE;..",
+      .help = "when attention has read enough; several rules, separated by ';', take turns" },
+    { "--quality", TERSE_OPTION_STRING, AT(qualities), .value = "LEVEL,..",
+      .help = "named sets of policy and stop rule, in place of both: exact safe fast" },
+    { "-f --file", TERSE_OPTION_STRING, AT(text), .value = "FILE", .preset = "random tokens",
+      .help = "the tokens are those of this text, from its start again where it is too short" },
+    { "-r --repetitions", TERSE_OPTION_INT, AT(reps), 1, 10000, "N", .help = "samples of each test" },
+    { "--no-warmup", TERSE_OPTION_OFF, AT(warm_up), .help = "do not run each prompt once before it is timed" },
+    { "--probe-size", TERSE_OPTION_SIZE, AT(probe_size), .value = "SIZE",
+      .preset = "512M or 4 times the last cache", .help = "memory that the bandwidth is measured on" },
+    { "-o --output", TERSE_OPTION_STRING, AT(format), .value = "FORMAT", .choices = "md csv json",
+      .help = "format of the result" },
+};
+#undef AT
+
+/* ---- lists ---- */
+
+typedef struct {
+    char *text; /* owned: the words, each ended by NUL */
+    const char *word[TERSE_BENCH_LIST];
+    int32_t n;
+} words;
+
+static terse_status split(words *w, const char *option, const char *list, char separator, terse_error *err)
+{
+    *w = (words){ .text = strdup(list) };
+    if (!w->text)
+        return terse_fail(err, TERSE_NOMEM, "no memory for a list");
+    for (char *p = w->text; p;) {
+        char *end = strchr(p, separator);
+        if (w->n == TERSE_BENCH_LIST)
+            return terse_fail(err, TERSE_BAD_INPUT, "%s: more than %d values", option, TERSE_BENCH_LIST);
+        if (end)
+            *end++ = '\0';
+        w->word[w->n++] = p;
+        p = end;
+    }
+    return TERSE_OK;
+}
+
+/* The numbers of a list, as they come. */
+static terse_status numbers(int32_t to[TERSE_BENCH_LIST], int32_t *n, const char *option, const char *list,
+                            int32_t max, terse_error *err)
+{
+    words w;
+    terse_status st = split(&w, option, list, ',', err);
+    *n = 0;
+    for (int32_t i = 0; i < w.n && st == TERSE_OK; i++) {
+        char *end;
+        errno = 0;
+        const long x = strtol(w.word[i], &end, 10);
+        if (end == w.word[i] || *end || errno || x < 0 || x > max)
+            st = terse_fail(err, TERSE_BAD_INPUT, "%s: \"%.40s\" is not a number from 0 to %d", option,
+                            w.word[i], max);
+        else
+            to[(*n)++] = (int32_t)x;
+    }
+    free(w.text);
+    return st;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return (x > y) - (x < y);
+}
+
+static int32_t largest(const int32_t *x, int32_t n)
+{
+    int32_t max = 0;
+    for (int32_t i = 0; i < n; i++)
+        max = x[i] > max ? x[i] : max;
+    return max;
+}
+
+/* ---- settings ---- */
+
+/* All lists of one command line; threads x types x rules are the settings. */
+typedef struct {
+    terse_bench_plan plan;
+    int32_t threads[TERSE_BENCH_LIST], n_thread;
+    words types_k, types_v, policies, stops, qualities;
+    bool by_quality;
+    terse_tokens tokens;
+} bench_job;
+
+static terse_status read_lists(bench_job *j, const bench_values *o, terse_error *err)
+{
+    terse_bench_plan *p = &j->plan;
+    terse_status st = numbers(p->prompts, &p->n_prompt, "-p", o->prompts, MAX_TOKENS, err);
+    if (st == TERSE_OK)
+        st = numbers(p->gens, &p->n_gen, "-n", o->gens, MAX_TOKENS, err);
+    if (st == TERSE_OK)
+        st = numbers(p->depths, &p->n_depth, "-d", o->depths, MAX_TOKENS, err);
+    if (st == TERSE_OK)
+        st = numbers(j->threads, &j->n_thread, "-t", o->threads, 1024, err);
+    if (st == TERSE_OK)
+        st = split(&j->types_k, "-ctk", o->types_k, ',', err);
+    if (st == TERSE_OK)
+        st = split(&j->types_v, "-ctv", o->types_v, ',', err);
+    if (st == TERSE_OK)
+        st = split(&j->policies, "--kv-policy", o->policies, ';', err);
+    if (st == TERSE_OK)
+        st = split(&j->stops, "--stop", o->stops, ';', err);
+    if (st == TERSE_OK && o->qualities)
+        st = split(&j->qualities, "--quality", o->qualities, ',', err);
+    if (st != TERSE_OK)
+        return st;
+    j->by_quality = o->qualities != NULL;
+    if (!j->by_quality && j->policies.n * j->stops.n > TERSE_BENCH_LIST)
+        return terse_fail(err, TERSE_BAD_INPUT, "more than %d pairs of policy and stop rule", TERSE_BENCH_LIST);
+    qsort(p->depths, (size_t)p->n_depth, sizeof *p->depths, by_value);
+    const int32_t most_prompt = largest(p->prompts, p->n_prompt), most_gen = largest(p->gens, p->n_gen);
+    const int32_t longest = most_prompt > most_gen ? most_prompt : most_gen;
+    if (longest == 0)
+        return terse_fail(err, TERSE_BAD_INPUT, "-p 0 and -n 0 leave nothing to measure");
+    p->ctx = p->depths[p->n_depth - 1] + longest;
+    if (p->ctx > MAX_TOKENS || (o->ctx > 0 && o->ctx < p->ctx))
+        return terse_fail(err, TERSE_BAD_INPUT, "the tests need a context of %d tokens, not %d", p->ctx,
+                          o->ctx > 0 && o->ctx < MAX_TOKENS ? o->ctx : MAX_TOKENS);
+    return TERSE_OK;
+}
+
+/* Rule i as words of the options of other commands. */
+static void name_rule(const bench_job *j, int32_t i, terse_args_kv *kv)
+{
+    if (j->by_quality) {
+        kv->quality = j->qualities.word[i];
+        return;
+    }
+    kv->policy = j->policies.word[i / j->stops.n];
+    kv->stop = j->stops.word[i % j->stops.n];
+}
+
+static bool is_quality(const char *name)
+{
+    return strcmp(name, "exact") == 0 || strcmp(name, "safe") == 0 || strcmp(name, "fast") == 0;
+}
+
+static terse_status check_words(const bench_job *j, terse_error *err)
+{
+    terse_kv_type type;
+    terse_status st = TERSE_OK;
+    for (int32_t i = 0; i < j->types_k.n && st == TERSE_OK; i++)
+        st = terse_kv_type_parse(j->types_k.word[i], &type, err);
+    for (int32_t i = 0; i < j->types_v.n && st == TERSE_OK; i++)
+        st = terse_kv_type_parse(j->types_v.word[i], &type, err);
+    for (int32_t i = 0; i < j->qualities.n && st == TERSE_OK; i++)
+        if (!is_quality(j->qualities.word[i]))
+            st = terse_fail(err, TERSE_BAD_INPUT, "--quality: \"%.40s\" is none of: exact safe fast",
+                            j->qualities.word[i]);
+    for (int32_t i = 0; !j->by_quality && i < j->policies.n * j->stops.n && st == TERSE_OK; i++) {
+        terse_args_kv kv = { 0 };
+        terse_attend *attend;
+        name_rule(j, i, &kv);
+        st = terse_attend_open(&attend, kv.policy, kv.stop, 0, err);
+        terse_attend_close(&attend);
+    }
+    return st;
+}
+
+/* ---- tokens ---- */
+
+static terse_status random_tokens(bench_job *j, const terse_model *m, terse_error *err)
+{
+    const uint64_t n_vocab = (uint64_t)terse_model_about(m)->n_vocab;
+    uint64_t seed = 1;
+    terse_status st = TERSE_OK;
+    for (int32_t i = 0; i < j->plan.ctx && st == TERSE_OK; i++) {
+        uint64_t z = seed += 0x9e3779b97f4a7c15; /* splitmix64 (Steele 2014) */
+        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+        z = (z ^ z >> 27) * 0x94d049bb133111eb;
+        st = terse_tokens_push(&j->tokens, (int32_t)((z ^ z >> 31) % n_vocab), err);
+    }
+    if (st == TERSE_OK && terse_vocab_bos(terse_model_vocab(m)) >= 0)
+        j->tokens.ids[0] = terse_vocab_bos(terse_model_vocab(m));
+    return st;
+}
+
+static terse_status text_tokens(bench_job *j, const terse_model *m, const char *path, terse_error *err)
+{
+    terse_text text = { 0 };
+    terse_status st = terse_file_read(path, &text, err);
+    if (st == TERSE_OK)
+        st = terse_vocab_tokenize(terse_model_vocab(m), text.p, text.n, true, true, &j->tokens, err);
+    terse_text_free(&text);
+    const size_t n = j->tokens.n;
+    if (st == TERSE_OK && n == 0)
+        st = terse_fail(err, TERSE_BAD_INPUT, "%.200s: no tokens in it", path);
+    while (st == TERSE_OK && j->tokens.n < (size_t)j->plan.ctx)
+        st = terse_tokens_push(&j->tokens, j->tokens.ids[j->tokens.n - n], err);
+    return st;
+}
+
+/* ---- the command ---- */
+
+/* Sessions that differ in their rules only. */
+static terse_status run_group(const bench_job *j, const bench_values *o, int32_t threads, const char *type_k,
+                              const char *type_v, terse_bench_out *out, terse_error *err)
+{
+    terse_session_opts opts[TERSE_BENCH_LIST];
+    const int32_t n = j->by_quality ? j->qualities.n : j->policies.n * j->stops.n;
+    terse_status st = TERSE_OK;
+    for (int32_t i = 0; i < n && st == TERSE_OK; i++) {
+        terse_engine_options e = terse_engine_defaults();
+        e.model.ctx = o->ctx ? o->ctx : j->plan.ctx;
+        e.model.threads = threads;
+        e.model.batch = e.model.ubatch = o->ubatch;
+        e.kv.type_k = type_k;
+        e.kv.type_v = type_v;
+        name_rule(j, i, &e.kv);
+        st = terse_engine_session(&e, &opts[i], err);
+        opts[i].abort = terse_interrupt_flag();
+    }
+    return st == TERSE_OK ? terse_bench_run(&j->plan, opts, n, out, err) : st;
+}
+
+static terse_status run_groups(const bench_job *j, const bench_values *o, terse_bench_out *out,
+                               terse_error *err)
+{
+    terse_status st = TERSE_OK;
+    terse_bench_begin(out);
+    for (int32_t t = 0; t < j->n_thread; t++)
+        for (int32_t k = 0; k < j->types_k.n; k++)
+            for (int32_t v = 0; v < j->types_v.n && st == TERSE_OK; v++)
+                st = run_group(j, o, j->threads[t], j->types_k.word[k], j->types_v.word[v], out, err);
+    terse_bench_end(out);
+    return st;
+}
+
+static terse_status run(bench_job *j, const bench_values *o, const char *path, terse_error *err)
+{
+    terse_model *m = NULL;
+    uint32_t cpu;
+    terse_status st = terse_args_isa(&cpu, err);
+    if (st == TERSE_OK)
+        st = read_lists(j, o, err);
+    if (st == TERSE_OK)
+        st = check_words(j, err);
+    if (st == TERSE_OK)
+        st = terse_model_open(&m, path, err);
+    if (st == TERSE_OK)
+        st = o->text ? text_tokens(j, m, o->text, err) : random_tokens(j, m, err);
+    if (st == TERSE_OK) {
+        j->plan.model = m;
+        j->plan.path = path;
+        j->plan.tokens = j->tokens.ids;
+        j->plan.source = o->text ? o->text : "random";
+        j->plan.reps = o->reps;
+        j->plan.warm_up = o->warm_up;
+        j->plan.probe_size = o->probe_size;
+        terse_bench_out out = { .plan = &j->plan,
+                                .format = strcmp(o->format, "md") == 0    ? TERSE_BENCH_MD
+                                          : strcmp(o->format, "csv") == 0 ? TERSE_BENCH_CSV
+                                                                          : TERSE_BENCH_JSON,
+                                .stops = j->by_quality || strcmp(o->stops, "none") != 0,
+                                .policies = j->by_quality || strcmp(o->policies, "dense") != 0 };
+        st = run_groups(j, o, &out, err);
+    }
+    terse_model_close(&m);
+    return st;
+}
+
+int terse_cmd_bench(int argc, char **argv)
+{
+    bench_values o = { .prompts = "512",
+                       .gens = "128",
+                       .depths = "0",
+                       .threads = "0",
+                       .types_k = "f16",
+                       .types_v = "f16",
+                       .policies = "dense",
+                       .stops = "none",
+                       .format = "md",
+                       .ubatch = 512,
+                       .reps = 5,
+                       .warm_up = true };
+    const terse_option_group groups[] = { { "bench", bench_options, COUNT(bench_options), &o },
+                                          terse_args_ignored_group() };
+    const terse_options accepted = {
+        "bench MODEL [OPTION]...",
+        "Measures prompts (pp) and generation (tg) for every combination of the lists given, with the bytes "
+        "read per "
+        "token and the share of the memory bandwidth that is reached. Stop rules work on generation only.",
+        groups, COUNT(groups), 1
+    };
+    bench_job j = { 0 };
+    terse_error err;
+    const int code = terse_options_parse(&accepted, &argc, argv);
+    if (code != TERSE_GO_ON)
+        return code;
+    const terse_engine_options named = { .model.model = o.model };
+    const char *path = terse_engine_model(&named, argc, argv);
+    if (!path)
+        return 2;
+    terse_interrupt_catch();
+    const terse_status st = run(&j, &o, path, &err);
+    terse_tokens_free(&j.tokens);
+    free(j.types_k.text);
+    free(j.types_v.text);
+    free(j.policies.text);
+    free(j.stops.text);
+    free(j.qualities.text);
+    if (st == TERSE_OK)
+        return 0;
+    return ferror(stdout) ? 74 : terse_complain_error(&err); /* of stdout main says it */
+}

@@ -1,0 +1,59 @@
+/* cli/bench.h: the parts of terse bench: the plan (bench.c), the runs (bench_run.c), the result
+ * (bench_print.c). */
+#ifndef TERSE_CLI_BENCH_H
+#define TERSE_CLI_BENCH_H
+
+#include "terse/model.h"
+#include "terse/session.h"
+
+#include <time.h>
+
+enum { TERSE_BENCH_LIST = 64 };
+
+/* What a run is made of. Everything is borrowed. */
+typedef struct {
+    const terse_model *model;
+    const char *path;
+    const int32_t *tokens; /* [ctx]: the token of each position */
+    const char *source;    /* of the tokens: "random" or a file */
+    int32_t ctx;
+    int32_t prompts[TERSE_BENCH_LIST], gens[TERSE_BENCH_LIST], depths[TERSE_BENCH_LIST]; /* depths rise */
+    int32_t n_prompt, n_gen, n_depth;
+    int32_t reps;
+    bool warm_up;
+    size_t probe_size; /* bytes; 0: the probe's default */
+} terse_bench_plan;
+
+/* A prompt (n_gen = 0) or a generation (n_prompt = 0) at a depth under one setting, and its samples. */
+typedef struct {
+    int32_t n_prompt, n_gen, n_depth;
+    const terse_session *session;   /* borrowed */
+    const terse_session_opts *opts; /* borrowed */
+    time_t when;
+    int32_t n;                /* samples so far */
+    int64_t *ns;              /* [reps] wall time */
+    double *roofline;         /* [reps] GB/s of the probe before each */
+    int64_t cpu_ns;           /* of all threads, in all samples */
+    terse_attend_stats stats; /* of all samples */
+} terse_bench_record;
+
+typedef enum { TERSE_BENCH_MD, TERSE_BENCH_CSV, TERSE_BENCH_JSON } terse_bench_format;
+
+/* The result on stdout. Records are printed as they come. */
+typedef struct {
+    terse_bench_format format;
+    const terse_bench_plan *plan;
+    bool stops, policies; /* the table has columns for them */
+    int32_t n;            /* records printed */
+} terse_bench_out;
+void terse_bench_begin(const terse_bench_out *out);
+terse_status terse_bench_print(terse_bench_out *out, const terse_bench_record *r, terse_error *err);
+void terse_bench_end(const terse_bench_out *out);
+
+/* All tests of the plan under n sessions that differ in policy and stop rule only: a depth is computed once for
+ * each, and their samples take turns, so that what else the machine does meets all alike. After
+ * TERSE_INTERRUPTED what was measured has been printed. */
+terse_status terse_bench_run(const terse_bench_plan *plan, const terse_session_opts *opts, int32_t n,
+                             terse_bench_out *out, terse_error *err);
+
+#endif

@@ -1,0 +1,184 @@
+/* cli/bench_run.c: the runs that are timed. Next to each one the read bandwidth is measured. */
+#include "bench.h"
+
+#include "progress.h"
+#include "terse/probe.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { CHUNK = 512, PROBES = 3 };
+
+typedef struct {
+    const terse_bench_plan *plan;
+    terse_session *sessions[TERSE_BENCH_LIST];
+    const terse_session_opts *opts;
+    int32_t n;
+    terse_probe *probe;
+    terse_bench_out *out;
+} bench;
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double probe(bench *b)
+{
+    double rate[PROBES];
+    for (int i = 0; i < PROBES; i++)
+        rate[i] = terse_probe_read(b->probe);
+    qsort(rate, PROBES, sizeof *rate, by_value);
+    return rate[PROBES / 2];
+}
+
+static int64_t cpu_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Brings every session to the depth. */
+static terse_status deepen(bench *b, int32_t depth, terse_error *err)
+{
+    terse_status st = TERSE_OK;
+    terse_progress progress;
+    char label[32];
+    snprintf(label, sizeof label, "depth %d", depth);
+    terse_progress_begin(&progress, label, "tokens", true);
+    for (int32_t i = 0; i < b->n; i++)
+        for (int32_t at; st == TERSE_OK && (at = terse_session_count(b->sessions[i])) < depth;) {
+            const int32_t n = depth - at < CHUNK ? depth - at : CHUNK;
+            st = terse_session_prefill(b->sessions[i], b->plan->tokens + at, n, NULL, NULL, err);
+            terse_progress_update(&progress, (int64_t)i * depth + at + n, (int64_t)b->n * depth);
+        }
+    terse_progress_end(&progress);
+    return st;
+}
+
+/* The work of one sample; leaves the session at the depth. */
+static terse_status work(terse_session *s, const terse_bench_plan *plan, int32_t n_prompt, int32_t n_gen,
+                         int32_t depth, terse_error *err)
+{
+    const float *logits;
+    terse_status st = TERSE_OK;
+    if (n_prompt > 0)
+        st = terse_session_prefill(s, plan->tokens + depth, n_prompt, &logits, NULL, err);
+    for (int32_t t = 0; t < n_gen && st == TERSE_OK; t++)
+        st = terse_session_decode(s, plan->tokens[depth + t], &logits, err);
+    return st;
+}
+
+static terse_status sample(bench *b, terse_session *s, terse_bench_record *r, terse_error *err)
+{
+    r->roofline[r->n] = probe(b);
+    terse_session_stats_reset(s);
+    const int64_t cpu = cpu_now(), start = terse_now_ns();
+    const terse_status st = work(s, b->plan, r->n_prompt, r->n_gen, r->n_depth, err);
+    const int64_t end = terse_now_ns();
+    terse_session_truncate(s, r->n_depth);
+    if (st != TERSE_OK)
+        return st;
+    const terse_attend_stats stats = terse_session_stats(s);
+    terse_attend_stats_add(&r->stats, &stats);
+    r->cpu_ns += cpu_now() - cpu;
+    r->ns[r->n++] = end - start;
+    return TERSE_OK;
+}
+
+/* What must not be part of the first sample: pages and code touched for the first time; and the first step
+ * after a prompt, which measures the stored values for the stop rule and belongs to the prompt. */
+static terse_status warm_up(bench *b, int32_t n_prompt, int32_t n_gen, int32_t depth, int32_t n,
+                            terse_error *err)
+{
+    terse_status st = TERSE_OK;
+    for (int32_t i = 0; i < n && st == TERSE_OK; i++) {
+        if (n_gen > 0 || b->plan->warm_up)
+            st = work(b->sessions[i], b->plan, n_prompt, n_gen > 0, depth, err);
+        terse_session_truncate(b->sessions[i], depth);
+    }
+    return st;
+}
+
+static terse_status sample_all(bench *b, terse_bench_record *r, int32_t n, terse_error *err)
+{
+    const int32_t depth = r->n_depth;
+    terse_status st = warm_up(b, r->n_prompt, r->n_gen, depth, n, err);
+    terse_progress progress;
+    char label[64];
+    snprintf(label, sizeof label, "%s%d @ d%d", r->n_prompt ? "pp" : "tg", r->n_prompt + r->n_gen, depth);
+    terse_progress_begin(&progress, label, "runs", true);
+    for (int32_t rep = 0; rep < b->plan->reps; rep++)
+        for (int32_t i = 0; i < n && st == TERSE_OK; i++) {
+            st = sample(b, b->sessions[i], &r[i], err);
+            terse_progress_update(&progress, rep * n + i + 1, (int64_t)b->plan->reps * n);
+        }
+    terse_progress_end(&progress);
+    return st;
+}
+
+/* One test under all sessions; under the first only if it is a prompt, which no stop rule touches. */
+static terse_status run_test(bench *b, int32_t n_prompt, int32_t n_gen, int32_t depth, terse_error *err)
+{
+    const int32_t n = n_prompt > 0 ? 1 : b->n;
+    const size_t reps = (size_t)b->plan->reps;
+    terse_bench_record r[TERSE_BENCH_LIST];
+    int64_t *ns = calloc((size_t)n * reps, sizeof *ns);
+    double *roofline = calloc((size_t)n * reps, sizeof *roofline);
+    terse_error second;
+    terse_status st = TERSE_OK, printed = TERSE_OK;
+    if (!ns || !roofline)
+        st = terse_fail(err, TERSE_NOMEM, "no memory for %zu samples", (size_t)n * reps);
+    for (int32_t i = 0; i < n && st == TERSE_OK; i++)
+        r[i] = (terse_bench_record){ .n_prompt = n_prompt,
+                                     .n_gen = n_gen,
+                                     .n_depth = depth,
+                                     .session = b->sessions[i],
+                                     .opts = &b->opts[i],
+                                     .when = time(NULL),
+                                     .ns = ns + (size_t)i * reps,
+                                     .roofline = roofline + (size_t)i * reps };
+    if (st == TERSE_OK) {
+        st = sample_all(b, r, n, err);
+        for (int32_t i = 0; i < n && printed == TERSE_OK; i++)
+            if (r[i].n > 0)
+                printed = terse_bench_print(b->out, &r[i], st == TERSE_OK ? err : &second);
+    }
+    free(ns);
+    free(roofline);
+    return st == TERSE_OK ? printed : st;
+}
+
+static terse_status run_tests(bench *b, terse_error *err)
+{
+    const terse_bench_plan *p = b->plan;
+    terse_status st = TERSE_OK;
+    for (int32_t d = 0; d < p->n_depth && st == TERSE_OK; d++) {
+        const int32_t depth = p->depths[d];
+        st = deepen(b, depth, err);
+        for (int32_t i = 0; i < p->n_prompt && st == TERSE_OK; i++)
+            if (p->prompts[i] > 0)
+                st = run_test(b, p->prompts[i], 0, depth, err);
+        for (int32_t i = 0; i < p->n_gen && st == TERSE_OK; i++)
+            if (p->gens[i] > 0)
+                st = run_test(b, 0, p->gens[i], depth, err);
+    }
+    return st;
+}
+
+terse_status terse_bench_run(const terse_bench_plan *plan, const terse_session_opts *opts, int32_t n,
+                             terse_bench_out *out, terse_error *err)
+{
+    bench b = { .plan = plan, .opts = opts, .n = n, .out = out };
+    terse_status st = terse_probe_open(&b.probe, opts->threads, plan->probe_size, opts->cpu, err);
+    for (int32_t i = 0; i < n && st == TERSE_OK; i++)
+        st = terse_session_open(&b.sessions[i], plan->model, &opts[i], err);
+    if (st == TERSE_OK)
+        st = run_tests(&b, err);
+    for (int32_t i = 0; i < n; i++)
+        terse_session_close(&b.sessions[i]);
+    terse_probe_close(&b.probe);
+    return st;
+}
