@@ -295,6 +295,8 @@ INLINE void tile(terse_dot_type type, int T, float *y, size_t y_stride, const ui
     const uint8_t *row[ROWS];
     uint8_t tail[ROWS][STEP_SIZE_MAX];
     sums s[ROWS][TOKENS];
+    /* What to prefetch: the rows of the next tile, or nothing new. */
+    const size_t ahead = n_row > ROWS ? ROWS * row_size : 0;
     const int32_t n_block = x->n / TERSE_ACT_BLOCK, n_step = (n_block + 7) / 8;
     for (int r = 0; r < ROWS; r++) {
         row[r] = w + (size_t)(r < n_row ? r : n_row - 1) * row_size;
@@ -306,6 +308,8 @@ INLINE void tile(terse_dot_type type, int T, float *y, size_t y_stride, const ui
         for (int i = 0; i < T; i++)
             a[i] = load_acts(type, x, t + i, k);
         for (int r = 0; r < ROWS; r++) {
+            if (T == 1)
+                prefetch_step(type, row[r] + ahead);
             if ((k + 1) * 8 > n_block) {
                 copy_tail(type, tail[r], row[r], n_block - k * 8);
                 row[r] = tail[r];
@@ -411,9 +415,11 @@ INLINE void float_tile(terse_dot_type type, float *y, const uint8_t *w, size_t r
         row[r] = w + (size_t)(r < n_row ? r : n_row - 1) * row_size;
         acc[r][0] = acc[r][1] = _mm256_setzero_ps();
     }
+    const size_t ahead = n_row > FLOAT_ROWS ? FLOAT_ROWS * row_size : 0;
     int32_t i = 0;
     for (; i + 16 <= n; i += 16)
         for (int r = 0; r < FLOAT_ROWS; r++) {
+            prefetch_line(row[r] + ahead + (size_t)i * (type == TERSE_DOT_F32 ? 4 : 2));
             acc[r][0] = _mm256_fmadd_ps(load_floats(type, row[r], i), _mm256_loadu_ps(v + i), acc[r][0]);
             acc[r][1] =
                 _mm256_fmadd_ps(load_floats(type, row[r], i + 8), _mm256_loadu_ps(v + i + 8), acc[r][1]);

@@ -110,12 +110,14 @@ INLINE codes codes_of_q8_0(const block_q8_0 *w)
 
 INLINE codes codes_of_q4_0(const uint8_t *w)
 {
-    /* In 16-bit words, block b has its scale at 9b and its codes at 9b+1..9b+8. The odd blocks are taken from
-     * word 8 on, so that two loads reach the last one. */
+    /* In 16-bit words, block b has its scale at 9b and its codes at 9b+1..9b+8. Two loads reach all but the
+     * last block, whose lane is put in by itself. */
     const __m512i even = _mm512_set_epi16(WORDS8(55), WORDS8(37), WORDS8(19), WORDS8(1));
-    const __m512i odd = _mm512_set_epi16(WORDS8(56), WORDS8(38), WORDS8(20), WORDS8(2));
-    const __m512i e = _mm512_permutex2var_epi16(_mm512_loadu_si512(w), even, _mm512_loadu_si512(w + 64));
-    const __m512i o = _mm512_permutex2var_epi16(_mm512_loadu_si512(w + 16), odd, _mm512_loadu_si512(w + 80));
+    const __m512i odd = _mm512_set_epi16(WORDS8(0), WORDS8(46), WORDS8(28), WORDS8(10));
+    const __m512i z0 = _mm512_loadu_si512(w), z1 = _mm512_loadu_si512(w + 64);
+    const __m128i last = _mm_loadu_si128((const void *)(w + 128));
+    const __m512i e = _mm512_permutex2var_epi16(z0, even, z1);
+    const __m512i o = _mm512_mask_broadcast_i32x4(_mm512_permutex2var_epi16(z0, odd, z1), 0xf000, last);
     return (codes){ .c = { low_nibbles(e), high_nibbles(e), low_nibbles(o), high_nibbles(o) } };
 }
 
@@ -348,7 +350,8 @@ INLINE void tile(terse_dot_type type, int R, int T, float *y, size_t y_stride, c
     const uint8_t *row[ROWS];
     uint8_t tail[ROWS][STEP_SIZE_MAX];
     sums s[ROWS / 2][TOKENS];
-    const size_t size = step_size(type);
+    /* What to prefetch: the rows of the next tile, or nothing new. */
+    const size_t size = step_size(type), ahead = n_row > R ? (size_t)R * row_size : 0;
     const int32_t n_block = x->n / TERSE_ACT_BLOCK, n_step = (n_block + STEP_BLOCKS - 1) / STEP_BLOCKS;
     for (int r = 0; r < R; r++)
         row[r] = w + (size_t)(r < n_row ? r : n_row - 1) * row_size;
@@ -366,6 +369,10 @@ INLINE void tile(terse_dot_type type, int R, int T, float *y, size_t y_stride, c
             }
         for (int p = 0; p < R / 2; p++) {
             const uint8_t *w0 = row[2 * p], *w1 = row[2 * p + 1];
+            if (T == 1) {
+                prefetch_step(type, w0 + ahead);
+                prefetch_step(type, w1 + ahead);
+            }
             const codes c0 = codes_of(type, w0), c1 = codes_of(type, w1);
             const scales sc = scales_of(type, w0, w1);
             for (int i = 0; i < T; i++)
@@ -460,9 +467,12 @@ INLINE void float_tile(terse_dot_type type, int T, float *y, size_t y_stride, co
     for (int r = 0; r < FLOAT_ROWS; r++)
         for (int j = 0; j < T; j++)
             acc[r][j] = _mm512_setzero_ps();
+    const size_t ahead = n_row > FLOAT_ROWS ? FLOAT_ROWS * row_size : 0;
     int32_t i = 0;
     for (; i + 16 <= x->n; i += 16)
         for (int r = 0; r < FLOAT_ROWS; r++) {
+            if (T == 1)
+                prefetch_line(row[r] + ahead + (size_t)i * (type == TERSE_DOT_F32 ? 4 : 2));
             const __m512 f = load_floats(type, row[r], i, 0xffff);
             for (int j = 0; j < T; j++)
                 acc[r][j] = _mm512_fmadd_ps(f, _mm512_loadu_ps(v[j] + i), acc[r][j]);
