@@ -1,0 +1,158 @@
+/* bench/bench_dot.c: how near to the speed of memory one thread multiplies a matrix too large for the caches.
+ *   bench_dot [--mib N] [--passes N] [--tier NAME] [--type NAME]
+ * Per type: passes of one product (one token, the decode step) and passes of a loop that only reads the same
+ * bytes, in turn, so that both see the same machine. Each figure is the median of its fastest quarter. One JSON
+ * line per result. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "simd/kernels.h"
+#include "terse/base.h"
+#include "terse/gguf.h"
+
+enum { N_VALUE = 4096, MAX_PASSES = 1000 };
+
+typedef struct {
+    size_t mib;
+    int passes;
+    const char *tier, *type;
+} options;
+
+/* The sum of all 8-byte words. Sixteen chains, so that only memory can be slow. */
+static uint64_t read_all(const uint64_t *p, size_t n)
+{
+    uint64_t sum[16] = { 0 }, all = 0;
+    for (size_t i = 0; i + 16 <= n; i += 16)
+        for (size_t j = 0; j < 16; j++)
+            sum[j] += p[i + j];
+    for (size_t j = 0; j < 16; j++)
+        all += sum[j];
+    return all;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double best(double *v, int n)
+{
+    qsort(v, (size_t)n, sizeof *v, by_value);
+    return v[n / 8];
+}
+
+/* Bytes that are finite numbers in every type: the exponents of f16, bf16 and f32 scales stay small. */
+static void fill(uint8_t *p, size_t size)
+{
+    uint64_t u = 88172645463325252;
+    for (size_t i = 0; i + 8 <= size; i += 8) {
+        u ^= u << 13;
+        u ^= u >> 7;
+        u ^= u << 17;
+        const uint64_t v = u & 0x3bff3bff3bff3bff;
+        memcpy(p + i, &v, sizeof v);
+    }
+}
+
+static bool acts_alloc(terse_acts *a, float *x)
+{
+    for (int32_t i = 0; i < N_VALUE; i++)
+        x[i] = (float)(i * 37 % 101 - 50) / 50.0f;
+    *a = (terse_acts){ .n = N_VALUE, .n_token = 1, .n_pad = N_VALUE, .x = x, .x_stride = N_VALUE };
+    a->q = terse_calloc64(N_VALUE, 1);
+    a->d = terse_calloc64(N_VALUE / 32, sizeof *a->d);
+    a->s = terse_calloc64(N_VALUE / 32, sizeof *a->s);
+    a->sum4 = terse_calloc64(N_VALUE / 4, sizeof *a->sum4);
+    return a->q && a->d && a->s && a->sum4;
+}
+
+static void measure(const options *o, const terse_dot_kernels *k, uint32_t ggml_type, const uint8_t *w,
+                    float *y, const terse_acts *a)
+{
+    static const char *const names[TERSE_DOT_N] = {
+        "f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "q5_k", "q6_k"
+    };
+    double product[MAX_PASSES], plain[MAX_PASSES];
+    const int type = terse_dot_type_of(ggml_type);
+    const size_t row_size = terse_type_row_size(ggml_type, N_VALUE);
+    const int32_t n_row = (int32_t)((o->mib << 20) / row_size);
+    const size_t size = (size_t)n_row * row_size;
+    uint64_t sum = 0;
+    if (o->type && strcmp(o->type, names[type]) != 0)
+        return;
+    for (int i = 0; i < o->passes; i++) {
+        const int64_t t0 = terse_now_ns();
+        k->rows[type](y, (size_t)n_row, w, row_size, n_row, a);
+        const int64_t t1 = terse_now_ns();
+        sum += read_all((const void *)w, size / 8);
+        const int64_t t2 = terse_now_ns();
+        product[i] = (double)(t1 - t0);
+        plain[i] = (double)(t2 - t1);
+    }
+    const double got = (double)size / best(product, o->passes), read = (double)size / best(plain, o->passes);
+    printf("{ \"bench\": \"dot\", \"tier\": \"%s\", \"type\": \"%s\", \"mib\": %zu, \"gb_s\": %.2f, "
+           "\"read_gb_s\": "
+           "%.2f, \"share\": %.2f, \"sum\": \"%016llx\" }\n",
+           k->tier, names[type], o->mib, got, read, got / read, (unsigned long long)sum);
+    fflush(stdout);
+}
+
+static bool parse(options *o, int argc, char **argv)
+{
+    if (argc % 2 == 0)
+        return false;
+    for (int i = 1; i + 1 < argc; i += 2) {
+        if (strcmp(argv[i], "--mib") == 0)
+            o->mib = strtoul(argv[i + 1], NULL, 10);
+        else if (strcmp(argv[i], "--passes") == 0)
+            o->passes = atoi(argv[i + 1]);
+        else if (strcmp(argv[i], "--tier") == 0)
+            o->tier = argv[i + 1];
+        else if (strcmp(argv[i], "--type") == 0)
+            o->type = argv[i + 1];
+        else
+            return false;
+    }
+    return o->mib >= 1 && o->mib <= 16384 && o->passes >= 1 && o->passes <= MAX_PASSES;
+}
+
+int main(int argc, char **argv)
+{
+    static const uint32_t types[] = { TERSE_TYPE_Q8_0, TERSE_TYPE_Q4_0, TERSE_TYPE_Q4_K, TERSE_TYPE_Q5_K,
+                                      TERSE_TYPE_Q6_K, TERSE_TYPE_F16,  TERSE_TYPE_BF16, TERSE_TYPE_F32 };
+    options o = { .mib = 128, .passes = 40 };
+    if (!parse(&o, argc, argv)) {
+        fprintf(stderr, "usage: bench_dot [--mib N] [--passes N] [--tier NAME] [--type NAME]\n");
+        return 2;
+    }
+    uint32_t mask;
+    terse_error err;
+    if (terse_cpu_tiers_upto(o.tier, &mask, &err) != TERSE_OK) {
+        fprintf(stderr, "bench_dot: %s\n", err.text);
+        return 2;
+    }
+    terse_kernels k;
+    terse_kernels_for(&k, mask);
+    uint8_t *w = terse_calloc64(o.mib << 20, 1);
+    float *y = terse_calloc64((o.mib << 20) / 2048, sizeof *y), *x = terse_calloc64(N_VALUE, sizeof *x);
+    terse_acts a;
+    if (!w || !y || !x || !acts_alloc(&a, x)) {
+        fprintf(stderr, "bench_dot: no memory\n");
+        return 71;
+    }
+    fill(w, o.mib << 20);
+    k.dot.quantize(&a, 0);
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        measure(&o, &k.dot, types[i], w, y, &a);
+    free(a.q);
+    free(a.d);
+    free(a.s);
+    free(a.sum4);
+    free(x);
+    free(y);
+    free(w);
+    return 0;
+}
