@@ -31,16 +31,17 @@ static void fill(spec *s, bool spm)
     else
         spec_add_letters(s);
     if (spm) {
-        static const char *const texts[] = { "a",
-                                             "b",
-                                             "aa",
-                                             "ab",
-                                             "aab",
-                                             "\xC3\xA9",
-                                             "\xE2\x96\x81",
-                                             "\xE2\x96\x81\xE2\x96\x81",
-                                             "\xE2\x96\x81"
-                                             "a" };
+        static const char *const texts[] = {
+            "a",
+            "b",
+            "aa",
+            "ab",
+            "aab",
+            "\xC3\xA9",
+            "\xE2\x96\x81",
+            "\xE2\x96\x81\xE2\x96\x81",
+            "\xE2\x96\x81\x61",
+        };
         for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
             spec_add(s, texts[i], NORMAL, (float)(i * 7 % 5));
     } else {
