@@ -43,7 +43,7 @@ static const terse_option kv_options[] = {
 
 #define AT(field) offsetof(terse_sample_opts, field)
 static const terse_option sample_options[] = {
-    { "-s --seed", TERSE_OPTION_SEED, AT(seed), .value = "N",
+    { "-s --seed", TERSE_OPTION_SEED, AT(seed), .value = "N", .preset = "-1",
       .help = "of the draws; -1: a new one every time" },
     { "--temp --temperature", TERSE_OPTION_FLOAT, AT(temp), .value = "X",
       .help = "temperature; 0 or less: greedy" },
