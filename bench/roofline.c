@@ -1,0 +1,122 @@
+/* bench/roofline.c: read bandwidth by threads and by what the data fits into. Rounds of all sizes take turns.
+ *   roofline [--threads N,..] [--rounds N] [--tier NAME] [--json] */
+#include "samples.h"
+#include "terse/probe.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_ROUNDS = 1000, LEVELS = 4 };
+static const char *const level_names[LEVELS] = { "L1", "L2", "L3", "memory" };
+
+typedef struct {
+    int_list threads;
+    int_list rounds;
+    const char *tier;
+    bool json;
+} options;
+
+static bool parse(options *o, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
+        if (strcmp(argv[i], "--json") == 0) {
+            o->json = true;
+            continue;
+        }
+        i++;
+        if (strcmp(argv[i - 1], "--tier") == 0 && *value)
+            o->tier = value;
+        else if (!(strcmp(argv[i - 1], "--threads") == 0 && samples_list(&o->threads, value, 1, 1024)) &&
+                 !(strcmp(argv[i - 1], "--rounds") == 0 && samples_list(&o->rounds, value, 1, MAX_ROUNDS)))
+            return false;
+    }
+    return true;
+}
+
+/* 1, 2, 4, .. and as many as a session takes. */
+static int_list default_threads(void)
+{
+    const int32_t most = terse_cpu_threads();
+    int_list l = { .n = 0 };
+    for (int32_t t = 1; t < most && l.n < SAMPLES_LIST - 1; t *= 2)
+        l.v[l.n++] = t;
+    l.v[l.n++] = most;
+    return l;
+}
+
+/* Bytes of the whole buffer: half of each thread's own cache, half of one L3 for all; 0: the probe's default,
+ * memory. SIZE_MAX: there is no such cache, or the threads' parts would fit into a smaller one. */
+static size_t size_of(int level, int32_t threads)
+{
+    if (level == 3)
+        return 0;
+    const terse_cache c = terse_cache_of(level + 1), below = terse_cache_of(level);
+    const size_t part = level < 2 ? c.size / 2 : c.size / 2 / (size_t)threads;
+    return c.size > 0 && part > below.size ? part * (size_t)threads : SIZE_MAX;
+}
+
+static void print(const options *o, const char *level, int32_t threads, size_t size, double *rate, size_t n)
+{
+    const quartiles q = samples_quartiles(rate, n);
+    const double kib = (double)size / threads / 1024;
+    if (o->json)
+        printf("{ \"bench\": \"roofline\", \"tier\": \"%s\", \"threads\": %d, \"level\": \"%s\", "
+               "\"kib_per_thread\": "
+               "%.0f, \"gb_s\": %.2f, \"gb_s_q1\": %.2f, \"gb_s_q3\": %.2f, \"gb_s_max\": %.2f, \"rounds\": "
+               "%zu }\n",
+               o->tier, threads, level, kib, q.median, q.q1, q.q3, rate[n - 1], n);
+    else
+        printf("%7d  %-7s %12.0f  %8.1f  %8.1f  %8.1f  %8.1f\n", threads, level, kib, q.median, q.q1, q.q3,
+               rate[n - 1]);
+    fflush(stdout);
+}
+
+static terse_status measure(const options *o, int32_t threads, uint32_t cpu, terse_error *err)
+{
+    static double rate[LEVELS][MAX_ROUNDS];
+    terse_probe *probe[LEVELS] = { NULL };
+    terse_status st = TERSE_OK;
+    const int32_t rounds = o->rounds.v[0];
+    for (int l = 0; l < LEVELS && st == TERSE_OK; l++) {
+        const size_t size = size_of(l, threads);
+        if (size != SIZE_MAX)
+            st = terse_probe_open(&probe[l], threads, size, cpu, err);
+    }
+    for (int32_t r = 0; r < rounds && st == TERSE_OK; r++)
+        for (int l = 0; l < LEVELS; l++)
+            if (probe[l]) {
+                if (l < LEVELS - 1)
+                    terse_probe_read(probe[l]); /* the data comes back into its cache */
+                rate[l][r] = terse_probe_read(probe[l]);
+            }
+    for (int l = 0; l < LEVELS; l++) {
+        if (probe[l] && st == TERSE_OK)
+            print(o, level_names[l], threads, terse_probe_size(probe[l]), rate[l], (size_t)rounds);
+        terse_probe_close(&probe[l]);
+    }
+    return st;
+}
+
+int main(int argc, char **argv)
+{
+    options o = { .threads = default_threads(), .rounds = { { 40 }, 1 } };
+    uint32_t cpu;
+    terse_error err;
+    if (!parse(&o, argc, argv)) {
+        fprintf(stderr, "usage: roofline [--threads N,..] [--rounds N] [--tier NAME] [--json]\n");
+        return 2;
+    }
+    terse_status st = terse_cpu_tiers_upto(o.tier, &cpu, &err);
+    if (st == TERSE_OK) {
+        o.tier = terse_cpu_tier_name(cpu);
+        if (!o.json)
+            printf("read bandwidth, tier %s, GB/s\n%7s  %-7s %12s  %8s  %8s  %8s  %8s\n", o.tier, "threads",
+                   "level", "KiB/thread", "median", "q1", "q3", "max");
+    }
+    for (int32_t i = 0; i < o.threads.n && st == TERSE_OK; i++)
+        st = measure(&o, o.threads.v[i], cpu, &err);
+    if (st != TERSE_OK)
+        fprintf(stderr, "roofline: %s\n", err.text);
+    return terse_status_exit(st);
+}
