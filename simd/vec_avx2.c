@@ -70,8 +70,8 @@ static void axpy(float *y, float a, const float *x, int32_t n)
     }
 }
 
-/* Bytes that the prefetch runs before the loads, and the size up to which there is none: what lies in a near cache
- * is slowed down by it. */
+/* Bytes that the prefetch runs before the loads, and the size up to which there is none: what lies in a near
+ * cache is slowed down by it. */
 enum { AHEAD = 4096, NEAR = 1 << 20 };
 
 static uint64_t read_sum(const void *p, size_t size)
