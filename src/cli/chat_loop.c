@@ -7,6 +7,8 @@
 #include "turn.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,11 +33,11 @@ static bool turn(chat *c, terse_str text, int *code)
     const terse_run_values *o = &c->r->o->run;
     const size_t n_pending = c->pending.n;
     terse_error err;
-    terse_interrupt_clear();
     terse_status st = terse_turn_tokens(c->format, terse_model_vocab(c->r->model), !c->begun, o->system, text,
                                         &c->pending, &err);
     if (st == TERSE_OK)
         st = terse_answer_get(&c->last, c->r, c->pending.ids, c->pending.n, true, &err);
+    terse_interrupt_clear(); /* a Ctrl-C up to here was meant for the answer */
     if (st != TERSE_OK) {
         *code = terse_complain_error(&err);
         c->pending.n = n_pending;
@@ -91,6 +93,34 @@ static bool command(chat *c, const char *line)
     return true;
 }
 
+/* Waits for a line. False if Ctrl-C came, also if it came before: the signal is let in only while waiting, so
+ * that none is lost between looking and waiting. */
+static bool wait_for_line(void)
+{
+    struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
+    sigset_t interrupt, before;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    sigprocmask(SIG_BLOCK, &interrupt, &before);
+    while (!terse_interrupt_seen() && ppoll(&input, 1, NULL, &before) < 0 && errno == EINTR)
+        ; /* another signal: wait on */
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return !terse_interrupt_seen();
+}
+
+/* Reads a line without its newline; its length, or -1 at the end or after Ctrl-C. */
+static ssize_t read_line(char **line, size_t *cap)
+{
+    fputs("> ", stderr);
+    fflush(stderr);
+    ssize_t n = wait_for_line() ? getline(line, cap, stdin) : -1;
+    if (n < 0)
+        fputc('\n', stderr);
+    else if (n > 0 && (*line)[n - 1] == '\n')
+        (*line)[--n] = '\0';
+    return n;
+}
+
 int terse_chat_loop(terse_runner *r, const terse_chat_format *f, terse_str opening)
 {
     chat c = { .r = r, .format = f };
@@ -98,20 +128,14 @@ int terse_chat_loop(terse_runner *r, const terse_chat_format *f, terse_str openi
     size_t cap = 0;
     int code = 0;
     fprintf(stderr, "chat in the format %s; /help lists the commands\n", terse_chat_name(f));
+    setvbuf(stdin, NULL, _IONBF, 0); /* a line that is there must show when waiting for it */
     bool go_on = opening.n == 0 || turn(&c, opening, &code);
     while (go_on) {
-        terse_interrupt_clear();
-        fputs("> ", stderr);
-        fflush(stderr);
-        errno = 0;
-        ssize_t n = getline(&line, &cap, stdin);
+        const ssize_t n = read_line(&line, &cap);
         if (n < 0) {
-            fputc('\n', stderr);
-            code = terse_interrupt_seen() ? 130 : errno && !feof(stdin) ? 74 : 0;
+            code = terse_interrupt_seen() ? 130 : ferror(stdin) ? 74 : 0;
             break;
         }
-        if (n > 0 && line[n - 1] == '\n')
-            line[--n] = '\0';
         code = 0; /* what went wrong in an earlier turn has been told */
         if (line[0] == '/')
             go_on = command(&c, line);
