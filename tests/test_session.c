@@ -95,7 +95,7 @@ static const terse_kv_type types[] = { TERSE_KV_F32, TERSE_KV_F16, TERSE_KV_Q8 }
 static void same_bits_everywhere(void **state)
 {
     (void)state;
-    static const int32_t threads[] = { 1, 3, 2 }, chunks[] = { 1000, 33, 1 };
+    static const int32_t threads[] = { 1, 3, 2 }, chunks[] = { 1000, 33, 5 };
     static float want[N_DECODE + 1][N_VOCAB], got[N_DECODE + 1][N_VOCAB];
     for (size_t r = 0; r < sizeof rules / sizeof *rules; r++)
         for (size_t k = 0; k < sizeof types / sizeof *types; k++) {

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { PHASES = 8 /* per layer, at most */, PIECE_BYTES = 48 << 10 };
+enum { PHASES = 16 /* per layer, at most */, PIECE_BYTES = 48 << 10 };
 
 /* ---- activations ---- */
 
@@ -59,6 +59,14 @@ terse_acts terse_acts_slice(const terse_acts *a, int32_t first, int32_t n)
     return view;
 }
 
+static void prepare(const terse_forward *f, const terse_acts *a, int32_t t, float *x, const float *src,
+                    const float *norm)
+{
+    if (norm)
+        f->kernels.vec.rms_norm(x, src, norm, a->n, f->model->norm_eps);
+    f->kernels.dot.quantize(a, t);
+}
+
 terse_acts terse_shared_inputs(terse_worker *w, const float *src, size_t stride, int32_t n_token, int32_t n,
                                const float *norm)
 {
@@ -66,28 +74,29 @@ terse_acts terse_shared_inputs(terse_worker *w, const float *src, size_t stride,
     const size_t width = f->width;
     const terse_acts a = norm ? terse_acts_of(&f->acts, n, n_token, f->h, width)
                               : terse_acts_of(&f->acts, n, n_token, src, stride);
-    for (int32_t t = w->thread; t < n_token; t += w->n_thread) {
-        if (norm)
-            f->kernels.vec.rms_norm(f->h + (size_t)t * width, src + (size_t)t * stride, norm, n,
-                                    f->model->norm_eps);
-        f->kernels.dot.quantize(&a, t);
-    }
-    terse_team_barrier();
+    terse_phase *p = terse_next_phase(w);
+    for (int32_t t; (t = terse_phase_take(p)) < n_token; terse_phase_finish(p, n_token))
+        prepare(f, &a, t, f->h + (size_t)t * width, src + (size_t)t * stride, norm);
+    terse_phase_wait(p, n_token);
     return a;
 }
 
-terse_acts terse_inputs(terse_worker *w, const float *src, size_t stride, int32_t n_token, int32_t n,
-                        const float *norm)
+terse_inputs terse_inputs_begin(terse_worker *w, const float *src, size_t stride, int32_t n_token, int32_t n,
+                                const float *norm)
 {
-    terse_forward *f = w->f;
+    const terse_forward *f = w->f;
     if (n_token > 1)
-        return terse_shared_inputs(w, src, stride, n_token, n, norm);
-    float *x = f->own_x + (size_t)w->thread * f->width;
-    const terse_acts a = terse_acts_of(&f->own[w->thread], n, 1, norm ? x : src, 0);
-    if (norm)
-        f->kernels.vec.rms_norm(x, src, norm, n, f->model->norm_eps);
-    f->kernels.dot.quantize(&a, 0);
-    return a;
+        return (terse_inputs){ .acts = terse_shared_inputs(w, src, stride, n_token, n, norm), .ready = true };
+    const float *x = norm ? f->own_x + (size_t)w->thread * f->width : src;
+    return (terse_inputs){ src, norm, terse_acts_of(&f->own[w->thread], n, 1, x, 0), false };
+}
+
+const terse_acts *terse_inputs_get(terse_worker *w, terse_inputs *in)
+{
+    if (!in->ready)
+        prepare(w->f, &in->acts, 0, w->f->own_x + (size_t)w->thread * w->f->width, in->src, in->norm);
+    in->ready = true;
+    return &in->acts;
 }
 
 /* ---- matrices ---- */
@@ -96,6 +105,12 @@ int32_t terse_piece_rows(const terse_linear *m)
 {
     const size_t rows = PIECE_BYTES / m->row_size / 16 * 16;
     return rows < 16 ? 16 : rows > 512 ? 512 : (int32_t)rows;
+}
+
+int32_t terse_pieces(const terse_linear *m)
+{
+    const int32_t rows = terse_piece_rows(m);
+    return (m->n_out + rows - 1) / rows;
 }
 
 void terse_linear_rows(const terse_forward *f, const terse_linear *m, int32_t r0, int32_t n,
@@ -112,12 +127,13 @@ static void embed(terse_worker *w)
 {
     terse_forward *f = w->f;
     const terse_linear *e = &f->model->embed;
-    for (int32_t t = w->thread; t < f->n; t += w->n_thread) {
+    terse_phase *p = terse_next_phase(w);
+    for (int32_t t; (t = terse_phase_take(p)) < f->n; terse_phase_finish(p, f->n)) {
         terse_dequant_row(e->type, f->x + (size_t)t * (size_t)e->n_in,
                           e->data + (size_t)f->tokens[t] * e->row_size, e->n_in);
         terse_rope_at(&f->model->rope, f->pos + t, f->cs + (size_t)t * (size_t)f->model->rope.n);
     }
-    terse_team_barrier();
+    terse_phase_wait(p, f->n);
 }
 
 static void logits(terse_worker *w)
@@ -125,25 +141,30 @@ static void logits(terse_worker *w)
     terse_forward *f = w->f;
     const terse_linear *o = &f->model->output;
     const size_t n_embd = (size_t)o->n_in;
-    const int32_t n = f->all_logits ? f->n : 1, rows = terse_piece_rows(o);
+    const int32_t n = f->all_logits ? f->n : 1, rows = terse_piece_rows(o), pieces = terse_pieces(o);
     const float *x = f->x + (size_t)(f->n - n) * n_embd;
-    const terse_acts a = terse_inputs(w, x, n_embd, n, o->n_in, f->model->output_norm);
-    terse_ticket *ticket = terse_next_ticket(w);
-    for (int32_t r; (r = terse_ticket_take(ticket) * rows) < o->n_out;)
-        terse_linear_rows(f, o, r, o->n_out - r < rows ? o->n_out - r : rows, &a, f->logits, (size_t)o->n_out);
+    terse_inputs in = terse_inputs_begin(w, x, n_embd, n, o->n_in, f->model->output_norm);
+    terse_phase *p = terse_next_phase(w);
+    for (int32_t i; (i = terse_phase_take(p)) < pieces; terse_phase_finish(p, pieces)) {
+        const int32_t r = i * rows, left = o->n_out - r;
+        terse_linear_rows(f, o, r, left < rows ? left : rows, terse_inputs_get(w, &in), f->logits,
+                          (size_t)o->n_out);
+    }
+    terse_phase_wait(p, pieces);
 }
 
 static void work(void *ctx, int32_t thread, int32_t n_thread)
 {
+    (void)n_thread;
     terse_forward *f = ctx;
-    terse_worker w = { f, thread, n_thread, 0, false };
+    terse_worker w = { f, thread, 0 };
     embed(&w);
     for (int32_t l = 0; l < f->model->info.n_layer; l++) {
-        if (thread == 0 && f->abort && atomic_load_explicit(f->abort, memory_order_relaxed))
-            f->aborted = true;
+        if (f->abort && atomic_load_explicit(f->abort, memory_order_relaxed)) {
+            atomic_store(&f->aborted, true);
+            return; /* others may go on: no phase needs this thread */
+        }
         terse_layer_run(&w, l);
-        if (w.aborted)
-            return;
     }
     if (f->logits)
         logits(&w);
@@ -151,11 +172,11 @@ static void work(void *ctx, int32_t thread, int32_t n_thread)
 
 bool terse_forward_run(terse_forward *f)
 {
-    f->aborted = false;
-    for (int32_t i = 0; i < f->n_ticket; i++)
-        terse_ticket_reset(&f->ticket[i]);
+    atomic_store(&f->aborted, false);
+    for (int32_t i = 0; i < f->n_phase; i++)
+        terse_phase_reset(&f->phase[i]);
     terse_team_run(f->n_thread, work, f);
-    return !f->aborted;
+    return !atomic_load(&f->aborted);
 }
 
 static size_t larger(size_t a, size_t b)
@@ -170,7 +191,7 @@ terse_status terse_forward_open(terse_forward *f, terse_error *err)
                  one = sizeof(float);
     const size_t n_ff = i->n_expert ? 0 : (size_t)i->n_ff, threads = (size_t)f->n_thread;
     f->width = pad(larger((size_t)i->n_embd, larger(head * (size_t)i->dim_v, (size_t)i->n_ff)));
-    f->n_ticket = i->n_layer * PHASES + 1;
+    f->n_phase = i->n_layer * PHASES + 3;
     f->x = terse_calloc64(n * (size_t)i->n_embd, one);
     f->y = terse_calloc64(n * (size_t)i->n_embd, one);
     f->h = terse_calloc64(n * f->width, one);
@@ -183,9 +204,9 @@ terse_status terse_forward_open(terse_forward *f, terse_error *err)
     f->cs = terse_calloc64(n * (size_t)f->model->rope.n, one);
     f->own_x = terse_calloc64(threads * f->width, one);
     f->own = terse_calloc64(threads, sizeof *f->own);
-    f->ticket = terse_calloc64((size_t)f->n_ticket, sizeof *f->ticket);
+    f->phase = terse_calloc64((size_t)f->n_phase, sizeof *f->phase);
     if (!f->x || !f->y || !f->h || !f->q || !f->k || !f->v || !f->att || !f->gate || !f->up || !f->cs ||
-        !f->own_x || !f->own || !f->ticket)
+        !f->own_x || !f->own || !f->phase)
         return terse_fail(err, TERSE_NOMEM, "no memory to compute %d tokens at a time: use a smaller chunk",
                           f->chunk);
     terse_status st = terse_acts_alloc(&f->acts, n, f->width, err);
@@ -203,6 +224,6 @@ void terse_forward_close(terse_forward *f)
     for (int32_t t = 0; f->own && t < f->n_thread; t++)
         terse_acts_free(&f->own[t]);
     free(f->own);
-    free(f->ticket);
+    free(f->phase);
     terse_moe_close(f);
 }

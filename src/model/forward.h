@@ -1,8 +1,8 @@
 /* model/forward.h: one pass of a batch of consecutive tokens through the layers, by a team of threads.
  *
- * Phases end with a barrier; inside one, threads take pieces from a ticket. A piece's result does not depend on
+ * The pass is a row of phases (base/team.h), each cut into pieces by shape. A piece's result does not depend on
  * who computes it, and a token's result not on the tokens beside it, so the bits are the same for any number of
- * threads and any chunking of a prompt. A decode step has 5 barriers per layer. */
+ * threads and any chunking of a prompt. A decode step has 5 phases per layer. */
 #ifndef TERSE_MODEL_FORWARD_H
 #define TERSE_MODEL_FORWARD_H
 
@@ -43,9 +43,9 @@ typedef struct {
     float *own_x;    /* [n_thread][width] */
     size_t width;    /* of own_x and the widest input of a matrix */
     terse_moe moe;
-    terse_ticket *ticket; /* one per phase */
-    int32_t n_ticket;
-    bool aborted;
+    terse_phase *phase; /* [n_phase] in the order in which they come */
+    int32_t n_phase;
+    atomic_bool aborted;
 } terse_forward;
 
 /* Takes all working memory. model, kv, walk, stats, kernels, n_thread, chunk, abort are set by the caller. */
@@ -54,38 +54,48 @@ void terse_forward_close(terse_forward *f);
 /* Computes the batch. False if it was aborted: what was put into the KV pages is then not to be committed. */
 bool terse_forward_run(terse_forward *f);
 
-/* What the phases of a layer share (forward.c). */
+/* A thread on its way through the phases. */
 typedef struct {
     terse_forward *f;
-    int32_t thread, n_thread;
-    int32_t phase; /* tickets used so far; the same on every thread */
-    bool aborted;  /* what f->aborted was inside this layer: between two barriers, so all threads agree */
+    int32_t thread;
+    int32_t phase; /* phases begun so far */
 } terse_worker;
 
-static inline terse_ticket *terse_next_ticket(terse_worker *w)
+static inline terse_phase *terse_next_phase(terse_worker *w)
 {
-    return &w->f->ticket[w->phase++];
+    return &w->f->phase[w->phase++];
 }
+
+/* The inputs of a matrix: n_token rows of src, after a norm if norm is not NULL, quantised. Several tokens are
+ * prepared in a phase of their own; a single one by every thread for itself, when it has a piece to use it for.
+ */
+typedef struct {
+    const float *src, *norm;
+    terse_acts acts;
+    bool ready;
+} terse_inputs;
+terse_inputs terse_inputs_begin(terse_worker *w, const float *src, size_t stride, int32_t n_token, int32_t n,
+                                const float *norm);
+/* Call with a piece in hand. */
+const terse_acts *terse_inputs_get(terse_worker *w, terse_inputs *in);
+/* The phase that prepares inputs for all threads. */
+terse_acts terse_shared_inputs(terse_worker *w, const float *src, size_t stride, int32_t n_token, int32_t n,
+                               const float *norm);
 
 /* y[t * stride + r] = row r of m . a, with its bias, for rows [r0, r0 + n). */
 void terse_linear_rows(const terse_forward *f, const terse_linear *m, int32_t r0, int32_t n,
                        const terse_acts *a, float *y, size_t stride);
-/* Rows of a matrix that make one piece of work. */
+/* Rows of a matrix that make one piece of work, and how many pieces that gives. */
 int32_t terse_piece_rows(const terse_linear *m);
+int32_t terse_pieces(const terse_linear *m);
 /* The view of *a for rows of n values. */
 terse_acts terse_acts_of(const terse_acts *a, int32_t n, int32_t n_token, const float *x, size_t x_stride);
 /* Tokens [first, first + n) of a. */
 terse_acts terse_acts_slice(const terse_acts *a, int32_t first, int32_t n);
-/* Quantises (after a norm with weights norm, if not NULL) n_token rows of src; ends with a barrier. */
-terse_acts terse_shared_inputs(terse_worker *w, const float *src, size_t stride, int32_t n_token, int32_t n,
-                               const float *norm);
-/* The feed-forward of a layer with experts (moe.c): x += experts(norm(x)). Ends with a barrier. */
-void terse_moe_run(terse_worker *w, const terse_layer *layer);
-/* One layer (layer.c): x += attention, x += feed-forward. Ends with a barrier. */
+/* One layer (layer.c): x += attention, x += feed-forward. */
 void terse_layer_run(terse_worker *w, int32_t l);
-/* Inputs of a matrix: each thread its own copy if there is one token, else shared (with a barrier). */
-terse_acts terse_inputs(terse_worker *w, const float *src, size_t stride, int32_t n_token, int32_t n,
-                        const float *norm);
+/* The feed-forward of a layer with experts (moe.c): x += experts(norm(x)). */
+void terse_moe_run(terse_worker *w, const terse_layer *layer);
 
 /* Allocation of activations; free with terse_acts_free. */
 terse_status terse_acts_alloc(terse_acts *a, size_t n_token, size_t width, terse_error *err);

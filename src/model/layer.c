@@ -9,28 +9,24 @@ static int32_t smaller(int32_t a, int32_t b)
     return a < b ? a : b;
 }
 
-/* q, k and v of all tokens: the rows of three matrices, one piece at a time. */
-static void project(terse_worker *w, const terse_layer *y, const terse_acts *a)
+/* q, k and v of all tokens: the pieces of three matrices, one behind the other. */
+static void project(terse_worker *w, const terse_layer *y)
 {
     terse_forward *f = w->f;
     const terse_linear *const m[] = { &y->q, &y->k, &y->v };
     float *const out[] = { f->q, f->k, f->v };
-    terse_ticket *ticket = terse_next_ticket(w);
-    for (int32_t piece; (piece = terse_ticket_take(ticket)) >= 0;) {
-        int32_t i = 0, rows = 0;
-        for (; i < 3; i++) {
-            rows = terse_piece_rows(m[i]);
-            const int32_t pieces = (m[i]->n_out + rows - 1) / rows;
-            if (piece < pieces)
-                break;
-            piece -= pieces;
-        }
-        if (i == 3)
-            break;
-        const int32_t r = piece * rows;
-        terse_linear_rows(f, m[i], r, smaller(rows, m[i]->n_out - r), a, out[i], (size_t)m[i]->n_out);
+    const int32_t n_embd = y->q.n_in, pieces = terse_pieces(m[0]) + terse_pieces(m[1]) + terse_pieces(m[2]);
+    terse_inputs in = terse_inputs_begin(w, f->x, (size_t)n_embd, f->n, n_embd, y->attn_norm);
+    terse_phase *p = terse_next_phase(w);
+    for (int32_t i; (i = terse_phase_take(p)) < pieces; terse_phase_finish(p, pieces)) {
+        int32_t k = 0;
+        for (; i >= terse_pieces(m[k]); k++)
+            i -= terse_pieces(m[k]);
+        const int32_t rows = terse_piece_rows(m[k]), r = i * rows;
+        terse_linear_rows(f, m[k], r, smaller(rows, m[k]->n_out - r), terse_inputs_get(w, &in), out[k],
+                          (size_t)m[k]->n_out);
     }
-    terse_team_barrier();
+    terse_phase_wait(p, pieces);
 }
 
 /* Turns the keys and queries of one KV head's group and stores keys and values in its pages. */
@@ -55,14 +51,14 @@ static void attend_decode(terse_worker *w, int32_t l)
 {
     terse_forward *f = w->f;
     const terse_model_info *i = &f->model->info;
-    const int32_t group = i->n_head / i->n_head_kv;
-    terse_ticket *ticket = terse_next_ticket(w);
-    for (int32_t h; (h = terse_ticket_take(ticket)) < i->n_head_kv;) {
+    const int32_t heads = i->n_head_kv, group = i->n_head / heads;
+    terse_phase *p = terse_next_phase(w);
+    for (int32_t h; (h = terse_phase_take(p)) < heads; terse_phase_finish(p, heads)) {
         rotate_and_put(f, l, h);
         terse_walk_decode(f->walk[w->thread], l, h, f->pos + 1, f->model->scale, f->q + h * group * i->dim_k,
-                          f->att + h * group * i->dim_v, &f->stats[l * i->n_head_kv + h]);
+                          f->att + h * group * i->dim_v, &f->stats[l * heads + h]);
     }
-    terse_team_barrier();
+    terse_phase_wait(p, heads);
 }
 
 /* A piece is one KV head and the tokens of the batch that lie in one page; the long ones go first. */
@@ -70,18 +66,19 @@ static void attend_prefill(terse_worker *w, int32_t l)
 {
     terse_forward *f = w->f;
     const terse_model_info *i = &f->model->info;
-    const int32_t group = i->n_head / i->n_head_kv, heads = i->n_head_kv;
+    const int32_t heads = i->n_head_kv, group = i->n_head / heads;
     const size_t q_stride = (size_t)i->n_head * (size_t)i->dim_k,
                  o_stride = (size_t)i->n_head * (size_t)i->dim_v;
-    terse_ticket *ticket = terse_next_ticket(w);
-    for (int32_t h; (h = terse_ticket_take(ticket)) < heads;)
+    terse_phase *p = terse_next_phase(w);
+    for (int32_t h; (h = terse_phase_take(p)) < heads; terse_phase_finish(p, heads))
         rotate_and_put(f, l, h);
-    terse_team_barrier();
+    terse_phase_wait(p, heads);
 
     const int32_t first = f->pos / TERSE_PAGE, last = (f->pos + f->n - 1) / TERSE_PAGE;
-    ticket = terse_next_ticket(w);
-    for (int32_t piece; (piece = terse_ticket_take(ticket)) < heads * (last - first + 1);) {
-        const int32_t h = piece % heads, page = last - piece / heads;
+    const int32_t pieces = heads * (last - first + 1);
+    p = terse_next_phase(w);
+    for (int32_t k; (k = terse_phase_take(p)) < pieces; terse_phase_finish(p, pieces)) {
+        const int32_t h = k % heads, page = last - k / heads;
         const int32_t from = page == first ? f->pos : page * TERSE_PAGE;
         const int32_t to = smaller((page + 1) * TERSE_PAGE, f->pos + f->n);
         const size_t t = (size_t)(from - f->pos);
@@ -89,7 +86,7 @@ static void attend_prefill(terse_worker *w, int32_t l)
                            f->q + t * q_stride + (size_t)(h * group * i->dim_k), q_stride,
                            f->att + t * o_stride + (size_t)(h * group * i->dim_v), o_stride);
     }
-    terse_team_barrier();
+    terse_phase_wait(p, pieces);
 }
 
 /* x += m . src for all tokens. */
@@ -97,16 +94,16 @@ static void multiply_add(terse_worker *w, const terse_linear *m, const float *sr
 {
     terse_forward *f = w->f;
     const size_t n_embd = (size_t)m->n_out;
-    const int32_t rows = terse_piece_rows(m);
-    const terse_acts a = terse_inputs(w, src, (size_t)m->n_in, f->n, m->n_in, NULL);
-    terse_ticket *ticket = terse_next_ticket(w);
-    for (int32_t r; (r = terse_ticket_take(ticket) * rows) < m->n_out;) {
-        const int32_t n = smaller(rows, m->n_out - r);
-        terse_linear_rows(f, m, r, n, &a, f->y, n_embd);
+    const int32_t rows = terse_piece_rows(m), pieces = terse_pieces(m);
+    terse_inputs in = terse_inputs_begin(w, src, (size_t)m->n_in, f->n, m->n_in, NULL);
+    terse_phase *p = terse_next_phase(w);
+    for (int32_t i; (i = terse_phase_take(p)) < pieces; terse_phase_finish(p, pieces)) {
+        const int32_t r = i * rows, n = smaller(rows, m->n_out - r);
+        terse_linear_rows(f, m, r, n, terse_inputs_get(w, &in), f->y, n_embd);
         for (size_t t = 0; t < (size_t)f->n; t++)
             f->kernels.vec.add(f->x + t * n_embd + r, f->y + t * n_embd + r, n);
     }
-    terse_team_barrier();
+    terse_phase_wait(p, pieces);
 }
 
 /* gate = silu(gate . x) * (up . x) */
@@ -114,29 +111,27 @@ static void gate_and_up(terse_worker *w, const terse_layer *y)
 {
     terse_forward *f = w->f;
     const size_t n_ff = (size_t)y->gate.n_out;
-    const int32_t rows = terse_piece_rows(&y->gate);
-    const terse_acts a = terse_inputs(w, f->x, (size_t)y->gate.n_in, f->n, y->gate.n_in, y->ffn_norm);
-    terse_ticket *ticket = terse_next_ticket(w);
-    for (int32_t r; (r = terse_ticket_take(ticket) * rows) < y->gate.n_out;) {
-        const int32_t n = smaller(rows, y->gate.n_out - r);
-        terse_linear_rows(f, &y->gate, r, n, &a, f->gate, n_ff);
-        terse_linear_rows(f, &y->up, r, n, &a, f->up, n_ff);
+    const int32_t rows = terse_piece_rows(&y->gate), pieces = terse_pieces(&y->gate);
+    terse_inputs in = terse_inputs_begin(w, f->x, (size_t)y->gate.n_in, f->n, y->gate.n_in, y->ffn_norm);
+    terse_phase *p = terse_next_phase(w);
+    for (int32_t i; (i = terse_phase_take(p)) < pieces; terse_phase_finish(p, pieces)) {
+        const int32_t r = i * rows, n = smaller(rows, y->gate.n_out - r);
+        const terse_acts *a = terse_inputs_get(w, &in);
+        terse_linear_rows(f, &y->gate, r, n, a, f->gate, n_ff);
+        terse_linear_rows(f, &y->up, r, n, a, f->up, n_ff);
         for (size_t t = 0; t < (size_t)f->n; t++) {
             float *g = f->gate + t * n_ff + r;
             f->kernels.vec.silu_mul(g, g, f->up + t * n_ff + r, n);
         }
     }
-    terse_team_barrier();
+    terse_phase_wait(p, pieces);
 }
 
 void terse_layer_run(terse_worker *w, int32_t l)
 {
     terse_forward *f = w->f;
     const terse_layer *y = &f->model->layer[l];
-    const int32_t n_embd = f->model->info.n_embd;
-    const terse_acts a = terse_inputs(w, f->x, (size_t)n_embd, f->n, n_embd, y->attn_norm);
-    project(w, y, &a);
-    w->aborted = f->aborted;
+    project(w, y);
     if (f->decode)
         attend_decode(w, l);
     else

@@ -35,13 +35,14 @@ static void route(terse_worker *w, const terse_layer *y, const terse_acts *a)
 {
     terse_forward *f = w->f;
     const int32_t n_used = f->model->info.n_expert_used;
-    for (int32_t t = w->thread; t < f->n; t += w->n_thread) {
+    terse_phase *p = terse_next_phase(w);
+    for (int32_t t; (t = terse_phase_take(p)) < f->n; terse_phase_finish(p, f->n)) {
         const terse_acts one = terse_acts_slice(a, t, 1);
         float *score = f->y + (size_t)t * f->width; /* y is free here and wide enough (terse_moe_open) */
         terse_linear_rows(f, &y->router, 0, y->router.n_out, &one, score, 0);
         choose(score, y->router.n_out, n_used, f->moe.pick + t * n_used, f->moe.share + t * n_used);
     }
-    terse_team_barrier();
+    terse_phase_wait(p, f->n);
 }
 
 /* Slots by expert, then by token. */
@@ -66,7 +67,8 @@ static void sort_slots(terse_forward *f)
 static void gather(terse_worker *w, const terse_acts *a, const terse_acts *in, int32_t n_slot)
 {
     terse_forward *f = w->f;
-    for (int32_t i = w->thread; i < n_slot; i += w->n_thread) {
+    terse_phase *p = terse_next_phase(w);
+    for (int32_t i; (i = terse_phase_take(p)) < n_slot; terse_phase_finish(p, n_slot)) {
         const terse_acts from = terse_acts_slice(a, f->moe.token[i], 1), to = terse_acts_slice(in, i, 1);
         const size_t n = (size_t)a->n_pad;
         memcpy(to.q, from.q, n);
@@ -75,24 +77,7 @@ static void gather(terse_worker *w, const terse_acts *a, const terse_acts *in, i
         memcpy(to.sum4, from.sum4, n / 4 * sizeof *to.sum4);
         memcpy(f->moe.x + (size_t)i * in->x_stride, from.x, (size_t)a->n * sizeof(float));
     }
-    terse_team_barrier();
-}
-
-/* Expert and first row of a piece: experts without slots have no pieces. False past the last. */
-static bool piece_of(const terse_moe *moe, int32_t n_expert, int32_t per_expert, int32_t piece, int32_t *expert,
-                     int32_t *index)
-{
-    for (int32_t e = 0; e < n_expert; e++) {
-        if (moe->first[e] == moe->first[e + 1])
-            continue;
-        if (piece < per_expert) {
-            *expert = e;
-            *index = piece;
-            return true;
-        }
-        piece -= per_expert;
-    }
-    return false;
+    terse_phase_wait(p, n_slot);
 }
 
 static terse_linear expert_of(const terse_experts *x, int32_t e)
@@ -102,24 +87,30 @@ static terse_linear expert_of(const terse_experts *x, int32_t e)
     return m;
 }
 
+/* Pieces are cut for every expert, chosen or not: their number must not depend on the routing, which a late
+ * thread may not read any more. Those without tokens are over at once. */
 static void experts_gate(terse_worker *w, const terse_layer *y, const terse_acts *in)
 {
     terse_forward *f = w->f;
     terse_moe *moe = &f->moe;
     const int32_t n_ff = y->gates.first.n_out, rows = terse_piece_rows(&y->gates.first);
-    terse_ticket *ticket = terse_next_ticket(w);
-    for (int32_t e, p;
-         piece_of(moe, f->model->info.n_expert, (n_ff + rows - 1) / rows, terse_ticket_take(ticket), &e, &p);) {
-        const int32_t r = p * rows, n = n_ff - r < rows ? n_ff - r : rows, slot = moe->first[e];
+    const int32_t per_expert = terse_pieces(&y->gates.first), pieces = f->model->info.n_expert * per_expert;
+    terse_phase *p = terse_next_phase(w);
+    for (int32_t i; (i = terse_phase_take(p)) < pieces; terse_phase_finish(p, pieces)) {
+        const int32_t e = i / per_expert, r = i % per_expert * rows, n = n_ff - r < rows ? n_ff - r : rows;
+        const int32_t slot = moe->first[e], n_slot = moe->first[e + 1] - slot;
+        if (n_slot == 0)
+            continue;
         const terse_linear gate = expert_of(&y->gates, e), up = expert_of(&y->ups, e);
-        const terse_acts a = terse_acts_slice(in, slot, moe->first[e + 1] - slot);
+        const terse_acts a = terse_acts_slice(in, slot, n_slot);
         float *g = moe->gate + (size_t)slot * (size_t)n_ff, *u = moe->up + (size_t)slot * (size_t)n_ff;
         terse_linear_rows(f, &gate, r, n, &a, g, (size_t)n_ff);
         terse_linear_rows(f, &up, r, n, &a, u, (size_t)n_ff);
-        for (int32_t t = 0; t < a.n_token; t++)
-            f->kernels.vec.silu_mul(g + t * n_ff + r, g + t * n_ff + r, u + t * n_ff + r, n);
+        for (size_t t = 0; t < (size_t)n_slot; t++)
+            f->kernels.vec.silu_mul(g + t * (size_t)n_ff + r, g + t * (size_t)n_ff + r,
+                                    u + t * (size_t)n_ff + r, n);
     }
-    terse_team_barrier();
+    terse_phase_wait(p, pieces);
 }
 
 static void experts_down(terse_worker *w, const terse_layer *y, int32_t n_slot)
@@ -128,44 +119,57 @@ static void experts_down(terse_worker *w, const terse_layer *y, int32_t n_slot)
     terse_moe *moe = &f->moe;
     const int32_t n_embd = y->downs.first.n_out, n_ff = y->downs.first.n_in,
                   rows = terse_piece_rows(&y->downs.first);
+    const int32_t per_expert = terse_pieces(&y->downs.first), pieces = f->model->info.n_expert * per_expert;
     const terse_acts mid = terse_acts_of(&moe->mid, n_ff, n_slot, moe->gate, (size_t)n_ff);
-    for (int32_t i = w->thread; i < n_slot; i += w->n_thread)
+    terse_phase *p = terse_next_phase(w);
+    for (int32_t i; (i = terse_phase_take(p)) < n_slot; terse_phase_finish(p, n_slot))
         f->kernels.dot.quantize(&mid, i);
-    terse_team_barrier();
-    terse_ticket *ticket = terse_next_ticket(w);
-    for (int32_t e, p; piece_of(moe, f->model->info.n_expert, (n_embd + rows - 1) / rows,
-                                terse_ticket_take(ticket), &e, &p);) {
-        const int32_t r = p * rows, slot = moe->first[e];
+    terse_phase_wait(p, n_slot);
+    p = terse_next_phase(w);
+    for (int32_t i; (i = terse_phase_take(p)) < pieces; terse_phase_finish(p, pieces)) {
+        const int32_t e = i / per_expert, r = i % per_expert * rows, slot = moe->first[e];
+        if (slot == moe->first[e + 1])
+            continue;
         const terse_linear down = expert_of(&y->downs, e);
         const terse_acts a = terse_acts_slice(&mid, slot, moe->first[e + 1] - slot);
         terse_linear_rows(f, &down, r, n_embd - r < rows ? n_embd - r : rows, &a,
                           moe->out + (size_t)slot * (size_t)n_embd, (size_t)n_embd);
     }
-    terse_team_barrier();
+    terse_phase_wait(p, pieces);
 }
 
-void terse_moe_run(terse_worker *w, const terse_layer *y)
+/* Adds each token's results, best expert first. */
+static void combine(terse_worker *w, int32_t n_embd)
 {
     terse_forward *f = w->f;
     terse_moe *moe = &f->moe;
-    const int32_t n_embd = f->model->info.n_embd, n_used = f->model->info.n_expert_used, n_slot = f->n * n_used;
-    const terse_acts a = terse_shared_inputs(w, f->x, (size_t)n_embd, f->n, n_embd, y->ffn_norm);
-    route(w, y, &a);
-    if (w->thread == 0)
-        sort_slots(f);
-    terse_team_barrier();
-    const terse_acts in = terse_acts_of(&moe->in, n_embd, n_slot, moe->x, (size_t)n_embd);
-    gather(w, &a, &in, n_slot);
-    experts_gate(w, y, &in);
-    experts_down(w, y, n_slot);
-    for (int32_t t = w->thread; t < f->n; t += w->n_thread) {
+    const int32_t n_used = f->model->info.n_expert_used;
+    terse_phase *p = terse_next_phase(w);
+    for (int32_t t; (t = terse_phase_take(p)) < f->n; terse_phase_finish(p, f->n)) {
         float *sum = f->y + (size_t)t * f->width;
         memset(sum, 0, (size_t)n_embd * sizeof *sum);
         for (int32_t j = t * n_used; j < (t + 1) * n_used; j++)
             f->kernels.vec.axpy(sum, moe->share[j], moe->out + (size_t)moe->slot[j] * (size_t)n_embd, n_embd);
         f->kernels.vec.add(f->x + (size_t)t * (size_t)n_embd, sum, n_embd);
     }
-    terse_team_barrier();
+    terse_phase_wait(p, f->n);
+}
+
+void terse_moe_run(terse_worker *w, const terse_layer *y)
+{
+    terse_forward *f = w->f;
+    const int32_t n_embd = f->model->info.n_embd, n_slot = f->n * f->model->info.n_expert_used;
+    const terse_acts a = terse_shared_inputs(w, f->x, (size_t)n_embd, f->n, n_embd, y->ffn_norm);
+    route(w, y, &a);
+    terse_phase *p = terse_next_phase(w);
+    for (; terse_phase_take(p) < 1; terse_phase_finish(p, 1))
+        sort_slots(f);
+    terse_phase_wait(p, 1);
+    const terse_acts in = terse_acts_of(&f->moe.in, n_embd, n_slot, f->moe.x, (size_t)n_embd);
+    gather(w, &a, &in, n_slot);
+    experts_gate(w, y, &in);
+    experts_down(w, y, n_slot);
+    combine(w, n_embd);
 }
 
 terse_status terse_moe_open(terse_forward *f, terse_error *err)
