@@ -129,15 +129,11 @@ static void truncated_pages_come_back(void **state)
     assert_int_equal(kv->n_page, 2);
     fill(kv, 968);
     assert_int_equal(terse_kv_bytes(kv), bytes);
-    char *seen = calloc((size_t)kv->n_slab * TERSE_SLAB_PAGES, 1);
-    assert_non_null(seen);
-    for (int32_t u = 0; u < 6; u++)
-        for (int32_t p = 0; p < kv->n_page; p++) {
-            const int32_t id = kv->table[u * kv->cap + p];
-            assert_true(id >= 0 && id < kv->n_slab * TERSE_SLAB_PAGES);
-            assert_int_equal(seen[id]++, 0);
-        }
-    free(seen);
+    const size_t n = (size_t)(6 * kv->cap);
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < i && (int32_t)(i % (size_t)kv->cap) < kv->n_page; j++)
+            if ((int32_t)(j % (size_t)kv->cap) < kv->n_page)
+                assert_int_not_equal(kv->table[i], kv->table[j]);
     const char *last = terse_kv_block(kv, kv->table[kv->n_page - 1]);
     for (int32_t d = 0; d < 64; d++) /* 1001 tokens: nothing behind the 9th of the last page */
         for (int32_t t = 9; t < TERSE_PAGE; t++)
