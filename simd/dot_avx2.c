@@ -245,24 +245,24 @@ INLINE int has_min(terse_dot_type type)
     return type == TERSE_DOT_Q4_K || type == TERSE_DOT_Q5_K;
 }
 
-INLINE step_acts load_acts(terse_dot_type type, const terse_acts *x, int32_t t, int32_t step)
+INLINE void load_acts(terse_dot_type type, step_acts *a, const terse_acts *x, int32_t t, int32_t step)
 {
     const int8_t *q = x->q + (size_t)t * (size_t)x->n_pad + (size_t)step * 256;
     const size_t b = (size_t)t * (size_t)(x->n_pad / TERSE_ACT_BLOCK) + (size_t)step * 8;
-    step_acts a = { .d = _mm256_load_ps(x->d + b), .s = _mm256_load_ps(x->s + b) };
+    a->d = _mm256_load_ps(x->d + b);
+    a->s = _mm256_load_ps(x->s + b);
     for (int i = 0; i < 8; i++) {
-        a.q[i] = two_lanes(q + 16 * i, q + 128 + 16 * i);
+        a->q[i] = two_lanes(q + 16 * i, q + 128 + 16 * i);
         if (type == TERSE_DOT_Q6_K)
-            a.offset[i] = _mm256_maddubs_epi16(_mm256_set1_epi8(32), a.q[i]);
+            a->offset[i] = _mm256_maddubs_epi16(_mm256_set1_epi8(32), a->q[i]);
     }
     if (type == TERSE_DOT_Q4_0) {
         const __m256i eight = _mm256_set1_epi8(8);
         __m256i v[4];
         for (int i = 0; i < 4; i++)
-            v[i] = words_of_pair(eight, eight, a.q[2 * i], a.q[2 * i + 1]);
-        a.sum8 = sums_of_words(v);
+            v[i] = words_of_pair(eight, eight, a->q[2 * i], a->q[2 * i + 1]);
+        a->sum8 = sums_of_words(v);
     }
-    return a;
 }
 
 /* Accumulators of one row times one token. */
@@ -306,7 +306,7 @@ INLINE void tile(terse_dot_type type, int T, float *y, size_t y_stride, const ui
     for (int32_t k = 0; k < n_step; k++) {
         step_acts a[TOKENS];
         for (int i = 0; i < T; i++)
-            a[i] = load_acts(type, x, t + i, k);
+            load_acts(type, &a[i], x, t + i, k);
         for (int r = 0; r < ROWS; r++) {
             if (T == 1)
                 prefetch_step(type, row[r] + ahead);
