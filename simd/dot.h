@@ -66,8 +66,8 @@ typedef enum {
 typedef struct {
     const char *tier; /* the last one that filled an entry */
     /* Fills q, d, s, sum4 of token t of *a from a->x. amax = largest |x| of the block (compared as integers, so
-     * that NaN and infinity are seen); d = amax / 127; q = nearest even of x * (127 / amax), and 0 where 127 / amax
-     * is infinite (amax below 2^-121 or 0). */
+     * that NaN and infinity are seen); d = amax / 127; q = nearest even of x * (127 / amax), and 0 where
+     * 127 / amax is infinite (amax below 2^-121 or 0). */
     void (*quantize)(const terse_acts *a, int32_t t);
     terse_dot_rows *rows[TERSE_DOT_N];
 } terse_dot_kernels;
