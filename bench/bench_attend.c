@@ -30,7 +30,8 @@ typedef struct {
     terse_attend *attend;
     terse_kv_type type_k, type_v;
     int32_t n_layer, dim, depth, group, n_thread;
-    terse_ticket *tickets; /* [n_layer] */
+    terse_team *team;
+    terse_phase *phases; /* [n_layer] */
     terse_walk *walks[MAX_THREADS];
     terse_attend_stats stats[MAX_THREADS];
     float *query; /* [group][dim] */
@@ -49,8 +50,10 @@ static float random_float(uint64_t *s)
 static void fill_part(void *ctx, int32_t thread, int32_t n_thread)
 {
     bench *b = ctx;
+    const int32_t n = b->n_layer * HEADS;
     float k[MAX_DIM], v[MAX_DIM];
-    for (int32_t u = thread; u < b->n_layer * HEADS; u += n_thread) {
+    (void)thread, (void)n_thread;
+    for (int32_t u; (u = terse_phase_take(&b->phases[0])) < n; terse_phase_finish(&b->phases[0], n)) {
         uint64_t seed = (uint64_t)u * 0x9e3779b97f4a7c15 + 1;
         for (int32_t t = 0; t < b->depth; t++) {
             for (int32_t d = 0; d < b->dim; d++) {
@@ -60,6 +63,7 @@ static void fill_part(void *ctx, int32_t thread, int32_t n_thread)
             terse_kv_put(b->kv, u / HEADS, u % HEADS, t, k, v);
         }
     }
+    terse_phase_wait(&b->phases[0], n);
 }
 
 static terse_status open_store(bench *b, terse_error *err)
@@ -82,11 +86,17 @@ static terse_status open_store(bench *b, terse_error *err)
     if ((st = terse_kv_open(&b->kv, &all, err)) != TERSE_OK ||
         (st = terse_kv_reserve(b->kv, b->depth, err)) != TERSE_OK)
         return st;
-    terse_team_run(terse_cpu_threads(), fill_part, b);
+    b->phases = terse_calloc64((size_t)b->n_layer, sizeof *b->phases);
+    if (!b->phases)
+        return terse_fail(err, TERSE_NOMEM, "no memory for %d layers", b->n_layer);
+    terse_team *team;
+    if ((st = terse_team_open(&team, terse_cpu_threads(), err)) != TERSE_OK)
+        return st;
+    terse_team_run(team, fill_part, b);
+    terse_team_close(&team);
     terse_kv_commit(b->kv, b->depth);
     terse_kv_center(b->kv);
-    b->tickets = terse_calloc64((size_t)b->n_layer, sizeof *b->tickets);
-    return b->tickets ? TERSE_OK : terse_fail(err, TERSE_NOMEM, "no memory for %d layers", b->n_layer);
+    return TERSE_OK;
 }
 
 static void walk_part(void *ctx, int32_t thread, int32_t n_thread)
@@ -96,9 +106,9 @@ static void walk_part(void *ctx, int32_t thread, int32_t n_thread)
     const float scale = 1.0f / sqrtf((float)b->dim);
     (void)n_thread;
     for (int32_t l = 0; l < b->n_layer; l++) {
-        for (int32_t h; (h = terse_ticket_take(&b->tickets[l])) < HEADS;)
+        for (int32_t h; (h = terse_phase_take(&b->phases[l])) < HEADS; terse_phase_finish(&b->phases[l], HEADS))
             terse_walk_decode(b->walks[thread], l, h, b->depth, scale, b->query, out, &b->stats[thread]);
-        terse_team_barrier(); /* the next layer needs this one's output */
+        terse_phase_wait(&b->phases[l], HEADS); /* the next layer needs this one's output */
     }
 }
 
@@ -106,9 +116,9 @@ static void walk_part(void *ctx, int32_t thread, int32_t n_thread)
 static double sample(bench *b)
 {
     for (int32_t l = 0; l < b->n_layer; l++)
-        terse_ticket_reset(&b->tickets[l]);
+        terse_phase_reset(&b->phases[l]);
     const int64_t start = terse_now_ns();
-    terse_team_run(b->n_thread, walk_part, b);
+    terse_team_run(b->team, walk_part, b);
     return (double)(terse_now_ns() - start);
 }
 
@@ -155,6 +165,8 @@ static terse_status measure(bench *b, terse_error *err)
     for (int32_t t = 0; t < b->n_thread && st == TERSE_OK; t++)
         st = terse_walk_open(&b->walks[t], b->kv, b->attend, b->group, b->o->cpu, err);
     if (st == TERSE_OK)
+        st = terse_team_open(&b->team, b->n_thread, err);
+    if (st == TERSE_OK)
         st = terse_probe_open(&probe, b->n_thread, 0, b->o->cpu, err);
     if (st == TERSE_OK) {
         sample(b);
@@ -166,6 +178,7 @@ static terse_status measure(bench *b, terse_error *err)
         print(b, ns, roofline, n);
     }
     terse_probe_close(&probe);
+    terse_team_close(&b->team);
     for (int32_t t = 0; t < b->n_thread; t++)
         terse_walk_close(&b->walks[t]);
     free(b->query);
@@ -184,7 +197,7 @@ static terse_status run_store(bench *b, terse_error *err)
             b->n_thread = o->threads.v[t];
             st = measure(b, err);
         }
-    free(b->tickets);
+    free(b->phases);
     terse_kv_close(&b->kv);
     return st;
 }

@@ -55,7 +55,8 @@ void make_model_row(float *x, int64_t n, uint64_t seed, const char *name, int64_
 typedef struct {
     terse_gguf_writer *w;
     const make_model_opts *o; /* complete */
-    void **data;              /* [n_data], owned */
+    terse_team *team;
+    void **data; /* [n_data], owned */
     size_t n_data, cap_data;
     terse_status status; /* of this program's own work; the writer keeps its own */
     terse_error *err;
@@ -138,7 +139,7 @@ static void add(maker *m, const char *name, terse_type type, const int64_t ne[3]
         return;
     t.scratch = malloc((size_t)m->o->threads * (size_t)t.n * sizeof *t.scratch);
     if (t.scratch)
-        terse_team_run(m->o->threads, fill, &t);
+        terse_team_run(m->team, fill, &t);
     else
         fail(m, TERSE_NOMEM, "no memory for a row");
     free(t.scratch);
@@ -314,12 +315,14 @@ terse_status make_model(const char *path, const make_model_opts *opts, terse_err
     maker m = { .o = &o, .err = err };
     terse_status st;
     if ((st = complete(&o, err)) == TERSE_OK && (st = terse_gguf_writer_open(&m.w, err)) == TERSE_OK &&
+        (st = terse_team_open(&m.team, o.threads, err)) == TERSE_OK &&
         (st = add_tokenizer(m.w, &o, err)) == TERSE_OK) {
         add_meta(m.w, &o);
         add_tensors(&m);
         st = m.status != TERSE_OK ? m.status : terse_gguf_writer_save(m.w, path, err);
     }
     terse_gguf_writer_close(&m.w);
+    terse_team_close(&m.team);
     for (size_t i = 0; i < m.n_data; i++)
         free(m.data[i]);
     free(m.data);

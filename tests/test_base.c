@@ -281,30 +281,26 @@ static void bad_quota_files_are_no_quota(void **state)
 
 /* ---- team ---- */
 
-enum { N_ITEM = 1000, N_ROUND = 50 };
+enum { N_ITEM = 1000, N_ROUND = 50, N_RUN = 20 };
 typedef struct {
-    terse_ticket ticket;
-    int32_t n_thread, round;
+    terse_phase work[N_ROUND], check[N_ROUND];
     int32_t done[N_ITEM]; /* how often each item was taken */
     _Atomic int32_t bad;
 } shared;
 
-/* Takes items from the ticket; between the barriers every item of the round has been taken exactly once. */
+/* Takes items; when a phase has ended, every item has been taken exactly once more. */
 static void take_items(void *ctx, int32_t thread, int32_t n_thread)
 {
     shared *s = ctx;
-    if (thread == 0)
-        s->n_thread = n_thread;
-    for (int32_t r = 1; r <= N_ROUND; r++) {
-        for (int32_t i; (i = terse_ticket_take(&s->ticket)) < N_ITEM;)
+    s->bad += thread < 0 || thread >= n_thread;
+    for (int32_t r = 0; r < N_ROUND; r++) {
+        terse_phase *work = &s->work[r], *check = &s->check[r];
+        for (int32_t i; (i = terse_phase_take(work)) < N_ITEM; terse_phase_finish(work, N_ITEM))
             s->done[i]++;
-        terse_team_barrier();
-        for (int32_t i = thread; i < N_ITEM; i += n_thread)
-            if (s->done[i] != r)
-                s->bad++;
-        if (thread == 0)
-            terse_ticket_reset(&s->ticket);
-        terse_team_barrier();
+        terse_phase_wait(work, N_ITEM);
+        for (int32_t i; (i = terse_phase_take(check)) < N_ITEM; terse_phase_finish(check, N_ITEM))
+            s->bad += s->done[i] != r + 1;
+        terse_phase_wait(check, N_ITEM);
     }
 }
 
@@ -312,10 +308,21 @@ static void a_team_shares_the_work(void **state)
 {
     (void)state;
     for (int32_t n = 1; n <= 5; n++) {
-        shared s = { .n_thread = 0 };
-        terse_team_run(n, take_items, &s);
-        assert_int_equal(s.n_thread, n);
-        assert_int_equal(s.bad, 0);
+        terse_error err;
+        terse_team *team;
+        assert_int_equal(terse_team_open(&team, n, &err), TERSE_OK);
+        assert_int_equal(terse_team_size(team), n);
+        for (int32_t k = 0; k < N_RUN; k++) {
+            shared *s = terse_calloc64(1, sizeof *s);
+            assert_non_null(s);
+            terse_team_run(team, take_items, s);
+            assert_int_equal(s->bad, 0);
+            for (int32_t i = 0; i < N_ITEM; i++)
+                assert_int_equal(s->done[i], N_ROUND);
+            free(s); /* nobody is inside any more */
+        }
+        terse_team_close(&team);
+        assert_null(team);
     }
 }
 

@@ -16,6 +16,8 @@ struct terse_probe {
     size_t mapped;
     size_t part; /* bytes of one thread, a multiple of 64 */
     int32_t n_thread;
+    terse_team *team;
+    terse_phase meet, work; /* of the running round */
     uint64_t (*read)(const void *p, size_t size);
     int64_t start, end;   /* ns, of the running round */
     size_t n_read;        /* bytes read in it by all threads */
@@ -44,27 +46,35 @@ terse_cache terse_cache_of(int32_t level)
 static void touch(void *ctx, int32_t thread, int32_t n_thread)
 {
     terse_probe *p = ctx;
-    (void)n_thread;
-    memset(p->buffer + (size_t)thread * p->part, thread + 1, p->part);
+    (void)thread;
+    for (int32_t i; (i = terse_phase_take(&p->work)) < n_thread; terse_phase_finish(&p->work, n_thread))
+        memset(p->buffer + (size_t)i * p->part, i + 1, p->part);
+    terse_phase_wait(&p->work, n_thread);
 }
 
+/* The clock starts when all threads are there: a piece of the first phase is to arrive. */
 static void read_part(void *ctx, int32_t thread, int32_t n_thread)
 {
     terse_probe *p = ctx;
-    const char *part = p->buffer + (size_t)thread * p->part;
-    const size_t n_pass = p->part < LEAST ? LEAST / p->part : 1;
-    uint64_t sum = 0;
-    terse_team_barrier();
+    const int32_t i = terse_phase_take(&p->meet);
+    if (i >= n_thread)
+        return;
+    terse_phase_finish(&p->meet, n_thread);
+    terse_phase_wait(&p->meet, n_thread);
     if (thread == 0)
         p->start = terse_now_ns();
-    for (size_t i = 0; i < n_pass; i++)
+    const char *part = p->buffer + (size_t)i * p->part;
+    const size_t n_pass = p->part < LEAST ? LEAST / p->part : 1;
+    uint64_t sum = 0;
+    for (size_t k = 0; k < n_pass; k++)
         sum += p->read(part, p->part);
-    terse_team_barrier();
+    atomic_fetch_add(&p->sum, sum);
+    terse_phase_finish(&p->work, n_thread);
+    terse_phase_wait(&p->work, n_thread);
     if (thread == 0) {
         p->end = terse_now_ns();
         p->n_read = n_pass * p->part * (size_t)n_thread;
     }
-    atomic_fetch_add(&p->sum, sum);
 }
 
 static size_t default_size(void)
@@ -96,7 +106,12 @@ terse_status terse_probe_open(terse_probe **out, int32_t threads, size_t size, u
         terse_probe_close(&p);
         return terse_fail(err, TERSE_NOMEM, "no memory for a bandwidth probe of %zu bytes", size);
     }
-    terse_team_run(p->n_thread, touch, p);
+    const terse_status st = terse_team_open(&p->team, p->n_thread, err);
+    if (st != TERSE_OK) {
+        terse_probe_close(&p);
+        return st;
+    }
+    terse_team_run(p->team, touch, p);
     *out = p;
     return TERSE_OK;
 }
@@ -105,6 +120,7 @@ void terse_probe_close(terse_probe **p)
 {
     if (!p || !*p)
         return;
+    terse_team_close(&(*p)->team);
     if ((*p)->buffer)
         terse_pages_unmap((*p)->buffer, (*p)->mapped);
     free(*p);
@@ -118,6 +134,8 @@ size_t terse_probe_size(const terse_probe *p)
 
 double terse_probe_read(terse_probe *p)
 {
-    terse_team_run(p->n_thread, read_part, p);
+    terse_phase_reset(&p->meet);
+    terse_phase_reset(&p->work);
+    terse_team_run(p->team, read_part, p);
     return (double)p->n_read / (double)(p->end > p->start ? p->end - p->start : 1);
 }

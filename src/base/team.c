@@ -1,24 +1,35 @@
-/* base/team.c: the threads are OpenMP's, which keeps them between regions. Waiting is ours: it spins for a few
- * microseconds, then sleeps. A wait that only spins stands still whenever the system runs something else on one
- * of our cores. */
+/* base/team.c: helpers that wait for work, and the end of a phase. The helpers are one OpenMP team, in a
+ * parallel region that lasts as long as the terse_team; a thread of its own opens it. All waiting is ours: it
+ * spins for some microseconds, then sleeps. OpenMP's own barriers spin for milliseconds at the end of every
+ * region, and whenever the system runs something else on one of our cores, everything stands still meanwhile.
+ */
 #include "base/team.h"
 
-#include <assert.h>
+#include "base/memory.h"
+
 #include <linux/futex.h>
 #include <omp.h>
+#include <pthread.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { SPINS = 1500 }; /* about 20 us */
+enum { SPINS = 1500 }; /* some 20 us */
+#define OPEN (1u << 31)
 
-typedef struct {
-    _Atomic int32_t n_thread;             /* every thread writes the same number before it uses it */
-    _Alignas(64) _Atomic int32_t arrived; /* at the barrier, in this round */
-    _Alignas(64) _Atomic uint32_t round;
-    _Atomic int32_t sleepers;
-} team;
-
-static _Thread_local team *current;
+struct terse_team {
+    int32_t n_thread; /* asked for; once ready: there */
+    bool hosted;      /* host runs */
+    _Atomic uint32_t ready;
+    _Atomic int32_t ready_sleepers;
+    pthread_t host;
+    atomic_bool quit;
+    terse_team_fn *fn;
+    void *ctx;
+    _Alignas(64) _Atomic uint32_t job; /* how many runs there have been: helpers wait for it to change */
+    _Atomic int32_t job_sleepers;
+    _Alignas(64) _Atomic uint32_t gate; /* OPEN while a run may be joined, plus the helpers inside */
+    _Atomic int32_t gate_sleepers;
+};
 
 static void pause_a_little(void)
 {
@@ -47,36 +58,109 @@ static void wake_all(_Atomic uint32_t *word, _Atomic int32_t *sleepers)
         syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
 }
 
-void terse_team_run(int32_t n_thread, terse_team_fn *fn, void *ctx)
+/* ---- helpers ---- */
+
+/* Counts itself in, unless the run is over. */
+static bool enter(terse_team *t)
 {
-    assert(n_thread >= 1);
-    team t = { .n_thread = 0 };
-    /* Dynamic adjustment would give fewer threads on a busy machine. The setting is the calling thread's: put
-     * it back. */
-    const int dynamic = omp_get_dynamic();
-    omp_set_dynamic(0);
-#pragma omp parallel num_threads(n_thread)
-    {
-        atomic_store_explicit(&t.n_thread, omp_get_num_threads(), memory_order_relaxed);
-        current = &t;
-        fn(ctx, omp_get_thread_num(), omp_get_num_threads());
-        terse_team_barrier(); /* so that nobody waits long at the region's own end, which spins */
-    }
-    omp_set_dynamic(dynamic);
+    uint32_t g = atomic_load(&t->gate);
+    while (g & OPEN)
+        if (atomic_compare_exchange_weak(&t->gate, &g, g + 1))
+            return true;
+    return false;
 }
 
-void terse_team_barrier(void)
+static void leave(terse_team *t)
 {
-    team *t = current;
-    const uint32_t round = atomic_load(&t->round);
-    if (atomic_fetch_add(&t->arrived, 1) + 1 < t->n_thread) {
-        wait_while(&t->round, round, &t->sleepers);
-        return;
-    }
-    atomic_store(&t->arrived, 0);
-    atomic_store(&t->round, round + 1);
-    wake_all(&t->round, &t->sleepers);
+    if (atomic_fetch_sub(&t->gate, 1) == 1) /* the last one, and the gate is closed */
+        wake_all(&t->gate, &t->gate_sleepers);
 }
+
+static void help(terse_team *t, int32_t thread)
+{
+    for (uint32_t seen = 0;;) {
+        wait_while(&t->job, seen, &t->job_sleepers);
+        seen = atomic_load(&t->job);
+        if (atomic_load(&t->quit))
+            return;
+        if (!enter(t))
+            continue;
+        seen = atomic_load(&t->job); /* the run that it is in now */
+        t->fn(t->ctx, thread, t->n_thread);
+        leave(t);
+    }
+}
+
+static void *host(void *ctx)
+{
+    terse_team *t = ctx;
+    /* Dynamic adjustment would give fewer threads on a busy machine. */
+    omp_set_dynamic(0);
+#pragma omp parallel num_threads(t->n_thread - 1)
+    {
+#pragma omp single
+        {
+            t->n_thread = omp_get_num_threads() + 1; /* OMP_THREAD_LIMIT may have made it fewer */
+            atomic_store(&t->ready, 1);
+            wake_all(&t->ready, &t->ready_sleepers);
+        }
+        help(t, omp_get_thread_num() + 1);
+    }
+    return NULL;
+}
+
+terse_status terse_team_open(terse_team **out, int32_t n_thread, terse_error *err)
+{
+    *out = NULL;
+    terse_team *t = terse_calloc64(1, sizeof *t);
+    if (!t)
+        return terse_fail(err, TERSE_NOMEM, "no memory for a team of threads");
+    t->n_thread = n_thread;
+    if (n_thread > 1 && pthread_create(&t->host, NULL, host, t) != 0) {
+        free(t);
+        return terse_fail(err, TERSE_NOMEM, "the system gives no thread for a team of %d", n_thread);
+    }
+    t->hosted = n_thread > 1;
+    if (t->hosted)
+        wait_while(&t->ready, 0, &t->ready_sleepers);
+    *out = t;
+    return TERSE_OK;
+}
+
+void terse_team_close(terse_team **p)
+{
+    terse_team *t = p ? *p : NULL;
+    if (!t)
+        return;
+    if (t->hosted) {
+        atomic_store(&t->quit, true);
+        atomic_fetch_add(&t->job, 1);
+        wake_all(&t->job, &t->job_sleepers);
+        pthread_join(t->host, NULL);
+    }
+    free(t);
+    *p = NULL;
+}
+
+int32_t terse_team_size(const terse_team *t)
+{
+    return t->n_thread;
+}
+
+void terse_team_run(terse_team *t, terse_team_fn *fn, void *ctx)
+{
+    t->fn = fn;
+    t->ctx = ctx;
+    atomic_store(&t->gate, OPEN);
+    atomic_fetch_add(&t->job, 1);
+    wake_all(&t->job, &t->job_sleepers);
+    fn(ctx, 0, t->n_thread);
+    atomic_fetch_and(&t->gate, ~OPEN);
+    for (uint32_t g; (g = atomic_load(&t->gate)) != 0;)
+        wait_while(&t->gate, g, &t->gate_sleepers);
+}
+
+/* ---- phases ---- */
 
 void terse_phase_reset(terse_phase *p)
 {

@@ -3,19 +3,25 @@
 #ifndef TERSE_BASE_TEAM_H
 #define TERSE_BASE_TEAM_H
 
+#include "terse/base.h"
+
 #include <stdatomic.h>
-#include <stdint.h>
 
 /* thread is 0 .. n_thread-1; 0 is the caller's own thread. */
 typedef void terse_team_fn(void *ctx, int32_t thread, int32_t n_thread);
 
-/* Runs fn on n_thread threads (>= 1) and returns when all have come back. If the system gives fewer threads, fn
- * sees the smaller n_thread. Not reentrant from inside fn. */
-void terse_team_run(int32_t n_thread, terse_team_fn *fn, void *ctx);
-/* All threads of the running team wait for each other. Call it from every thread or from none. */
-void terse_team_barrier(void);
+/* A caller and n_thread - 1 helpers that sleep between runs. One caller at a time. */
+typedef struct terse_team terse_team;
+terse_status terse_team_open(terse_team **out, int32_t n_thread, terse_error *err);
+void terse_team_close(terse_team **t);
+int32_t terse_team_size(const terse_team *t);
 
-/* A counter that the team's threads take work from. Reset by one thread, with a barrier before the next use. */
+/* Runs fn on the caller's thread and on every helper that gets there before the caller has come back from it;
+ * returns when all that began have come back. A helper that the system keeps from running is not waited for, so
+ * fn must share its work out by tickets or phases, never by thread number. */
+void terse_team_run(terse_team *t, terse_team_fn *fn, void *ctx);
+
+/* A counter that threads take work from. Reset while no team uses it. */
 typedef struct {
     _Alignas(64) _Atomic int32_t next;
 } terse_ticket;

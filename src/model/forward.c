@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { PHASES = 16 /* per layer, at most */, PIECE_BYTES = 48 << 10 };
+enum { PHASES = 16 /* per layer, at most */, PIECE_BYTES = 128 << 10 };
 
 /* ---- activations ---- */
 
@@ -175,7 +175,7 @@ bool terse_forward_run(terse_forward *f)
     atomic_store(&f->aborted, false);
     for (int32_t i = 0; i < f->n_phase; i++)
         terse_phase_reset(&f->phase[i]);
-    terse_team_run(f->n_thread, work, f);
+    terse_team_run(f->team, work, f);
     return !atomic_load(&f->aborted);
 }
 
@@ -212,11 +212,14 @@ terse_status terse_forward_open(terse_forward *f, terse_error *err)
     terse_status st = terse_acts_alloc(&f->acts, n, f->width, err);
     for (size_t t = 0; t < threads && st == TERSE_OK; t++)
         st = terse_acts_alloc(&f->own[t], 1, f->width, err);
-    return st == TERSE_OK && i->n_expert ? terse_moe_open(f, err) : st;
+    if (st == TERSE_OK && i->n_expert)
+        st = terse_moe_open(f, err);
+    return st == TERSE_OK ? terse_team_open(&f->team, f->n_thread, err) : st;
 }
 
 void terse_forward_close(terse_forward *f)
 {
+    terse_team_close(&f->team);
     float *const all[] = { f->x, f->y, f->h, f->q, f->k, f->v, f->att, f->gate, f->up, f->cs, f->own_x };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);

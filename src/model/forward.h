@@ -27,6 +27,7 @@ typedef struct {
     terse_kv *kv;
     terse_walk **walk;         /* [n_thread] */
     terse_attend_stats *stats; /* [n_layer][n_head_kv]; decode adds to it */
+    terse_team *team;
     int32_t n_thread, chunk;
     const atomic_bool *abort; /* may be NULL */
 
@@ -48,7 +49,8 @@ typedef struct {
     atomic_bool aborted;
 } terse_forward;
 
-/* Takes all working memory. model, kv, walk, stats, kernels, n_thread, chunk, abort are set by the caller. */
+/* Takes all working memory and the team. model, kv, walk, stats, kernels, n_thread, chunk, abort are set by the
+ * caller. */
 terse_status terse_forward_open(terse_forward *f, terse_error *err);
 void terse_forward_close(terse_forward *f);
 /* Computes the batch. False if it was aborted: what was put into the KV pages is then not to be committed. */
