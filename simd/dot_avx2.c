@@ -296,7 +296,7 @@ INLINE void tile(terse_dot_type type, int T, float *y, size_t y_stride, const ui
     uint8_t tail[ROWS][STEP_SIZE_MAX];
     sums s[ROWS][TOKENS];
     /* What to prefetch: the rows of the next tile, or nothing new. */
-    const size_t ahead = n_row > ROWS ? ROWS * row_size : 0;
+    const size_t ahead = ahead_of(row_size, ROWS);
     const int32_t n_block = x->n / TERSE_ACT_BLOCK, n_step = (n_block + 7) / 8;
     for (int r = 0; r < ROWS; r++) {
         row[r] = w + (size_t)(r < n_row ? r : n_row - 1) * row_size;
@@ -415,7 +415,7 @@ INLINE void float_tile(terse_dot_type type, float *y, const uint8_t *w, size_t r
         row[r] = w + (size_t)(r < n_row ? r : n_row - 1) * row_size;
         acc[r][0] = acc[r][1] = _mm256_setzero_ps();
     }
-    const size_t ahead = n_row > FLOAT_ROWS ? FLOAT_ROWS * row_size : 0;
+    const size_t ahead = ahead_of(row_size, FLOAT_ROWS);
     int32_t i = 0;
     for (; i + 16 <= n; i += 16)
         for (int r = 0; r < FLOAT_ROWS; r++) {

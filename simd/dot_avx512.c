@@ -215,8 +215,7 @@ INLINE void tile(terse_dot_type type, int R, int T, float *y, size_t y_stride, c
     const uint8_t *row[ROWS];
     uint8_t tail[ROWS][STEP_SIZE_MAX];
     sums s[ROWS / 2][TOKENS];
-    /* What to prefetch: the rows of the next tile, or nothing new. */
-    const size_t size = step_size(type), ahead = n_row > R ? (size_t)R * row_size : 0;
+    const size_t size = step_size(type), ahead = ahead_of(row_size, R);
     const int32_t n_block = x->n / TERSE_ACT_BLOCK, n_step = (n_block + STEP_BLOCKS - 1) / STEP_BLOCKS;
     for (int r = 0; r < R; r++)
         row[r] = w + (size_t)(r < n_row ? r : n_row - 1) * row_size;
@@ -336,7 +335,7 @@ INLINE void float_tile(terse_dot_type type, int T, float *y, size_t y_stride, co
     for (int r = 0; r < FLOAT_ROWS; r++)
         for (int j = 0; j < T; j++)
             acc[r][j] = _mm512_setzero_ps();
-    const size_t ahead = n_row > FLOAT_ROWS ? FLOAT_ROWS * row_size : 0;
+    const size_t ahead = ahead_of(row_size, FLOAT_ROWS);
     int32_t i = 0;
     for (; i + 16 <= x->n; i += 16)
         for (int r = 0; r < FLOAT_ROWS; r++) {

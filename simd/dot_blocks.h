@@ -130,4 +130,14 @@ static inline void copy_tail(terse_dot_type type, uint8_t out[STEP_SIZE_MAX], co
         out[(size_t)b * size + 1] = 0x80;
 }
 
+/* How far behind a row decode prefetches: whole rows, at least n_row of them and some 8 KiB. It runs past the
+ * last row of a call on purpose: what lies there is mostly the next call's work, and a prefetch cannot fault.
+ */
+enum { AHEAD_BYTES = 8 << 10 };
+static inline size_t ahead_of(size_t row_size, size_t n_row)
+{
+    const size_t n = row_size ? AHEAD_BYTES / row_size : 0;
+    return (n > n_row ? n : n_row) * row_size;
+}
+
 #endif
