@@ -25,9 +25,11 @@ typedef struct {
 
     /* s[row][t] = (q[row] * scale) . k[t] for all TERSE_PAGE tokens (those past the page's end give anything).
      * q: rows of terse_query_size bytes. @64 all.
+     * ahead: a block of the same kind that is needed next, fetched meanwhile line by line; or NULL.
      *   f32, f16: fmaf chain over d.
      *   q8:       per 32 channels an exact integer sum; s = fmaf(dq[b] * dk[b][t], (float)isum, s) over b. */
-    void (*score[TERSE_PAGE_TYPES])(float *s, const void *q, const void *k, int32_t n_row, int32_t dim);
+    void (*score[TERSE_PAGE_TYPES])(float *s, const void *q, const void *k, int32_t n_row, int32_t dim,
+                                    const void *ahead);
 
     /* m[row] = max(m[row], s[row][0..n[row])) */
     void (*peak)(const float *s, int32_t n_row, const int32_t *n, float *m);
@@ -43,7 +45,7 @@ typedef struct {
      *             (32767 / max w'); exact integer sums; o = fmaf(max w' / 32767, (float)isum, o * keep).
      * w[row][t] is 0 where a row sees fewer than n tokens, and not negative. */
     void (*mix[TERSE_PAGE_TYPES])(float *o, const float *keep, const float *w, const void *v, int32_t n,
-                                  int32_t n_row, int32_t dim);
+                                  int32_t n_row, int32_t dim, const void *ahead);
 } terse_attn_kernels;
 
 /* dst = the n_row prepared rows of q[n_row][dim] for keys of this type. Portable. */

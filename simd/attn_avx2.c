@@ -20,6 +20,13 @@ INLINE __m256 load(terse_page_type type, const void *p, size_t i)
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)((const uint16_t *)p + i)));
 }
 
+/* Sends the next block on its way to the second-level cache. */
+INLINE void fetch(const char *p, terse_page_type type, int32_t dim)
+{
+    for (size_t i = 0; p && i < terse_page_block_size(type, dim); i += 64)
+        _mm_prefetch(p + i, _MM_HINT_T1);
+}
+
 /* ---- score ---- */
 
 /* n_row rows by 16 tokens, t0 the first. */
@@ -62,13 +69,15 @@ INLINE void score_float(terse_page_type type, float *s, const void *q, const voi
         score_rows(type, s, x, k, stride, dim, 1);
 }
 
-static void score_f32(float *s, const void *q, const void *k, int32_t n_row, int32_t dim)
+static void score_f32(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
 {
+    fetch(ahead, TERSE_PAGE_F32, dim);
     score_float(TERSE_PAGE_F32, s, q, k, n_row, dim);
 }
 
-static void score_f16(float *s, const void *q, const void *k, int32_t n_row, int32_t dim)
+static void score_f16(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
 {
+    fetch(ahead, TERSE_PAGE_F16, dim);
     score_float(TERSE_PAGE_F16, s, q, k, n_row, dim);
 }
 
@@ -90,8 +99,9 @@ INLINE __m256 score_q8_tile(const char *q, const int8_t *code, const uint16_t *d
     return sum;
 }
 
-static void score_q8(float *s, const void *q, const void *k, int32_t n_row, int32_t dim)
+static void score_q8(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
 {
+    fetch(ahead, TERSE_PAGE_Q8, dim);
     const int8_t *code = k;
     const uint16_t *dk = (const uint16_t *)(code + (size_t)dim * P);
     for (int32_t t = 0; t < P; t += 8)
@@ -185,14 +195,16 @@ INLINE void mix_float(terse_page_type type, float *o, const float *keep, const f
 }
 
 static void mix_f32(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                    int32_t dim)
+                    int32_t dim, const void *ahead)
 {
+    fetch(ahead, TERSE_PAGE_F32, dim);
     mix_float(TERSE_PAGE_F32, o, keep, w, v, n, n_row, dim);
 }
 
 static void mix_f16(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                    int32_t dim)
+                    int32_t dim, const void *ahead)
 {
+    fetch(ahead, TERSE_PAGE_F16, dim);
     mix_float(TERSE_PAGE_F16, o, keep, w, v, n, n_row, dim);
 }
 
@@ -238,8 +250,9 @@ INLINE void mix_q8_tile(float *o, float keep, const int32_t *pairs, float unit, 
 }
 
 static void mix_q8(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                   int32_t dim)
+                   int32_t dim, const void *ahead)
 {
+    fetch(ahead, TERSE_PAGE_Q8, dim);
     const int8_t *code = v;
     const uint16_t *dv = (const uint16_t *)(code + (size_t)dim * P);
     for (int32_t b = 0; b < dim / B; b++)

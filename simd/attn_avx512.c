@@ -20,16 +20,32 @@ INLINE __m512 load(terse_page_type type, const void *p, size_t i)
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)((const uint16_t *)p + i)));
 }
 
+/* What is needed next goes to the second-level cache while this page is worked on: line by line, beside the
+ * loads of the same lines of this page. Without a next block a kernel touches its own once more. */
+INLINE void fetch(const char *p)
+{
+    _mm_prefetch(p, _MM_HINT_T1);
+}
+
+INLINE const char *next_of(const void *ahead, const void *block)
+{
+    return ahead ? ahead : block;
+}
+
 /* ---- score ---- */
 
 INLINE void score_rows(terse_page_type type, float *s, const float *q, const void *k, size_t q_stride,
-                       int32_t dim, const int n_row)
+                       int32_t dim, const char *next, const int n_row)
 {
+    const size_t width = type == TERSE_PAGE_F32 ? 4 : 2;
     __m512 a[ROWS][2];
     for (int r = 0; r < n_row; r++)
         a[r][0] = a[r][1] = _mm512_setzero_ps();
     for (int32_t d = 0; d < dim; d++) {
         const __m512 k0 = load(type, k, (size_t)d * P), k1 = load(type, k, (size_t)d * P + 16);
+        fetch(next + (size_t)d * P * width);
+        if (type == TERSE_PAGE_F32)
+            fetch(next + (size_t)d * P * width + 64);
         for (int r = 0; r < n_row; r++) {
             const __m512 x = _mm512_set1_ps(q[(size_t)r * q_stride + (size_t)d]);
             a[r][0] = _mm512_fmadd_ps(x, k0, a[r][0]);
@@ -43,34 +59,36 @@ INLINE void score_rows(terse_page_type type, float *s, const float *q, const voi
 }
 
 INLINE void score_float(terse_page_type type, float *s, const void *q, const void *k, int32_t n_row,
-                        int32_t dim)
+                        int32_t dim, const void *ahead)
 {
     const size_t stride = terse_query_size(type, dim) / sizeof(float);
+    const char *next = next_of(ahead, k);
     const float *x = q;
-    for (; n_row >= ROWS; n_row -= ROWS, s += ROWS * P, x += ROWS * stride)
-        score_rows(type, s, x, k, stride, dim, ROWS);
-    for (; n_row >= 4; n_row -= 4, s += 4 * P, x += 4 * stride)
-        score_rows(type, s, x, k, stride, dim, 4);
+    for (; n_row >= ROWS; n_row -= ROWS, s += ROWS * P, x += ROWS * stride, next = k)
+        score_rows(type, s, x, k, stride, dim, next, ROWS);
+    for (; n_row >= 4; n_row -= 4, s += 4 * P, x += 4 * stride, next = k)
+        score_rows(type, s, x, k, stride, dim, next, 4);
     if (n_row == 3)
-        score_rows(type, s, x, k, stride, dim, 3);
+        score_rows(type, s, x, k, stride, dim, next, 3);
     else if (n_row == 2)
-        score_rows(type, s, x, k, stride, dim, 2);
+        score_rows(type, s, x, k, stride, dim, next, 2);
     else if (n_row == 1)
-        score_rows(type, s, x, k, stride, dim, 1);
+        score_rows(type, s, x, k, stride, dim, next, 1);
 }
 
-static void score_f32(float *s, const void *q, const void *k, int32_t n_row, int32_t dim)
+static void score_f32(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
 {
-    score_float(TERSE_PAGE_F32, s, q, k, n_row, dim);
+    score_float(TERSE_PAGE_F32, s, q, k, n_row, dim, ahead);
 }
 
-static void score_f16(float *s, const void *q, const void *k, int32_t n_row, int32_t dim)
+static void score_f16(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
 {
-    score_float(TERSE_PAGE_F16, s, q, k, n_row, dim);
+    score_float(TERSE_PAGE_F16, s, q, k, n_row, dim, ahead);
 }
 
 /* Key codes become unsigned by adding 128; the accumulator starts at -128 * (sum of query codes) to undo it. */
-INLINE void score_q8_rows(float *s, const char *q, const void *k, size_t q_size, int32_t dim, const int n_row)
+INLINE void score_q8_rows(float *s, const char *q, const void *k, size_t q_size, int32_t dim, const char *next,
+                          const int n_row)
 {
     const int8_t *code = k;
     const uint16_t *dk = (const uint16_t *)(code + (size_t)dim * P);
@@ -87,6 +105,8 @@ INLINE void score_q8_rows(float *s, const char *q, const void *k, size_t q_size,
             const __m512i flip = _mm512_set1_epi8((char)-128);
             const __m512i k0 = _mm512_xor_si512(_mm512_loadu_si512(code + (size_t)d * P), flip);
             const __m512i k1 = _mm512_xor_si512(_mm512_loadu_si512(code + (size_t)d * P + 64), flip);
+            fetch(next + (size_t)d * P);
+            fetch(next + (size_t)d * P + 64);
             for (int r = 0; r < n_row; r++) {
                 const __m512i x = _mm512_set1_epi32(*(const int32_t *)(q + (size_t)r * q_size + d));
                 i[r][0] = _mm512_dpbusd_epi32(i[r][0], k0, x);
@@ -94,6 +114,7 @@ INLINE void score_q8_rows(float *s, const char *q, const void *k, size_t q_size,
             }
         }
         const __m512 d0 = load(TERSE_PAGE_F16, dk, 0), d1 = load(TERSE_PAGE_F16, dk, 16);
+        fetch(next + ((const char *)dk - (const char *)k));
         for (int r = 0; r < n_row; r++) {
             const __m512 dq = _mm512_set1_ps(((const float *)(q + (size_t)r * q_size + dim))[b]);
             a[r][0] = _mm512_fmadd_ps(_mm512_mul_ps(dq, d0), _mm512_cvtepi32_ps(i[r][0]), a[r][0]);
@@ -106,18 +127,18 @@ INLINE void score_q8_rows(float *s, const char *q, const void *k, size_t q_size,
     }
 }
 
-static void score_q8(float *s, const void *q, const void *k, int32_t n_row, int32_t dim)
+static void score_q8(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
 {
     const size_t size = terse_query_size(TERSE_PAGE_Q8, dim);
-    const char *x = q;
-    for (; n_row >= 4; n_row -= 4, s += 4 * P, x += 4 * size)
-        score_q8_rows(s, x, k, size, dim, 4);
+    const char *x = q, *next = next_of(ahead, k);
+    for (; n_row >= 4; n_row -= 4, s += 4 * P, x += 4 * size, next = k)
+        score_q8_rows(s, x, k, size, dim, next, 4);
     if (n_row == 3)
-        score_q8_rows(s, x, k, size, dim, 3);
+        score_q8_rows(s, x, k, size, dim, next, 3);
     else if (n_row == 2)
-        score_q8_rows(s, x, k, size, dim, 2);
+        score_q8_rows(s, x, k, size, dim, next, 2);
     else if (n_row == 1)
-        score_q8_rows(s, x, k, size, dim, 1);
+        score_q8_rows(s, x, k, size, dim, next, 1);
 }
 
 /* ---- softmax ---- */
@@ -227,8 +248,9 @@ static void weigh(float *s, int32_t n_row, const int32_t *n, float *m, float *l,
 
 /* n_row rows by 16 * n_tile channels. */
 INLINE void mix_tile(terse_page_type type, float *o, const float *keep, const float *w, const void *v,
-                     int32_t n, int32_t dim, const int n_row, const int n_tile)
+                     int32_t n, int32_t dim, const char *next, const int n_row, const int n_tile)
 {
+    const size_t width = type == TERSE_PAGE_F32 ? 4 : 2;
     __m512 a[TILE_ROWS][TILE];
     for (int r = 0; r < n_row; r++)
         for (int j = 0; j < n_tile; j++)
@@ -237,6 +259,8 @@ INLINE void mix_tile(terse_page_type type, float *o, const float *keep, const fl
         __m512 x[TILE];
         for (int j = 0; j < n_tile; j++)
             x[j] = load(type, v, (size_t)t * (size_t)dim + 16 * (size_t)j);
+        for (size_t i = 0; i < 16 * (size_t)n_tile * width; i += 64)
+            fetch(next + (size_t)t * (size_t)dim * width + i);
         for (int r = 0; r < n_row; r++) {
             const __m512 wt = _mm512_set1_ps(w[r * P + t]);
             for (int j = 0; j < n_tile; j++)
@@ -248,40 +272,41 @@ INLINE void mix_tile(terse_page_type type, float *o, const float *keep, const fl
             _mm512_storeu_ps(o + r * dim + 16 * j, a[r][j]);
 }
 
-INLINE void mix_rows(terse_page_type type, float *o, const float *keep, const float *w, const void *v,
-                     int32_t n, int32_t dim, const int n_row)
+INLINE void mix_rows(terse_page_type type, float *o, const float *keep, const float *w, const char *v,
+                     int32_t n, int32_t dim, const char *next, const int n_row)
 {
     const size_t width = type == TERSE_PAGE_F32 ? 4 : 2;
     int32_t d = 0;
     for (; d + 64 <= dim; d += 64)
-        mix_tile(type, o + d, keep, w, (const char *)v + (size_t)d * width, n, dim, n_row, 4);
+        mix_tile(type, o + d, keep, w, v + (size_t)d * width, n, dim, next + (size_t)d * width, n_row, 4);
     for (; d < dim; d += 16)
-        mix_tile(type, o + d, keep, w, (const char *)v + (size_t)d * width, n, dim, n_row, 1);
+        mix_tile(type, o + d, keep, w, v + (size_t)d * width, n, dim, next + (size_t)d * width, n_row, 1);
 }
 
 INLINE void mix_float(terse_page_type type, float *o, const float *keep, const float *w, const void *v,
-                      int32_t n, int32_t n_row, int32_t dim)
+                      int32_t n, int32_t n_row, int32_t dim, const void *ahead)
 {
-    for (; n_row >= 4; n_row -= 4, o += 4 * dim, keep += 4, w += 4 * P)
-        mix_rows(type, o, keep, w, v, n, dim, 4);
+    const char *next = next_of(ahead, v);
+    for (; n_row >= 4; n_row -= 4, o += 4 * dim, keep += 4, w += 4 * P, next = v)
+        mix_rows(type, o, keep, w, v, n, dim, next, 4);
     if (n_row == 3)
-        mix_rows(type, o, keep, w, v, n, dim, 3);
+        mix_rows(type, o, keep, w, v, n, dim, next, 3);
     else if (n_row == 2)
-        mix_rows(type, o, keep, w, v, n, dim, 2);
+        mix_rows(type, o, keep, w, v, n, dim, next, 2);
     else if (n_row == 1)
-        mix_rows(type, o, keep, w, v, n, dim, 1);
+        mix_rows(type, o, keep, w, v, n, dim, next, 1);
 }
 
 static void mix_f32(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                    int32_t dim)
+                    int32_t dim, const void *ahead)
 {
-    mix_float(TERSE_PAGE_F32, o, keep, w, v, n, n_row, dim);
+    mix_float(TERSE_PAGE_F32, o, keep, w, v, n, n_row, dim, ahead);
 }
 
 static void mix_f16(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                    int32_t dim)
+                    int32_t dim, const void *ahead)
 {
-    mix_float(TERSE_PAGE_F16, o, keep, w, v, n, n_row, dim);
+    mix_float(TERSE_PAGE_F16, o, keep, w, v, n, n_row, dim, ahead);
 }
 
 /* Weights times value scales as 16 pairs of int16 (tokens 2i, 2i+1); returns what one unit is worth. */
@@ -305,7 +330,7 @@ INLINE float quantize_weights(int32_t *pairs, const float *w, const uint16_t *dv
 
 /* 32 channels of one scale block for n_row rows: a register holds 16 channels x 2 tokens. */
 INLINE void mix_q8_block(float *o, const float *keep, const float *w, const int8_t *code, const uint16_t *dv,
-                         int32_t n, int32_t dim, const int n_row)
+                         int32_t n, int32_t dim, const char *next, const int n_row)
 {
     int32_t pairs[TILE_ROWS][P / 2];
     float unit[TILE_ROWS];
@@ -318,6 +343,7 @@ INLINE void mix_q8_block(float *o, const float *keep, const float *w, const int8
         const __m256i *x = (const __m256i *)(code + (size_t)t * (size_t)dim * 2);
         const __m512i v0 = _mm512_cvtepi8_epi16(_mm256_loadu_si256(x));
         const __m512i v1 = _mm512_cvtepi8_epi16(_mm256_loadu_si256(x + 1));
+        fetch(next + (size_t)t * (size_t)dim * 2);
         for (int r = 0; r < n_row; r++) {
             const __m512i c = _mm512_set1_epi32(pairs[r][t]);
             a[r][0] = _mm512_dpwssd_epi32(a[r][0], c, v0);
@@ -332,26 +358,29 @@ INLINE void mix_q8_block(float *o, const float *keep, const float *w, const int8
         }
 }
 
-INLINE void mix_q8_rows(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t dim,
-                        const int n_row)
+INLINE void mix_q8_rows(float *o, const float *keep, const float *w, const int8_t *code, int32_t n, int32_t dim,
+                        const char *next, const int n_row)
 {
-    const int8_t *code = v;
     const uint16_t *dv = (const uint16_t *)(code + (size_t)dim * P);
-    for (int32_t b = 0; b < dim / B; b++)
-        mix_q8_block(o + b * B, keep, w, code + (size_t)b * B * 2, dv + b * P, n, dim, n_row);
+    for (int32_t b = 0; b < dim / B; b++) {
+        fetch(next + ((const char *)(dv + b * P) - (const char *)code));
+        mix_q8_block(o + b * B, keep, w, code + (size_t)b * B * 2, dv + b * P, n, dim, next + (size_t)b * B * 2,
+                     n_row);
+    }
 }
 
 static void mix_q8(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                   int32_t dim)
+                   int32_t dim, const void *ahead)
 {
-    for (; n_row >= 4; n_row -= 4, o += 4 * dim, keep += 4, w += 4 * P)
-        mix_q8_rows(o, keep, w, v, n, dim, 4);
+    const char *next = next_of(ahead, v);
+    for (; n_row >= 4; n_row -= 4, o += 4 * dim, keep += 4, w += 4 * P, next = v)
+        mix_q8_rows(o, keep, w, v, n, dim, next, 4);
     if (n_row == 3)
-        mix_q8_rows(o, keep, w, v, n, dim, 3);
+        mix_q8_rows(o, keep, w, v, n, dim, next, 3);
     else if (n_row == 2)
-        mix_q8_rows(o, keep, w, v, n, dim, 2);
+        mix_q8_rows(o, keep, w, v, n, dim, next, 2);
     else if (n_row == 1)
-        mix_q8_rows(o, keep, w, v, n, dim, 1);
+        mix_q8_rows(o, keep, w, v, n, dim, next, 1);
 }
 
 void terse_attn_init_avx512(terse_attn_kernels *k)

@@ -29,18 +29,21 @@ static void score_float(float *s, const void *q, const void *k, int32_t n_row, i
                     fmaf(((const float *)q)[(size_t)r * size + (size_t)d], key(k, d * P + t), s[r * P + t]);
 }
 
-static void score_f32(float *s, const void *q, const void *k, int32_t n_row, int32_t dim)
+static void score_f32(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
 {
+    (void)ahead;
     score_float(s, q, k, n_row, dim, key_f32);
 }
 
-static void score_f16(float *s, const void *q, const void *k, int32_t n_row, int32_t dim)
+static void score_f16(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
 {
+    (void)ahead;
     score_float(s, q, k, n_row, dim, key_f16);
 }
 
-static void score_q8(float *s, const void *q, const void *k, int32_t n_row, int32_t dim)
+static void score_q8(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
 {
+    (void)ahead;
     const int8_t *code = k;
     const uint16_t *dk = (const uint16_t *)(code + (size_t)dim * P);
     for (int32_t r = 0; r < n_row; r++) {
@@ -109,14 +112,16 @@ static void mix_float(float *o, const float *keep, const float *w, const void *v
 }
 
 static void mix_f32(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                    int32_t dim)
+                    int32_t dim, const void *ahead)
 {
+    (void)ahead;
     mix_float(o, keep, w, v, n, n_row, dim, key_f32);
 }
 
 static void mix_f16(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                    int32_t dim)
+                    int32_t dim, const void *ahead)
 {
+    (void)ahead;
     mix_float(o, keep, w, v, n, n_row, dim, key_f16);
 }
 
@@ -139,8 +144,9 @@ static float quantize_weights(int16_t *c, const float *w, const uint16_t *dv, in
 }
 
 static void mix_q8(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                   int32_t dim)
+                   int32_t dim, const void *ahead)
 {
+    (void)ahead;
     const int8_t *code = v;
     const uint16_t *dv = (const uint16_t *)(code + (size_t)dim * P);
     for (int32_t r = 0; r < n_row; r++)

@@ -19,7 +19,10 @@ typedef struct {
     size_t block_size, query_size, s_size, o_size;
 } shape;
 
-static float number(checkkernel *c, bool wild) { return wild ? check_wild(c) : 2.0f * check_float(c); }
+static float number(checkkernel *c, bool wild)
+{
+    return wild ? check_wild(c) : 2.0f * check_float(c);
+}
 
 static shape make(checkkernel *c, terse_page_type type, int32_t dim, int32_t n_row, bool wild, bool values)
 {
@@ -68,10 +71,10 @@ static bool check_score(checkkernel *c, terse_page_type type, int32_t dim, int32
 {
     shape x = make(c, type, dim, n_row, wild, false);
     float *want = check_alloc(x.s_size);
-    c->want.attn.score[type](want, x.query, x.block, n_row, dim);
-    c->got.attn.score[type](x.s, x.query, x.block, n_row, dim);
-    const bool same = check_floats(c, want, x.s, (size_t)(n_row * P), "score_%s dim %d rows %d%s", type_names[type],
-                                   dim, n_row, wild ? " wild" : "");
+    c->want.attn.score[type](want, x.query, x.block, n_row, dim, NULL);
+    c->got.attn.score[type](x.s, x.query, x.block, n_row, dim, x.block);
+    const bool same = check_floats(c, want, x.s, (size_t)(n_row * P), "score_%s dim %d rows %d%s",
+                                   type_names[type], dim, n_row, wild ? " wild" : "");
     check_free(want, x.s_size);
     drop(&x);
     return same;
@@ -86,8 +89,8 @@ static bool check_mix(checkkernel *c, terse_page_type type, int32_t dim, int32_t
         for (int32_t r = 0; r < n_row; r++)
             memset(x.s + r * P + n, 0, (size_t)(P - n) * sizeof(float));
         memcpy(want, x.o, x.o_size);
-        c->want.attn.mix[type](want, x.keep, x.s, x.block, n, n_row, dim);
-        c->got.attn.mix[type](x.o, x.keep, x.s, x.block, n, n_row, dim);
+        c->want.attn.mix[type](want, x.keep, x.s, x.block, n, n_row, dim, NULL);
+        c->got.attn.mix[type](x.o, x.keep, x.s, x.block, n, n_row, dim, x.block);
         same &= check_floats(c, want, x.o, (size_t)(n_row * dim), "mix_%s dim %d rows %d tokens %d%s",
                              type_names[type], dim, n_row, n, wild ? " wild" : "");
         check_free(want, x.o_size);
@@ -137,7 +140,7 @@ static bool check_accuracy(checkkernel *c, terse_page_type type, int32_t dim)
     for (int32_t d = 0; d < dim; d++)
         q[d] = 2.0f * check_float(c);
     terse_query_prepare(type, x.query, q, 1, dim, 0.125f);
-    c->got.attn.score[type](x.s, x.query, x.block, 1, dim);
+    c->got.attn.score[type](x.s, x.query, x.block, 1, dim, NULL);
     for (int32_t t = 0; t < P; t++) {
         double want = 0.0, size = 0.0;
         terse_page_get_k(type, x.block, t, k, dim);
@@ -147,7 +150,8 @@ static bool check_accuracy(checkkernel *c, terse_page_type type, int32_t dim)
         }
         const double tolerance = type == TERSE_PAGE_Q8 ? 5e-3 : 1e-6; /* q8 rounds the query to 8 bits too */
         if (fabs((double)x.s[t] - want) > tolerance * size) {
-            printf("score_%s dim %d: token %d is %g, float64 says %g\n", type_names[type], dim, t, (double)x.s[t], want);
+            printf("score_%s dim %d: token %d is %g, float64 says %g\n", type_names[type], dim, t,
+                   (double)x.s[t], want);
             good = false;
         }
     }
@@ -192,7 +196,7 @@ typedef struct {
 static void run_score(void *ctx)
 {
     timed *t = ctx;
-    t->k->score[t->x.type](t->x.s, t->x.query, t->x.block, t->x.n_row, t->x.dim);
+    t->k->score[t->x.type](t->x.s, t->x.query, t->x.block, t->x.n_row, t->x.dim, NULL);
 }
 
 static void run_weigh(void *ctx)
@@ -206,7 +210,7 @@ static void run_weigh(void *ctx)
 static void run_mix(void *ctx)
 {
     timed *t = ctx;
-    t->k->mix[t->x.type](t->x.o, t->x.keep, t->x.s, t->x.block, P, t->x.n_row, t->x.dim);
+    t->k->mix[t->x.type](t->x.o, t->x.keep, t->x.s, t->x.block, P, t->x.n_row, t->x.dim, NULL);
 }
 
 void bench_attn(checkkernel *c)

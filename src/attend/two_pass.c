@@ -18,9 +18,9 @@ static void score_all(terse_walk *w, const int32_t *table, int32_t n, int32_t n_
         float *s = w->weights + (size_t)i * (size_t)rows * TERSE_PAGE;
         for (int32_t r = 0; r < rows; r++)
             w->n[r] = terse_walk_fill(w->list[i], n_token);
-        if (i + 1 < n)
-            terse_walk_prefetch(terse_kv_block(kv, table[w->list[i + 1]]), kv->block_k);
-        w->kernels.score[kv->type_k](s, w->query, terse_kv_block(kv, table[w->list[i]]), rows, kv->opts.dim_k);
+        const char *ahead = i + 1 < n ? terse_kv_block(kv, table[w->list[i + 1]]) : NULL;
+        w->kernels.score[kv->type_k](s, w->query, terse_kv_block(kv, table[w->list[i]]), rows, kv->opts.dim_k,
+                                     ahead);
         w->kernels.peak(s, rows, w->n, w->m);
     }
     for (int32_t i = 0; i < n; i++) {
@@ -86,10 +86,10 @@ void terse_walk_two_pass(terse_walk *w, int32_t layer, int32_t head, int32_t n_t
     int32_t j = 0, tokens = 0;
     while (j < n) {
         const int32_t i = w->order[j], fill = terse_walk_fill(w->list[i], n_token);
-        if (j + 1 < n)
-            terse_walk_prefetch(terse_kv_block(kv, table[w->list[w->order[j + 1]]]) + kv->block_k, kv->block_v);
+        const char *ahead =
+            j + 1 < n ? terse_kv_block(kv, table[w->list[w->order[j + 1]]]) + kv->block_k : NULL;
         w->kernels.mix[kv->type_v](w->o, w->keep, w->weights + (size_t)i * (size_t)rows * TERSE_PAGE,
-                                   terse_kv_block(kv, table[w->list[i]]) + kv->block_k, fill, rows, dim);
+                                   terse_kv_block(kv, table[w->list[i]]) + kv->block_k, fill, rows, dim, ahead);
         tokens += fill;
         j++;
         const terse_acc acc = { .n_row = rows,

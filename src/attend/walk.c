@@ -19,12 +19,6 @@ int32_t terse_walk_plan(int32_t *list, int32_t n_token)
     return n;
 }
 
-void terse_walk_prefetch(const char *p, size_t size)
-{
-    for (size_t i = 0; i < size; i += 64)
-        __builtin_prefetch(p + i);
-}
-
 static void *place(char *base, size_t *at, size_t size)
 {
     char *p = base ? base + *at : NULL;
@@ -135,13 +129,11 @@ static void one_pass(terse_walk *w, const terse_stop *stop, int32_t layer, int32
         const int32_t fill = terse_walk_fill(w->list[i], n_token);
         for (int32_t r = 0; r < w->n_row; r++)
             w->n[r] = fill;
-        if (i + 1 < n)
-            terse_walk_prefetch(terse_kv_block(kv, table[w->list[i + 1]]), kv->block_k);
-        w->kernels.score[kv->type_k](w->s, w->query, page, w->n_row, kv->opts.dim_k);
+        const char *ahead = i + 1 < n ? terse_kv_block(kv, table[w->list[i + 1]]) : NULL;
+        w->kernels.score[kv->type_k](w->s, w->query, page, w->n_row, kv->opts.dim_k, ahead);
         w->kernels.weigh(w->s, w->n_row, w->n, w->m, w->l, w->keep, w->z);
-        if (i + 1 < n)
-            terse_walk_prefetch(terse_kv_block(kv, table[w->list[i + 1]]) + kv->block_k, kv->block_v);
-        w->kernels.mix[kv->type_v](w->o, w->keep, w->s, page + kv->block_k, fill, w->n_row, dim_v);
+        w->kernels.mix[kv->type_v](w->o, w->keep, w->s, page + kv->block_k, fill, w->n_row, dim_v,
+                                   ahead ? ahead + kv->block_k : NULL);
         tokens += fill;
         if (armed_stop(w, stop, ++i, bound))
             break;
@@ -219,9 +211,10 @@ void terse_walk_prefill(terse_walk *w, int32_t layer, int32_t head, int32_t pos,
         const char *page = terse_kv_block(kv, table[p]);
         for (int32_t r = 0; r < n_row; r++)
             w->n[r] = p < last ? TERSE_PAGE : pos % TERSE_PAGE + r / w->n_row + 1;
-        w->kernels.score[kv->type_k](w->s, w->query, page, n_row, dim_k);
+        w->kernels.score[kv->type_k](w->s, w->query, page, n_row, dim_k, NULL);
         w->kernels.weigh(w->s, n_row, w->n, w->m, w->l, w->keep, w->z);
-        w->kernels.mix[kv->type_v](w->o, w->keep, w->s, page + kv->block_k, w->n[n_row - 1], n_row, dim_v);
+        w->kernels.mix[kv->type_v](w->o, w->keep, w->s, page + kv->block_k, w->n[n_row - 1], n_row, dim_v,
+                                   NULL);
     }
     for (int32_t r = 0; r < n_row; r++)
         finish_row(out + (size_t)(r / w->n_row) * out_stride + (size_t)(r % w->n_row) * (size_t)dim_v,

@@ -39,9 +39,6 @@ void terse_walk_two_pass(terse_walk *w, int32_t layer, int32_t head, int32_t n_t
 
 /* Page indices in walking order: the page of the sinks, then newest first. Returns how many. */
 int32_t terse_walk_plan(int32_t *list, int32_t n_token);
-/* Starts fetching the first size bytes at p. */
-void terse_walk_prefetch(const char *p, size_t size);
-
 /* Tokens of page p that a sequence of n_token has. */
 static inline int32_t terse_walk_fill(int32_t p, int32_t n_token)
 {
