@@ -129,7 +129,7 @@ static void every_failure_is_clean(void **state)
                 fail_msg("request %ld refused gives status %d: %s", n, st, err.text);
             assert_true(strlen(err.text) > 0);
         }
-        assert_true(n > 30);
+        assert_true(n > 15);
     }
 }
 

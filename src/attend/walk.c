@@ -19,13 +19,6 @@ int32_t terse_walk_plan(int32_t *list, int32_t n_token)
     return n;
 }
 
-static void *place(char *base, size_t *at, size_t size)
-{
-    char *p = base ? base + *at : NULL;
-    *at += terse_align_up(size, TERSE_ALIGN);
-    return p;
-}
-
 /* Lays the arrays out in one mapping, or just adds up their sizes while base is NULL. */
 static size_t lay_out(terse_walk *w, char *base)
 {
@@ -34,24 +27,24 @@ static size_t lay_out(terse_walk *w, char *base)
     const size_t dim_v = (size_t)kv->opts.dim_v;
     const bool two = w->attend->stop->two_pass;
     size_t at = 0;
-    w->query = place(base, &at, rows * terse_query_size(kv->type_k, kv->opts.dim_k));
-    w->s = place(base, &at, rows * TERSE_PAGE * sizeof(float));
-    w->o = place(base, &at, rows * dim_v * sizeof(float));
-    w->m = place(base, &at, rows * sizeof(float));
-    w->l = place(base, &at, rows * sizeof(float));
-    w->keep = place(base, &at, rows * sizeof(float));
-    w->z = place(base, &at, rows * sizeof(float));
-    w->n = place(base, &at, rows * sizeof(int32_t));
-    w->list = place(base, &at, cap * sizeof(int32_t));
-    w->full = place(base, &at, row * dim_v * sizeof(float));
-    w->state = place(base, &at,
-                     w->attend->stop->state_size ? w->attend->stop->state_size(w->n_row, kv->opts.dim_v) : 0);
-    w->weights = place(base, &at, two ? cap * row * TERSE_PAGE * sizeof(float) : 0);
-    w->mass = place(base, &at, two ? cap * row * sizeof(float) : 0);
-    w->order = place(base, &at, two ? cap * sizeof(int32_t) : 0);
-    w->left = place(base, &at, two ? (cap + 1) * row * sizeof(float) : 0);
-    w->radius = place(base, &at, two ? (cap + 1) * sizeof(float) : 0);
-    w->share = place(base, &at, two ? cap * sizeof(uint16_t) : 0);
+    w->query = terse_place(base, &at, rows * terse_query_size(kv->type_k, kv->opts.dim_k));
+    w->s = terse_place(base, &at, rows * TERSE_PAGE * sizeof(float));
+    w->o = terse_place(base, &at, rows * dim_v * sizeof(float));
+    w->m = terse_place(base, &at, rows * sizeof(float));
+    w->l = terse_place(base, &at, rows * sizeof(float));
+    w->keep = terse_place(base, &at, rows * sizeof(float));
+    w->z = terse_place(base, &at, rows * sizeof(float));
+    w->n = terse_place(base, &at, rows * sizeof(int32_t));
+    w->list = terse_place(base, &at, cap * sizeof(int32_t));
+    w->full = terse_place(base, &at, row * dim_v * sizeof(float));
+    w->state = terse_place(
+        base, &at, w->attend->stop->state_size ? w->attend->stop->state_size(w->n_row, kv->opts.dim_v) : 0);
+    w->weights = terse_place(base, &at, two ? cap * row * TERSE_PAGE * sizeof(float) : 0);
+    w->mass = terse_place(base, &at, two ? cap * row * sizeof(float) : 0);
+    w->order = terse_place(base, &at, two ? cap * sizeof(int32_t) : 0);
+    w->left = terse_place(base, &at, two ? (cap + 1) * row * sizeof(float) : 0);
+    w->radius = terse_place(base, &at, two ? (cap + 1) * sizeof(float) : 0);
+    w->share = terse_place(base, &at, two ? cap * sizeof(uint16_t) : 0);
     return at;
 }
 

@@ -14,25 +14,13 @@ static size_t pad(size_t n)
     return terse_align_up(n, 256);
 }
 
-terse_status terse_acts_alloc(terse_acts *a, size_t n_token, size_t width, terse_error *err)
+void terse_acts_place(terse_acts *a, char *base, size_t *at, size_t n_token, size_t width)
 {
     const size_t n = n_token * pad(width);
-    a->q = terse_calloc64(n, 1);
-    a->d = terse_calloc64(n / TERSE_ACT_BLOCK, sizeof *a->d);
-    a->s = terse_calloc64(n / TERSE_ACT_BLOCK, sizeof *a->s);
-    a->sum4 = terse_calloc64(n / 4, sizeof *a->sum4);
-    if (!a->q || !a->d || !a->s || !a->sum4)
-        return terse_fail(err, TERSE_NOMEM, "no memory for the activations of %zu tokens", n_token);
-    return TERSE_OK;
-}
-
-void terse_acts_free(terse_acts *a)
-{
-    free(a->q);
-    free(a->d);
-    free(a->s);
-    free(a->sum4);
-    *a = (terse_acts){ 0 };
+    a->q = terse_place(base, at, n);
+    a->d = terse_place(base, at, n / TERSE_ACT_BLOCK * sizeof *a->d);
+    a->s = terse_place(base, at, n / TERSE_ACT_BLOCK * sizeof *a->s);
+    a->sum4 = terse_place(base, at, n / 4 * sizeof *a->sum4);
 }
 
 terse_acts terse_acts_of(const terse_acts *a, int32_t n, int32_t n_token, const float *x, size_t x_stride)
@@ -71,7 +59,7 @@ terse_acts terse_shared_inputs(terse_worker *w, const float *src, size_t stride,
                                const float *norm)
 {
     terse_forward *f = w->f;
-    const size_t width = f->width;
+    const size_t width = (size_t)n; /* of h: only norms write there */
     const terse_acts a = norm ? terse_acts_of(&f->acts, n, n_token, f->h, width)
                               : terse_acts_of(&f->acts, n, n_token, src, stride);
     terse_phase *p = terse_next_phase(w);
@@ -104,7 +92,7 @@ const terse_acts *terse_inputs_get(terse_worker *w, terse_inputs *in)
 int32_t terse_piece_rows(const terse_linear *m)
 {
     const size_t rows = PIECE_BYTES / m->row_size / 16 * 16;
-    return rows < 16 ? 16 : rows > 512 ? 512 : (int32_t)rows;
+    return rows < 16 ? 16 : rows > TERSE_PIECE_ROWS ? TERSE_PIECE_ROWS : (int32_t)rows;
 }
 
 int32_t terse_pieces(const terse_linear *m)
@@ -116,9 +104,9 @@ int32_t terse_pieces(const terse_linear *m)
 void terse_linear_rows(const terse_forward *f, const terse_linear *m, int32_t r0, int32_t n,
                        const terse_acts *a, float *y, size_t stride)
 {
-    f->kernels.dot.rows[m->type](y + r0, stride, m->data + (size_t)r0 * m->row_size, m->row_size, n, a);
+    f->kernels.dot.rows[m->type](y, stride, m->data + (size_t)r0 * m->row_size, m->row_size, n, a);
     for (int32_t t = 0; m->bias && t < a->n_token; t++)
-        f->kernels.vec.add(y + (size_t)t * stride + r0, m->bias + r0, n);
+        f->kernels.vec.add(y + (size_t)t * stride, m->bias + r0, n);
 }
 
 /* ---- the pass ---- */
@@ -147,7 +135,7 @@ static void logits(terse_worker *w)
     terse_phase *p = terse_next_phase(w);
     for (int32_t i; (i = terse_phase_take(p)) < pieces; terse_phase_finish(p, pieces)) {
         const int32_t r = i * rows, left = o->n_out - r;
-        terse_linear_rows(f, o, r, left < rows ? left : rows, terse_inputs_get(w, &in), f->logits,
+        terse_linear_rows(f, o, r, left < rows ? left : rows, terse_inputs_get(w, &in), f->logits + r,
                           (size_t)o->n_out);
     }
     terse_phase_wait(p, pieces);
@@ -184,49 +172,54 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+/* Places everything in the mapping at base, or measures it while base is NULL. */
+static size_t lay_out(terse_forward *f, char *base)
+{
+    const terse_model_info *i = &f->model->info;
+    const size_t n = (size_t)f->chunk, threads = (size_t)f->n_thread, one = sizeof(float);
+    const size_t q = (size_t)(i->n_head * i->dim_k), att = (size_t)(i->n_head * i->dim_v);
+    size_t at = 0;
+    f->x = terse_place(base, &at, n * (size_t)i->n_embd * one);
+    f->h = terse_place(base, &at, n * (size_t)i->n_embd * one);
+    f->q = terse_place(base, &at, n * q * one);
+    f->k = terse_place(base, &at, n * (size_t)(i->n_head_kv * i->dim_k) * one);
+    f->v = terse_place(base, &at, n * (size_t)(i->n_head_kv * i->dim_v) * one);
+    f->att = terse_place(base, &at, n * att * one);
+    f->gate = terse_place(base, &at, i->n_expert ? 0 : n * (size_t)i->n_ff * one);
+    f->cs = terse_place(base, &at, n * (size_t)f->model->rope.n * one);
+    f->piece = terse_place(base, &at, threads * n * TERSE_PIECE_ROWS * one);
+    f->own_x = terse_place(base, &at, threads * f->width * one);
+    f->own = terse_place(base, &at, threads * sizeof *f->own);
+    f->phase = terse_place(base, &at, (size_t)f->n_phase * sizeof *f->phase);
+    terse_acts_place(&f->acts, base, &at, n, f->width);
+    for (size_t t = 0; t < threads; t++) {
+        terse_acts own = { 0 };
+        terse_acts_place(&own, base, &at, 1, f->width);
+        if (base)
+            f->own[t] = own;
+    }
+    if (i->n_expert)
+        terse_moe_place(f, base, &at);
+    return at;
+}
+
 terse_status terse_forward_open(terse_forward *f, terse_error *err)
 {
     const terse_model_info *i = &f->model->info;
-    const size_t n = (size_t)f->chunk, head = (size_t)i->n_head, head_kv = (size_t)i->n_head_kv,
-                 one = sizeof(float);
-    const size_t n_ff = i->n_expert ? 0 : (size_t)i->n_ff, threads = (size_t)f->n_thread;
-    f->width = pad(larger((size_t)i->n_embd, larger(head * (size_t)i->dim_v, (size_t)i->n_ff)));
+    f->width = pad(larger((size_t)i->n_embd, larger((size_t)(i->n_head * i->dim_v), (size_t)i->n_ff)));
     f->n_phase = i->n_layer * PHASES + 3;
-    f->x = terse_calloc64(n * (size_t)i->n_embd, one);
-    f->y = terse_calloc64(n * (size_t)i->n_embd, one);
-    f->h = terse_calloc64(n * f->width, one);
-    f->q = terse_calloc64(n * head * (size_t)i->dim_k, one);
-    f->k = terse_calloc64(n * head_kv * (size_t)i->dim_k, one);
-    f->v = terse_calloc64(n * head_kv * (size_t)i->dim_v, one);
-    f->att = terse_calloc64(n * head * (size_t)i->dim_v, one);
-    f->gate = terse_calloc64(n * n_ff + 1, one);
-    f->up = terse_calloc64(n * n_ff + 1, one);
-    f->cs = terse_calloc64(n * (size_t)f->model->rope.n, one);
-    f->own_x = terse_calloc64(threads * f->width, one);
-    f->own = terse_calloc64(threads, sizeof *f->own);
-    f->phase = terse_calloc64((size_t)f->n_phase, sizeof *f->phase);
-    if (!f->x || !f->y || !f->h || !f->q || !f->k || !f->v || !f->att || !f->gate || !f->up || !f->cs ||
-        !f->own_x || !f->own || !f->phase)
+    f->map_size = terse_align_up(lay_out(f, NULL), (size_t)2 << 20);
+    f->map = terse_pages_map(f->map_size);
+    if (!f->map)
         return terse_fail(err, TERSE_NOMEM, "no memory to compute %d tokens at a time: use a smaller chunk",
                           f->chunk);
-    terse_status st = terse_acts_alloc(&f->acts, n, f->width, err);
-    for (size_t t = 0; t < threads && st == TERSE_OK; t++)
-        st = terse_acts_alloc(&f->own[t], 1, f->width, err);
-    if (st == TERSE_OK && i->n_expert)
-        st = terse_moe_open(f, err);
-    return st == TERSE_OK ? terse_team_open(&f->team, f->n_thread, err) : st;
+    lay_out(f, f->map);
+    return terse_team_open(&f->team, f->n_thread, err);
 }
 
 void terse_forward_close(terse_forward *f)
 {
     terse_team_close(&f->team);
-    float *const all[] = { f->x, f->y, f->h, f->q, f->k, f->v, f->att, f->gate, f->up, f->cs, f->own_x };
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        free(all[i]);
-    terse_acts_free(&f->acts);
-    for (int32_t t = 0; f->own && t < f->n_thread; t++)
-        terse_acts_free(&f->own[t]);
-    free(f->own);
-    free(f->phase);
-    terse_moe_close(f);
+    terse_pages_unmap(f->map, f->map_size);
+    f->map = NULL;
 }

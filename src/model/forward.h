@@ -18,6 +18,7 @@ typedef struct {
     int32_t *token;             /* [chunk * n_used] token of a slot */
     int32_t *first;             /* [n_expert + 1] first slot of an expert */
     terse_acts in, mid;         /* quantised inputs and gate outputs of the slots */
+    float *score;               /* [chunk][n_expert] */
     float *x, *gate, *up, *out; /* [chunk * n_used][...] */
 } terse_moe;
 
@@ -37,8 +38,11 @@ typedef struct {
     bool decode, all_logits;
     float *logits; /* [1 or n][n_vocab] */
 
-    /* Working memory, token-major. */
-    float *x, *h, *q, *k, *v, *att, *y, *gate, *up, *cs;
+    /* Working memory, token-major, in one mapping: it is committed as longer batches touch it. */
+    char *map;
+    size_t map_size;
+    float *x, *h, *q, *k, *v, *att, *gate, *cs;
+    float *piece;    /* [n_thread][chunk][TERSE_PIECE_ROWS] results of a piece that are used up at once */
     terse_acts acts; /* shared by the team: a chunk of tokens */
     terse_acts *own; /* [n_thread] one token, for decode: a copy each saves a barrier */
     float *own_x;    /* [n_thread][width] */
@@ -84,10 +88,11 @@ const terse_acts *terse_inputs_get(terse_worker *w, terse_inputs *in);
 terse_acts terse_shared_inputs(terse_worker *w, const float *src, size_t stride, int32_t n_token, int32_t n,
                                const float *norm);
 
-/* y[t * stride + r] = row r of m . a, with its bias, for rows [r0, r0 + n). */
+/* y[t * stride + i] = row r0 + i of m . a, with its bias, for i in [0, n). */
 void terse_linear_rows(const terse_forward *f, const terse_linear *m, int32_t r0, int32_t n,
                        const terse_acts *a, float *y, size_t stride);
-/* Rows of a matrix that make one piece of work, and how many pieces that gives. */
+/* Rows of a matrix that make one piece of work (at most TERSE_PIECE_ROWS), and how many pieces that gives. */
+enum { TERSE_PIECE_ROWS = 512 };
 int32_t terse_piece_rows(const terse_linear *m);
 int32_t terse_pieces(const terse_linear *m);
 /* The view of *a for rows of n values. */
@@ -99,10 +104,8 @@ void terse_layer_run(terse_worker *w, int32_t l);
 /* The feed-forward of a layer with experts (moe.c): x += experts(norm(x)). */
 void terse_moe_run(terse_worker *w, const terse_layer *layer);
 
-/* Allocation of activations; free with terse_acts_free. */
-terse_status terse_acts_alloc(terse_acts *a, size_t n_token, size_t width, terse_error *err);
-void terse_acts_free(terse_acts *a);
-terse_status terse_moe_open(terse_forward *f, terse_error *err);
-void terse_moe_close(terse_forward *f);
+/* Room for the activations of n_token tokens, and for the experts (terse_place: base NULL measures). */
+void terse_acts_place(terse_acts *a, char *base, size_t *at, size_t n_token, size_t width);
+void terse_moe_place(terse_forward *f, char *base, size_t *at);
 
 #endif

@@ -9,6 +9,11 @@ static int32_t smaller(int32_t a, int32_t b)
     return a < b ? a : b;
 }
 
+static float *piece_results(const terse_worker *w)
+{
+    return w->f->piece + (size_t)w->thread * (size_t)w->f->chunk * TERSE_PIECE_ROWS;
+}
+
 /* q, k and v of all tokens: the pieces of three matrices, one behind the other. */
 static void project(terse_worker *w, const terse_layer *y)
 {
@@ -23,7 +28,7 @@ static void project(terse_worker *w, const terse_layer *y)
         for (; i >= terse_pieces(m[k]); k++)
             i -= terse_pieces(m[k]);
         const int32_t rows = terse_piece_rows(m[k]), r = i * rows;
-        terse_linear_rows(f, m[k], r, smaller(rows, m[k]->n_out - r), terse_inputs_get(w, &in), out[k],
+        terse_linear_rows(f, m[k], r, smaller(rows, m[k]->n_out - r), terse_inputs_get(w, &in), out[k] + r,
                           (size_t)m[k]->n_out);
     }
     terse_phase_wait(p, pieces);
@@ -95,13 +100,14 @@ static void multiply_add(terse_worker *w, const terse_linear *m, const float *sr
     terse_forward *f = w->f;
     const size_t n_embd = (size_t)m->n_out;
     const int32_t rows = terse_piece_rows(m), pieces = terse_pieces(m);
+    float *y = piece_results(w);
     terse_inputs in = terse_inputs_begin(w, src, (size_t)m->n_in, f->n, m->n_in, NULL);
     terse_phase *p = terse_next_phase(w);
     for (int32_t i; (i = terse_phase_take(p)) < pieces; terse_phase_finish(p, pieces)) {
         const int32_t r = i * rows, n = smaller(rows, m->n_out - r);
-        terse_linear_rows(f, m, r, n, terse_inputs_get(w, &in), f->y, n_embd);
+        terse_linear_rows(f, m, r, n, terse_inputs_get(w, &in), y, (size_t)rows);
         for (size_t t = 0; t < (size_t)f->n; t++)
-            f->kernels.vec.add(f->x + t * n_embd + r, f->y + t * n_embd + r, n);
+            f->kernels.vec.add(f->x + t * n_embd + r, y + t * (size_t)rows, n);
     }
     terse_phase_wait(p, pieces);
 }
@@ -112,16 +118,17 @@ static void gate_and_up(terse_worker *w, const terse_layer *y)
     terse_forward *f = w->f;
     const size_t n_ff = (size_t)y->gate.n_out;
     const int32_t rows = terse_piece_rows(&y->gate), pieces = terse_pieces(&y->gate);
+    float *up = piece_results(w);
     terse_inputs in = terse_inputs_begin(w, f->x, (size_t)y->gate.n_in, f->n, y->gate.n_in, y->ffn_norm);
     terse_phase *p = terse_next_phase(w);
     for (int32_t i; (i = terse_phase_take(p)) < pieces; terse_phase_finish(p, pieces)) {
         const int32_t r = i * rows, n = smaller(rows, y->gate.n_out - r);
         const terse_acts *a = terse_inputs_get(w, &in);
-        terse_linear_rows(f, &y->gate, r, n, a, f->gate, n_ff);
-        terse_linear_rows(f, &y->up, r, n, a, f->up, n_ff);
+        terse_linear_rows(f, &y->gate, r, n, a, f->gate + r, n_ff);
+        terse_linear_rows(f, &y->up, r, n, a, up, (size_t)rows);
         for (size_t t = 0; t < (size_t)f->n; t++) {
             float *g = f->gate + t * n_ff + r;
-            f->kernels.vec.silu_mul(g, g, f->up + t * n_ff + r, n);
+            f->kernels.vec.silu_mul(g, g, up + t * (size_t)rows, n);
         }
     }
     terse_phase_wait(p, pieces);

@@ -38,7 +38,7 @@ static void route(terse_worker *w, const terse_layer *y, const terse_acts *a)
     terse_phase *p = terse_next_phase(w);
     for (int32_t t; (t = terse_phase_take(p)) < f->n; terse_phase_finish(p, f->n)) {
         const terse_acts one = terse_acts_slice(a, t, 1);
-        float *score = f->y + (size_t)t * f->width; /* y is free here and wide enough (terse_moe_open) */
+        float *score = f->moe.score + (size_t)t * (size_t)y->router.n_out;
         terse_linear_rows(f, &y->router, 0, y->router.n_out, &one, score, 0);
         choose(score, y->router.n_out, n_used, f->moe.pick + t * n_used, f->moe.share + t * n_used);
     }
@@ -104,8 +104,8 @@ static void experts_gate(terse_worker *w, const terse_layer *y, const terse_acts
         const terse_linear gate = expert_of(&y->gates, e), up = expert_of(&y->ups, e);
         const terse_acts a = terse_acts_slice(in, slot, n_slot);
         float *g = moe->gate + (size_t)slot * (size_t)n_ff, *u = moe->up + (size_t)slot * (size_t)n_ff;
-        terse_linear_rows(f, &gate, r, n, &a, g, (size_t)n_ff);
-        terse_linear_rows(f, &up, r, n, &a, u, (size_t)n_ff);
+        terse_linear_rows(f, &gate, r, n, &a, g + r, (size_t)n_ff);
+        terse_linear_rows(f, &up, r, n, &a, u + r, (size_t)n_ff);
         for (size_t t = 0; t < (size_t)n_slot; t++)
             f->kernels.vec.silu_mul(g + t * (size_t)n_ff + r, g + t * (size_t)n_ff + r,
                                     u + t * (size_t)n_ff + r, n);
@@ -133,7 +133,7 @@ static void experts_down(terse_worker *w, const terse_layer *y, int32_t n_slot)
         const terse_linear down = expert_of(&y->downs, e);
         const terse_acts a = terse_acts_slice(&mid, slot, moe->first[e + 1] - slot);
         terse_linear_rows(f, &down, r, n_embd - r < rows ? n_embd - r : rows, &a,
-                          moe->out + (size_t)slot * (size_t)n_embd, (size_t)n_embd);
+                          moe->out + (size_t)slot * (size_t)n_embd + r, (size_t)n_embd);
     }
     terse_phase_wait(p, pieces);
 }
@@ -146,7 +146,7 @@ static void combine(terse_worker *w, int32_t n_embd)
     const int32_t n_used = f->model->info.n_expert_used;
     terse_phase *p = terse_next_phase(w);
     for (int32_t t; (t = terse_phase_take(p)) < f->n; terse_phase_finish(p, f->n)) {
-        float *sum = f->y + (size_t)t * f->width;
+        float *sum = f->h + (size_t)t * (size_t)n_embd; /* free: the norm's output has been gathered */
         memset(sum, 0, (size_t)n_embd * sizeof *sum);
         for (int32_t j = t * n_used; j < (t + 1) * n_used; j++)
             f->kernels.vec.axpy(sum, moe->share[j], moe->out + (size_t)moe->slot[j] * (size_t)n_embd, n_embd);
@@ -172,44 +172,22 @@ void terse_moe_run(terse_worker *w, const terse_layer *y)
     combine(w, n_embd);
 }
 
-terse_status terse_moe_open(terse_forward *f, terse_error *err)
+void terse_moe_place(terse_forward *f, char *base, size_t *at)
 {
     const terse_model_info *i = &f->model->info;
     terse_moe *moe = &f->moe;
     const size_t n = (size_t)f->chunk * (size_t)i->n_expert_used, n_embd = (size_t)i->n_embd,
                  n_ff = (size_t)i->n_ff;
-    const size_t row = f->width > (size_t)i->n_expert ? f->width : (size_t)i->n_expert;
-    free(f->y);
-    f->y = terse_calloc64((size_t)f->chunk * row, sizeof(float));
-    moe->pick = terse_calloc64(n, sizeof *moe->pick);
-    moe->share = terse_calloc64(n, sizeof *moe->share);
-    moe->slot = terse_calloc64(n, sizeof *moe->slot);
-    moe->token = terse_calloc64(n, sizeof *moe->token);
-    moe->first = terse_calloc64((size_t)i->n_expert + 1, sizeof *moe->first);
-    moe->x = terse_calloc64(n * n_embd, sizeof(float));
-    moe->gate = terse_calloc64(n * n_ff, sizeof(float));
-    moe->up = terse_calloc64(n * n_ff, sizeof(float));
-    moe->out = terse_calloc64(n * n_embd, sizeof(float));
-    if (!f->y || !moe->pick || !moe->share || !moe->slot || !moe->token || !moe->first || !moe->x ||
-        !moe->gate || !moe->up || !moe->out)
-        return terse_fail(err, TERSE_NOMEM, "no memory for the experts of %d tokens: use a smaller chunk",
-                          f->chunk);
-    const terse_status st = terse_acts_alloc(&moe->in, n, n_embd, err);
-    return st == TERSE_OK ? terse_acts_alloc(&moe->mid, n, n_ff, err) : st;
-}
-
-void terse_moe_close(terse_forward *f)
-{
-    terse_moe *moe = &f->moe;
-    free(moe->pick);
-    free(moe->share);
-    free(moe->slot);
-    free(moe->token);
-    free(moe->first);
-    free(moe->x);
-    free(moe->gate);
-    free(moe->up);
-    free(moe->out);
-    terse_acts_free(&moe->in);
-    terse_acts_free(&moe->mid);
+    moe->pick = terse_place(base, at, n * sizeof *moe->pick);
+    moe->share = terse_place(base, at, n * sizeof *moe->share);
+    moe->slot = terse_place(base, at, n * sizeof *moe->slot);
+    moe->token = terse_place(base, at, n * sizeof *moe->token);
+    moe->first = terse_place(base, at, ((size_t)i->n_expert + 1) * sizeof *moe->first);
+    moe->score = terse_place(base, at, (size_t)f->chunk * (size_t)i->n_expert * sizeof(float));
+    moe->x = terse_place(base, at, n * n_embd * sizeof(float));
+    moe->gate = terse_place(base, at, n * n_ff * sizeof(float));
+    moe->up = terse_place(base, at, n * n_ff * sizeof(float));
+    moe->out = terse_place(base, at, n * n_embd * sizeof(float));
+    terse_acts_place(&moe->in, base, at, n, n_embd);
+    terse_acts_place(&moe->mid, base, at, n, n_ff);
 }
