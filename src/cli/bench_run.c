@@ -124,7 +124,7 @@ static terse_status run_test(bench *b, int32_t n_prompt, int32_t n_gen, int32_t 
 {
     const int32_t n = n_prompt > 0 ? 1 : b->n;
     const size_t reps = (size_t)b->plan->reps;
-    terse_bench_record r[TERSE_BENCH_LIST];
+    terse_bench_record r[TERSE_BENCH_LIST] = { 0 };
     int64_t *ns = calloc((size_t)n * reps, sizeof *ns);
     double *roofline = calloc((size_t)n * reps, sizeof *roofline);
     terse_error second;
