@@ -167,6 +167,11 @@ static void every_combination_is_measured(void **state)
     assert_non_null(strstr(text(json_array_get(records, 1), "stop"), "value-skip"));
     assert_non_null(strstr(text(json_array_get(records, 1), "tokens"), "test_bench.c"));
     json_decref(records);
+    assert_int_equal(bench("-p 0 -n 1 -d 9 -r 1 --stop 'none;stability' -o json"), 0);
+    records = parse(2); /* a rule that proves nothing has no bound, not a bound of 0 */
+    assert_true(real(json_array_get(records, 0), "bound_max") == 0);
+    assert_true(json_is_null(json_object_get(json_array_get(records, 1), "bound_max")));
+    json_decref(records);
 }
 
 static void csv_has_one_line_each(void **state)
@@ -231,6 +236,9 @@ static void wrong_lines_are_refused(void **state)
     refuses("--stop 'none;sometimes'", "sometimes");
     refuses("--kv-policy most", "most");
     refuses("--quality slow", "slow");
+    refuses("--quality fast --stop none", "--stop is one too many");
+    refuses("--quality fast --kv-policy dense", "--kv-policy is one too many");
+    refuses("-f /dev/null", "is empty");
     refuses("-c 10", "512");
     refuses("-f nowhere", "nowhere");
 }

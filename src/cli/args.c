@@ -16,7 +16,7 @@ static const terse_option model_options[] = {
     { "-t --threads", TERSE_OPTION_INT, AT(threads), 0, MAX_THREADS, "N",
       .preset = "physical cores, within the CPU quota", .help = "threads" },
     { "-b --batch-size", TERSE_OPTION_INT, AT(batch), 1, MAX_TOKENS, "N",
-      .help = "tokens of the prompt handed to the model at once" },
+      .help = "the same as -ub, which is the one that counts unless this one is smaller" },
     { "-ub --ubatch-size", TERSE_OPTION_INT, AT(ubatch), 1, MAX_TOKENS, "N",
       .help = "tokens of the prompt computed at once" },
 };
@@ -31,9 +31,13 @@ static const terse_option kv_options[] = {
     { "--kv-policy", TERSE_OPTION_STRING, AT(policy), .value = "NAME", .preset = "dense",
       .help = "which pages attention reads, in what order" },
     { "--stop", TERSE_OPTION_STRING, AT(stop), .value = "RULE", .preset = "none",
-      .help = "when attention has read enough: NAME or NAME:key=value,..." },
+      .help =
+          "when attention has read enough. none: when all is read. value-skip:eps=X: reads all keys, leaves "
+          "out values while the error of a head's output is proved to be at most X of it. "
+          "stability:tau=X,phi=X,patience=N: when N pages in a row have changed the output little; proves "
+          "nothing" },
     { "--quality", TERSE_OPTION_STRING, AT(quality), .value = "LEVEL", .choices = "exact safe fast",
-      .preset = "exact", .help = "a named set of policy and stop rule" },
+      .preset = "exact", .help = TERSE_QUALITY_HELP "; --kv-policy and --stop win over it" },
     { "--kv-limit", TERSE_OPTION_SIZE, AT(limit), .value = "SIZE", .preset = "none",
       .help = "memory that keys and values may take" },
     { "--audit", TERSE_OPTION_INT, AT(audit), 0, INT32_MAX, "N", .preset = "0, never",

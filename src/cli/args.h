@@ -25,6 +25,14 @@ typedef struct {
 } terse_args_kv;
 terse_option_group terse_args_kv_group(terse_args_kv *a);
 
+/* The stop rules that --quality names; the policy is dense in all of them. */
+#define TERSE_QUALITY_EXACT "none"
+#define TERSE_QUALITY_SAFE  "value-skip:eps=0.1"
+#define TERSE_QUALITY_FAST  "value-skip:eps=0.3"
+#define TERSE_QUALITY_HELP                                                                                     \
+    "short for --kv-policy dense and a --stop: exact is " TERSE_QUALITY_EXACT ", safe is " TERSE_QUALITY_SAFE  \
+    ", fast is " TERSE_QUALITY_FAST
+
 /* Sampling: from terse_sample_defaults; a seed of UINT64_MAX asks for any. */
 terse_option_group terse_args_sample_group(terse_sample_opts *a);
 

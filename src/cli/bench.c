@@ -43,12 +43,13 @@ static const terse_option bench_options[] = {
       .help = "storage of keys: f32 f16 q8" },
     { "-ctv --cache-type-v", TERSE_OPTION_STRING, AT(types_v), .value = "TYPE,..",
       .help = "storage of values: f32 f16 q8" },
-    { "--kv-policy", TERSE_OPTION_STRING, AT(policies), .value = "NAME;..",
+    { "--kv-policy", TERSE_OPTION_STRING, AT(policies), .value = "NAME;..", .preset = "dense",
       .help = "which pages attention reads, in what order" },
-    { "--stop", TERSE_OPTION_STRING, AT(stops), .value = "RULE;..",
-      .help = "when attention has read enough; several rules, separated by ';', take turns" },
-    { "--quality", TERSE_OPTION_STRING, AT(qualities), .value = "LEVEL,..",
-      .help = "named sets of policy and stop rule, in place of both: exact safe fast" },
+    { "--stop", TERSE_OPTION_STRING, AT(stops), .value = "RULE;..", .preset = "none",
+      .help =
+          "when attention has read enough (terse run --help lists the rules); several, separated by ';', take "
+          "turns" },
+    { "--quality", TERSE_OPTION_STRING, AT(qualities), .value = "LEVEL,..", .help = TERSE_QUALITY_HELP },
     { "-f --file", TERSE_OPTION_STRING, AT(text), .value = "FILE", .preset = "random tokens",
       .help = "the tokens are those of this text, from its start again where it is too short" },
     { "-r --repetitions", TERSE_OPTION_INT, AT(reps), 1, 10000, "N", .help = "samples of each test" },
@@ -131,6 +132,11 @@ typedef struct {
     terse_tokens tokens;
 } bench_job;
 
+static int32_t n_rule(const bench_job *j)
+{
+    return j->by_quality ? j->qualities.n : j->policies.n * j->stops.n;
+}
+
 static terse_status read_lists(bench_job *j, const bench_values *o, terse_error *err)
 {
     terse_bench_plan *p = &j->plan;
@@ -146,15 +152,18 @@ static terse_status read_lists(bench_job *j, const bench_values *o, terse_error 
     if (st == TERSE_OK)
         st = split(&j->types_v, "-ctv", o->types_v, ',', err);
     if (st == TERSE_OK)
-        st = split(&j->policies, "--kv-policy", o->policies, ';', err);
+        st = split(&j->policies, "--kv-policy", o->policies ? o->policies : "dense", ';', err);
     if (st == TERSE_OK)
-        st = split(&j->stops, "--stop", o->stops, ';', err);
+        st = split(&j->stops, "--stop", o->stops ? o->stops : "none", ';', err);
     if (st == TERSE_OK && o->qualities)
         st = split(&j->qualities, "--quality", o->qualities, ',', err);
     if (st != TERSE_OK)
         return st;
+    if (o->qualities && (o->policies || o->stops))
+        return terse_fail(err, TERSE_BAD_INPUT, "--quality names a policy and a stop rule; %s is one too many",
+                          o->stops ? "--stop" : "--kv-policy");
     j->by_quality = o->qualities != NULL;
-    if (!j->by_quality && j->policies.n * j->stops.n > TERSE_BENCH_LIST)
+    if (n_rule(j) > TERSE_BENCH_LIST)
         return terse_fail(err, TERSE_BAD_INPUT, "more than %d pairs of policy and stop rule", TERSE_BENCH_LIST);
     qsort(p->depths, (size_t)p->n_depth, sizeof *p->depths, by_value);
     const int32_t most_prompt = largest(p->prompts, p->n_prompt), most_gen = largest(p->gens, p->n_gen);
@@ -179,11 +188,7 @@ static void name_rule(const bench_job *j, int32_t i, terse_args_kv *kv)
     kv->stop = j->stops.word[i % j->stops.n];
 }
 
-static bool is_quality(const char *name)
-{
-    return strcmp(name, "exact") == 0 || strcmp(name, "safe") == 0 || strcmp(name, "fast") == 0;
-}
-
+/* All words, before minutes are spent on the first of them. */
 static terse_status check_words(const bench_job *j, terse_error *err)
 {
     terse_kv_type type;
@@ -192,15 +197,13 @@ static terse_status check_words(const bench_job *j, terse_error *err)
         st = terse_kv_type_parse(j->types_k.word[i], &type, err);
     for (int32_t i = 0; i < j->types_v.n && st == TERSE_OK; i++)
         st = terse_kv_type_parse(j->types_v.word[i], &type, err);
-    for (int32_t i = 0; i < j->qualities.n && st == TERSE_OK; i++)
-        if (!is_quality(j->qualities.word[i]))
-            st = terse_fail(err, TERSE_BAD_INPUT, "--quality: \"%.40s\" is none of: exact safe fast",
-                            j->qualities.word[i]);
-    for (int32_t i = 0; !j->by_quality && i < j->policies.n * j->stops.n && st == TERSE_OK; i++) {
-        terse_args_kv kv = { 0 };
-        terse_attend *attend;
-        name_rule(j, i, &kv);
-        st = terse_attend_open(&attend, kv.policy, kv.stop, 0, err);
+    for (int32_t i = 0; i < n_rule(j) && st == TERSE_OK; i++) {
+        terse_engine_options e = terse_engine_defaults();
+        terse_session_opts opts;
+        terse_attend *attend = NULL;
+        name_rule(j, i, &e.kv);
+        if ((st = terse_engine_session(&e, &opts, err)) == TERSE_OK)
+            st = terse_attend_open(&attend, opts.policy, opts.stop, 0, err);
         terse_attend_close(&attend);
     }
     return st;
@@ -228,6 +231,8 @@ static terse_status text_tokens(bench_job *j, const terse_model *m, const char *
 {
     terse_text text = { 0 };
     terse_status st = terse_file_read(path, &text, err);
+    if (st == TERSE_OK && text.n == 0) /* a bos alone says nothing about the text */
+        st = terse_fail(err, TERSE_BAD_INPUT, "%.200s is empty", path);
     if (st == TERSE_OK)
         st = terse_vocab_tokenize(terse_model_vocab(m), text.p, text.n, true, true, &j->tokens, err);
     terse_text_free(&text);
@@ -246,7 +251,7 @@ static terse_status run_group(const bench_job *j, const bench_values *o, int32_t
                               const char *type_v, terse_bench_out *out, terse_error *err)
 {
     terse_session_opts opts[TERSE_BENCH_LIST];
-    const int32_t n = j->by_quality ? j->qualities.n : j->policies.n * j->stops.n;
+    const int32_t n = n_rule(j);
     terse_status st = TERSE_OK;
     for (int32_t i = 0; i < n && st == TERSE_OK; i++) {
         terse_engine_options e = terse_engine_defaults();
@@ -300,8 +305,8 @@ static terse_status run(bench_job *j, const bench_values *o, const char *path, t
                                 .format = strcmp(o->format, "md") == 0    ? TERSE_BENCH_MD
                                           : strcmp(o->format, "csv") == 0 ? TERSE_BENCH_CSV
                                                                           : TERSE_BENCH_JSON,
-                                .stops = j->by_quality || strcmp(o->stops, "none") != 0,
-                                .policies = j->by_quality || strcmp(o->policies, "dense") != 0 };
+                                .stops = o->qualities || o->stops,
+                                .policies = o->policies };
         st = run_groups(j, o, &out, err);
     }
     terse_model_close(&m);
@@ -316,8 +321,6 @@ int terse_cmd_bench(int argc, char **argv)
                        .threads = "0",
                        .types_k = "f16",
                        .types_v = "f16",
-                       .policies = "dense",
-                       .stops = "none",
                        .format = "md",
                        .ubatch = 512,
                        .reps = 5,

@@ -148,6 +148,7 @@ static json_t *json_setting(const terse_bench_out *out, const terse_bench_record
 static json_t *json_of(const terse_bench_out *out, const terse_bench_record *r, const figures *f)
 {
     json_t *ns = json_array(), *ts = json_array(), *record = json_setting(out, r);
+    const bool bounded = r->n_gen > 0 && terse_session_bounded(r->session);
     json_t *times =
         json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "avg_ns",
                   whole(f->avg_ns), "stddev_ns", whole(f->stddev_ns), "avg_ts", number(f->avg_ts), "stddev_ts",
@@ -155,7 +156,7 @@ static json_t *json_of(const terse_bench_out *out, const terse_bench_record *r, 
                   number(f->q3_ts), "cpu_share", number(f->cpu_share), "bytes_weights_per_token",
                   whole(f->weights), "bytes_kv_per_token", whole(f->kv), "bytes_kv_dense_per_token",
                   whole(f->kv_dense), "roofline_gbs", number(f->roofline), "roofline_fraction",
-                  number(f->fraction), "bound_max", number(r->n_gen > 0 ? (double)r->stats.bound_max : NAN));
+                  number(f->fraction), "bound_max", number(bounded ? (double)r->stats.bound_max : NAN));
     int failed = !ns || !ts || !record || !times;
     for (int32_t i = 0; i < r->n && !failed; i++)
         failed = json_array_append_new(ns, json_integer(r->ns[i])) ||

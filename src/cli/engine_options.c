@@ -5,14 +5,25 @@
 
 #include <string.h>
 
-/* The named sets of --quality. Both lossy ones prove a bound on the error of every walk. */
 static const struct {
-    const char *name, *policy, *stop;
+    const char *name, *stop;
 } qualities[] = {
-    { "exact", "dense", "none" },
-    { "safe", "dense", "value-skip:eps=0.1" },
-    { "fast", "dense", "value-skip:eps=0.3" },
+    { "exact", TERSE_QUALITY_EXACT },
+    { "safe", TERSE_QUALITY_SAFE },
+    { "fast", TERSE_QUALITY_FAST },
 };
+
+/* What --quality sets, unless more is said. */
+static terse_status set_quality(const char *name, terse_session_opts *out, terse_error *err)
+{
+    for (size_t i = 0; i < sizeof qualities / sizeof *qualities; i++)
+        if (strcmp(qualities[i].name, name) == 0) {
+            out->policy = out->policy ? out->policy : "dense";
+            out->stop = out->stop ? out->stop : qualities[i].stop;
+            return TERSE_OK;
+        }
+    return terse_fail(err, TERSE_BAD_INPUT, "--quality: \"%.80s\" is none of: exact safe fast", name);
+}
 
 terse_engine_options terse_engine_defaults(void)
 {
@@ -46,12 +57,9 @@ terse_status terse_engine_session(const terse_engine_options *o, terse_session_o
                                  .audit = kv->audit,
                                  .policy = kv->policy,
                                  .stop = kv->stop };
-    for (size_t i = 0; kv->quality && i < sizeof qualities / sizeof *qualities; i++)
-        if (strcmp(qualities[i].name, kv->quality) == 0) {
-            out->policy = kv->policy ? kv->policy : qualities[i].policy;
-            out->stop = kv->stop ? kv->stop : qualities[i].stop;
-        }
-    terse_status st = kv->type_k ? terse_kv_type_parse(kv->type_k, &out->type_k, err) : TERSE_OK;
+    terse_status st = kv->quality ? set_quality(kv->quality, out, err) : TERSE_OK;
+    if (st == TERSE_OK && kv->type_k)
+        st = terse_kv_type_parse(kv->type_k, &out->type_k, err);
     if (st == TERSE_OK && kv->type_v)
         st = terse_kv_type_parse(kv->type_v, &out->type_v, err);
     return st == TERSE_OK ? terse_args_isa(&out->cpu, err) : st;
