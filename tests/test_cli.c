@@ -5,6 +5,7 @@
 #include "cli/nearest.h"
 #include "cli/progress.h"
 #include "cli/terminal.h"
+#include "terse/attend.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -16,6 +17,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#define MODEL "'" TERSE_MODEL_DIR "/terse-28m-16k-q8_0.gguf'"
 
 /* ---- capturing what is printed ---- */
 
@@ -283,6 +286,31 @@ static void shared_groups_agree(void **state)
 }
 
 /* No name stands in two rows: the second one could never be reached. */
+/* The text of --stop explains every rule there is, the text of --quality names rules that exist. */
+static void help_knows_the_rules(void **state)
+{
+    (void)state;
+    terse_args_kv kv = { 0 };
+    const terse_option_group group = terse_args_kv_group(&kv);
+    const char *stop = NULL, *quality = NULL, *name, *about;
+    for (int32_t i = 0; i < group.n_option; i++) {
+        stop = strcmp(group.options[i].names, "--stop") == 0 ? group.options[i].help : stop;
+        quality = strcmp(group.options[i].names, "--quality") == 0 ? group.options[i].help : quality;
+    }
+    assert_non_null(stop);
+    assert_non_null(quality);
+    for (int32_t i = 0; terse_attend_stop_at(i, &name, &about); i++)
+        if (!strstr(stop, name))
+            fail_msg("--stop does not explain %s", name);
+    static const char *const rules[] = { TERSE_QUALITY_EXACT, TERSE_QUALITY_SAFE, TERSE_QUALITY_FAST };
+    for (int i = 0; i < 3; i++) {
+        terse_attend *attend;
+        assert_int_equal(terse_attend_open(&attend, "dense", rules[i], 0, NULL), TERSE_OK);
+        terse_attend_close(&attend);
+        assert_non_null(strstr(quality, rules[i]));
+    }
+}
+
 static void shared_names_are_unique(void **state)
 {
     (void)state;
@@ -483,6 +511,38 @@ static void lost_output_is_an_error(void **state)
     assert_int_equal(WEXITSTATUS(status), 74);
 }
 
+/* Where a text is asked for, a folder is bad input; so is a second command to help about. */
+static void folders_are_no_texts(void **state)
+{
+    (void)state;
+    static const char *const lines[] = { "run " MODEL " -f /",
+                                         "bench " MODEL " -f /",
+                                         "logits " MODEL " -f / -o /dev/null",
+                                         "logits " MODEL " --ids-file / -o /dev/null",
+                                         "tokenize " MODEL " -f /",
+                                         "tokenize " MODEL " --hex-lines -f /" };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        assert_int_equal(program(lines[i]), 2);
+        assert_string_equal(printed, "terse: cannot read /: Is a directory\n");
+    }
+    assert_int_equal(program("tokenize " MODEL " -f nowhere"), 2);
+    assert_string_equal(printed, "terse: cannot open nowhere: No such file or directory\n");
+    assert_int_equal(program("help run logits"), 2);
+    assert_string_equal(printed, "terse: unexpected argument \"logits\"\n");
+}
+
+/* A file that is opened does not become the stream that was closed. */
+static void closed_streams_stay_closed(void **state)
+{
+    (void)state;
+    assert_int_equal(program("logits " MODEL " --ids 1 -o test_cli.out >&-"), 0);
+    assert_int_equal(program("logits " MODEL " --ids 1 -o test_cli.out --stats 2>&-"), 74);
+    unlink("test_cli.out");
+    assert_int_equal(program("tokenize " MODEL " <&-"), 74);
+    assert_string_equal(printed, "terse: cannot read stdin: Bad file descriptor\n");
+    assert_int_equal(program("run " MODEL " -p x -n 1 >&-"), 74);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -493,6 +553,7 @@ int main(void)
         cmocka_unit_test(the_environment_comes_first),
         cmocka_unit_test(help_is_made_from_the_tables),
         cmocka_unit_test(shared_groups_agree),
+        cmocka_unit_test(help_knows_the_rules),
         cmocka_unit_test(shared_names_are_unique),
         cmocka_unit_test(isa_comes_from_the_environment),
         cmocka_unit_test(text_cannot_steer_the_terminal),
@@ -502,6 +563,8 @@ int main(void)
         cmocka_unit_test(the_program_explains_itself),
         cmocka_unit_test(every_command_explains_itself),
         cmocka_unit_test(lost_output_is_an_error),
+        cmocka_unit_test(folders_are_no_texts),
+        cmocka_unit_test(closed_streams_stay_closed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

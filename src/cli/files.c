@@ -10,24 +10,43 @@
 
 enum { MAX_INPUT = 1 << 29 };
 
-terse_status terse_file_read(const char *path, terse_text *text, terse_error *err)
+static bool means_stdin(const char *path)
 {
-    const bool is_stdin = !path || strcmp(path, "-") == 0;
-    FILE *f = is_stdin ? stdin : fopen(path, "rb");
-    if (!f)
-        return terse_fail(err, TERSE_BAD_INPUT, "cannot open %.200s: %s", path, strerror(errno));
-    char buffer[1 << 16];
-    size_t n;
-    terse_status st = terse_text_append(text, "", 0, err);
-    while (st == TERSE_OK && (n = fread(buffer, 1, sizeof buffer, f)) > 0)
-        st = text->n + n > MAX_INPUT ? terse_fail(err, TERSE_BAD_INPUT, "%.200s: more than %d bytes",
-                                                  is_stdin ? "stdin" : path, MAX_INPUT)
-                                     : terse_text_append(text, buffer, n, err);
-    if (st == TERSE_OK && ferror(f))
-        st = terse_fail(err, TERSE_IO, "cannot read %.200s: %s", is_stdin ? "stdin" : path, strerror(errno));
-    if (!is_stdin)
+    return !path || strcmp(path, "-") == 0;
+}
+
+terse_status terse_input_open(FILE **f, const char *path, terse_error *err)
+{
+    *f = means_stdin(path) ? stdin : fopen(path, "rbe");
+    return *f ? TERSE_OK : terse_fail(err, TERSE_BAD_INPUT, "cannot open %.200s: %s", path, strerror(errno));
+}
+
+terse_status terse_input_close(FILE *f, const char *path, terse_error *err)
+{
+    terse_status st = TERSE_OK;
+    if (f && ferror(f)) /* a directory can be opened, but not read */
+        st = terse_fail(err, errno == EISDIR ? TERSE_BAD_INPUT : TERSE_IO, "cannot read %.200s: %s",
+                        means_stdin(path) ? "stdin" : path, strerror(errno));
+    if (f && f != stdin)
         fclose(f);
     return st;
+}
+
+terse_status terse_file_read(const char *path, terse_text *text, terse_error *err)
+{
+    FILE *f;
+    char buffer[1 << 16];
+    size_t n;
+    terse_error second;
+    terse_status st = terse_input_open(&f, path, err);
+    if (st == TERSE_OK)
+        st = terse_text_append(text, "", 0, err);
+    while (st == TERSE_OK && (n = fread(buffer, 1, sizeof buffer, f)) > 0)
+        st = text->n + n > MAX_INPUT ? terse_fail(err, TERSE_BAD_INPUT, "%.200s: more than %d bytes",
+                                                  means_stdin(path) ? "stdin" : path, MAX_INPUT)
+                                     : terse_text_append(text, buffer, n, err);
+    const terse_status closed = terse_input_close(f, path, st == TERSE_OK ? err : &second);
+    return st == TERSE_OK ? closed : st;
 }
 
 static terse_status cannot_write(const terse_output *o, terse_error *err)

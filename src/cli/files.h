@@ -6,8 +6,13 @@
 
 #include <stdio.h>
 
+/* A file to be read; path NULL or "-": stdin. TERSE_BAD_INPUT if it cannot be opened; then *f is NULL. */
+terse_status terse_input_open(FILE **f, const char *path, terse_error *err);
+/* Says whether reading went well, right after it: errno still tells why. TERSE_BAD_INPUT for a directory. */
+terse_status terse_input_close(FILE *f, const char *path, terse_error *err);
+
 /* Appends what is in the file (NULL or "-": stdin) to *text, whose p is not NULL afterwards. TERSE_BAD_INPUT if
- * it cannot be opened or has more than 512 MiB. */
+ * it cannot be opened, is a directory or has more than 512 MiB. */
 terse_status terse_file_read(const char *path, terse_text *text, terse_error *err);
 
 /* A file being written; { 0 } is closed. A regular file takes its name when it is complete; until then the path

@@ -4,6 +4,7 @@
 #include "terminal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -75,6 +76,10 @@ static int run(int argc, char **argv)
     const command *c = find_command(argv[wants_help ? 2 : 1]);
     if (!c)
         return 2;
+    if (wants_help && argc > 3) {
+        terse_complain("unexpected argument \"%.80s\"", argv[3]);
+        return 2;
+    }
     if (wants_help) {
         char name[32], option[] = "--help", *args[] = { name, option, NULL };
         snprintf(name, sizeof name, "%s", c->name);
@@ -83,8 +88,18 @@ static int run(int argc, char **argv)
     return c->run(argc - 1, argv + 1);
 }
 
+/* A stream that is closed gets a file that can only be used the other way round: its use is still an error, but
+ * no file of ours takes its number and then what was meant for the stream. */
+static void fill_closed_streams(void)
+{
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) < 0)
+            return; /* without /dev/null there is nothing to put there */
+}
+
 int main(int argc, char **argv)
 {
+    fill_closed_streams();
     signal(SIGPIPE, SIG_IGN); /* a reader that went away is a write error, and told as one */
     const int code = run(argc, argv);
     const bool failed = ferror(stdout) != 0;

@@ -1,10 +1,10 @@
 /* cli/tokenize.c: terse tokenize MODEL: text to token ids and back. */
 #include "commands.h"
+#include "files.h"
 #include "options.h"
 #include "terminal.h"
 #include "terse/text.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,23 +13,6 @@ typedef struct {
     const char *model, *file;
     bool no_bos, no_parse, json, decode, hex_lines;
 } tokenize_values;
-
-enum { MAX_INPUT = 1 << 29 }; /* bytes */
-
-static terse_status read_all(FILE *in, terse_text *text, terse_error *err)
-{
-    char buf[1 << 16];
-    size_t n;
-    terse_status st = terse_text_append(text, "", 0, err);
-    while (st == TERSE_OK && (n = fread(buf, 1, sizeof buf, in)) > 0) {
-        if (text->n + n > MAX_INPUT)
-            return terse_fail(err, TERSE_BAD_INPUT, "tokenize: the input is larger than %d bytes", MAX_INPUT);
-        st = terse_text_append(text, buf, n, err);
-    }
-    if (st == TERSE_OK && ferror(in))
-        return terse_fail(err, TERSE_IO, "tokenize: cannot read the input: %s", strerror(errno));
-    return st;
-}
 
 static void print_ids(const terse_tokens *t)
 {
@@ -109,13 +92,15 @@ static terse_status from_hex(const char *hex, size_t n, size_t line, terse_text 
     return st;
 }
 
-static terse_status encode_hex_lines(const terse_vocab *v, const tokenize_values *o, FILE *in, terse_error *err)
+static terse_status encode_hex_lines(const terse_vocab *v, const tokenize_values *o, terse_error *err)
 {
     char *line = NULL;
     size_t cap = 0, number = 0;
-    terse_status st = TERSE_OK;
+    FILE *in;
     terse_text text = { 0 };
+    terse_error second;
     ssize_t n;
+    terse_status st = terse_input_open(&in, o->file, err);
     while (st == TERSE_OK && !ferror(stdout) && (n = getline(&line, &cap, in)) >= 0) {
         while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r'))
             n--;
@@ -124,11 +109,10 @@ static terse_status encode_hex_lines(const terse_vocab *v, const tokenize_values
             st = encode(v, o, &text, err);
         fflush(stdout); /* a program that waits for each answer gets it */
     }
-    if (st == TERSE_OK && ferror(in))
-        st = terse_fail(err, TERSE_IO, "tokenize: cannot read the input: %s", strerror(errno));
+    const terse_status closed = terse_input_close(in, o->file, st == TERSE_OK ? err : &second);
     terse_text_free(&text);
     free(line);
-    return st;
+    return st == TERSE_OK ? closed : st;
 }
 
 /* Reads {"ids":[...]} or the array alone. */
@@ -172,7 +156,7 @@ static terse_status decode(const terse_vocab *v, const tokenize_values *o, const
     return st;
 }
 
-static terse_status work(const tokenize_values *o, FILE *in, terse_error *err)
+static terse_status work(const tokenize_values *o, terse_error *err)
 {
     terse_gguf *g = NULL;
     terse_vocab *v = NULL;
@@ -182,8 +166,8 @@ static terse_status work(const tokenize_values *o, FILE *in, terse_error *err)
         (st = terse_vocab_open(&v, g, err)) != TERSE_OK)
         goto done;
     if (o->hex_lines)
-        st = encode_hex_lines(v, o, in, err);
-    else if ((st = read_all(in, &text, err)) == TERSE_OK)
+        st = encode_hex_lines(v, o, err);
+    else if ((st = terse_file_read(o->file, &text, err)) == TERSE_OK)
         st = o->decode ? decode(v, o, &text, err) : encode(v, o, &text, err);
     if (st == TERSE_OK && terse_gguf_broken(g))
         st = terse_fail(err, TERSE_IO, "%.200s: truncated while it was read", o->model);
@@ -242,15 +226,7 @@ int terse_cmd_tokenize(int argc, char **argv)
     const int code = read_options(argc, argv, &o);
     if (code != TERSE_GO_ON)
         return code;
-    FILE *in = o.file ? fopen(o.file, "rb") : stdin;
-    if (!in) {
-        terse_complain("tokenize: cannot open %.200s: %s", o.file, strerror(errno));
-        return 2;
-    }
-    const terse_status st = work(&o, in, &err);
-    if (o.file)
-        fclose(in);
-    if (st != TERSE_OK)
+    if (work(&o, &err) != TERSE_OK)
         return terse_complain_error(&err);
     return fflush(stdout) != 0 || ferror(stdout) ? 74 : 0; /* main says why */
 }
