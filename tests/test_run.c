@@ -378,7 +378,7 @@ static void bad_input_gets_one_line(void **state)
         { 2, ". -p x", "not a regular file" },
         { 2, "line -p x", "not a GGUF file" },
         { 2, "short -p x", "short" },
-        { 2, "arch -p x", "'lemma' is not supported" },
+        { 2, "arch -p x", "'lemma'" },
         { 2, "type -p x", "4242" },
         { 2, MODEL " -c 4 -p 'one two three four five six'", "7 tokens, the context holds 4" },
         { 2, MODEL, "stdin is empty" },
@@ -525,7 +525,7 @@ static void a_terminal_gets_a_chat(void **state)
     int fd;
     const pid_t child = start_chat(&fd, "--single-turn=off");
     expect(fd, "> ");
-    type(fd, "/stats\n");
+    type(fd, "  \n/stats\n"); /* blanks are no turn */
     expect(fd, "nothing has been answered");
     type(fd, "The secret code for the silver fox is 48213. What is the secret code for the silver fox?\n");
     expect(fd, "is 48213.\r\n> "); /* not the echo */

@@ -139,7 +139,7 @@ int terse_chat_loop(terse_runner *r, const terse_chat_format *f, terse_str openi
         code = 0; /* what went wrong in an earlier turn has been told */
         if (line[0] == '/')
             go_on = command(&c, line);
-        else if (n > 0)
+        else if (line[strspn(line, " \t")])
             go_on = turn(&c, (terse_str){ line, (size_t)n }, &code) && !r->o->run.single_turn;
     }
     free(line);
