@@ -3,6 +3,7 @@
  * less. */
 #include "bench.h"
 
+#include "json_real.h"
 #include "terminal.h"
 
 #include <inttypes.h>
@@ -114,11 +115,6 @@ static void cpu_name(char *name, size_t size)
         fclose(f);
 }
 
-static json_t *number(double x)
-{
-    return isfinite(x) ? json_real(x) : json_null();
-}
-
 static json_t *whole(double x)
 {
     return isfinite(x) ? json_integer((json_int_t)llround(x)) : json_null();
@@ -149,14 +145,15 @@ static json_t *json_of(const terse_bench_out *out, const terse_bench_record *r, 
 {
     json_t *ns = json_array(), *ts = json_array(), *record = json_setting(out, r);
     const bool bounded = r->n_gen > 0 && terse_session_bounded(r->session);
-    json_t *times =
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "avg_ns",
-                  whole(f->avg_ns), "stddev_ns", whole(f->stddev_ns), "avg_ts", number(f->avg_ts), "stddev_ts",
-                  number(f->stddev_ts), "median_ts", number(f->median_ts), "q1_ts", number(f->q1_ts), "q3_ts",
-                  number(f->q3_ts), "cpu_share", number(f->cpu_share), "bytes_weights_per_token",
-                  whole(f->weights), "bytes_kv_per_token", whole(f->kv), "bytes_kv_dense_per_token",
-                  whole(f->kv_dense), "roofline_gbs", number(f->roofline), "roofline_fraction",
-                  number(f->fraction), "bound_max", number(bounded ? (double)r->stats.bound_max : NAN));
+    json_t *times = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+                              "avg_ns", whole(f->avg_ns), "stddev_ns", whole(f->stddev_ns), "avg_ts",
+                              terse_json_real(f->avg_ts), "stddev_ts", terse_json_real(f->stddev_ts),
+                              "median_ts", terse_json_real(f->median_ts), "q1_ts", terse_json_real(f->q1_ts),
+                              "q3_ts", terse_json_real(f->q3_ts), "cpu_share", terse_json_real(f->cpu_share),
+                              "bytes_weights_per_token", whole(f->weights), "bytes_kv_per_token", whole(f->kv),
+                              "bytes_kv_dense_per_token", whole(f->kv_dense), "roofline_gbs",
+                              terse_json_real(f->roofline), "roofline_fraction", terse_json_real(f->fraction),
+                              "bound_max", terse_json_real(bounded ? (double)r->stats.bound_max : NAN));
     int failed = !ns || !ts || !record || !times;
     for (int32_t i = 0; i < r->n && !failed; i++)
         failed = json_array_append_new(ns, json_integer(r->ns[i])) ||

@@ -4,13 +4,13 @@
 #include "engine_options.h"
 #include "files.h"
 #include "interrupt.h"
+#include "json_real.h"
 #include "progress.h"
 #include "terminal.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <jansson.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -139,12 +139,6 @@ static terse_status evaluate(job *j, terse_error *err)
     return st == TERSE_OK && !j->o->all ? terse_output_write(j->out, last, j->row, err) : st;
 }
 
-/* JSON has no infinity. */
-static json_t *number(double x)
-{
-    return isfinite(x) ? json_real(x) : json_null();
-}
-
 static terse_status print_stats(const terse_session *s, terse_error *err)
 {
     const terse_attend_stats a = terse_session_stats(s);
@@ -154,9 +148,9 @@ static terse_status print_stats(const terse_session *s, terse_error *err)
         (json_int_t)a.stops, "bytes_k", (json_int_t)a.bytes_k, "bytes_v", (json_int_t)a.bytes_v,
         "bytes_summary", (json_int_t)a.bytes_summary, "bytes_dense", (json_int_t)a.bytes_dense, "pages",
         "listed", (json_int_t)a.pages_listed, "scored", (json_int_t)a.pages_scored, "read",
-        (json_int_t)a.pages_read, "bound_max", number((double)a.bound_max), "audits", (json_int_t)a.audits,
-        "audit_error_max", number((double)a.audit_error_max), "audit_error_mean",
-        number(a.audits ? a.audit_error_sum / (double)a.audits : 0.0), "audit_violations",
+        (json_int_t)a.pages_read, "bound_max", terse_json_real((double)a.bound_max), "audits",
+        (json_int_t)a.audits, "audit_error_max", terse_json_real((double)a.audit_error_max), "audit_error_mean",
+        terse_json_real(a.audits ? a.audit_error_sum / (double)a.audits : 0.0), "audit_violations",
         (json_int_t)a.audit_violations);
     if (!root)
         return terse_fail(err, TERSE_NOMEM, "no memory for the statistics");

@@ -2,9 +2,10 @@
  * everything and is told by its speed. */
 #include "run_report.h"
 
+#include "json_real.h"
+
 #include <inttypes.h>
 #include <jansson.h>
-#include <math.h>
 
 static double mib(double bytes)
 {
@@ -74,12 +75,6 @@ void terse_report_stats(const terse_runner *r, const terse_answer *a)
             terse_session_count(r->session));
 }
 
-/* JSON knows no NaN and no infinity. */
-static json_t *real(double x)
-{
-    return isfinite(x) ? json_real(x) : json_null();
-}
-
 static json_t *json_of_ids(const terse_tokens *t)
 {
     json_t *ids = json_array();
@@ -97,20 +92,20 @@ static json_t *json_of_costs(const terse_runner *r, const terse_answer *a)
     const json_int_t weights = (json_int_t)terse_model_about(r->model)->token_bytes * a->n_decoded;
     const bool bounded = terse_session_bounded(r->session);
     return json_pack("{s:{s:o,s:o,s:o,s:o}, s:{s:I,s:I,s:I,s:I,s:I}, s:{s:I,s:I,s:I}, s:{s:s,s:o}}", "seconds",
-                     "load", real(r->load), "prefill", real(a->prefill), "first_token", real(a->first),
-                     "decode", real(a->decode), "bytes", "weights", weights, "k", (json_int_t)s->bytes_k, "v",
-                     (json_int_t)s->bytes_v, "summary", (json_int_t)s->bytes_summary, "dense_kv",
-                     (json_int_t)s->bytes_dense, "pages", "listed", (json_int_t)s->pages_listed, "scored",
-                     (json_int_t)s->pages_scored, "read", (json_int_t)s->pages_read, "stop", "rule",
-                     terse_session_stop(r->session), "bound_max",
-                     bounded ? real((double)s->bound_max) : json_null());
+                     "load", terse_json_real(r->load), "prefill", terse_json_real(a->prefill), "first_token",
+                     terse_json_real(a->first), "decode", terse_json_real(a->decode), "bytes", "weights",
+                     weights, "k", (json_int_t)s->bytes_k, "v", (json_int_t)s->bytes_v, "summary",
+                     (json_int_t)s->bytes_summary, "dense_kv", (json_int_t)s->bytes_dense, "pages", "listed",
+                     (json_int_t)s->pages_listed, "scored", (json_int_t)s->pages_scored, "read",
+                     (json_int_t)s->pages_read, "stop", "rule", terse_session_stop(r->session), "bound_max",
+                     bounded ? terse_json_real((double)s->bound_max) : json_null());
 }
 
 static json_t *json_of_audit(const terse_attend_stats *s)
 {
     return json_pack("{s:I,s:o,s:o,s:I}", "walks", (json_int_t)s->audits, "error_max",
-                     real((double)s->audit_error_max), "error_mean",
-                     real(per(s->audit_error_sum, (double)s->audits)), "violations",
+                     terse_json_real((double)s->audit_error_max), "error_mean",
+                     terse_json_real(per(s->audit_error_sum, (double)s->audits)), "violations",
                      (json_int_t)s->audit_violations);
 }
 
