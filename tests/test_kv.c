@@ -160,6 +160,37 @@ static void the_center_is_the_mean(void **state)
     terse_kv_close(&kv);
 }
 
+/* A bound is built on the radius: what is not finite must be above every number, also when more follows. */
+static void the_radius_hides_nothing(void **state)
+{
+    (void)state;
+    static const float bad[] = { NAN, INFINITY, -INFINITY, 3e38f };
+    terse_error err;
+    float x[32] = { 0.0f };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        terse_kv *kv = open_store(TERSE_KV_F32, 32, 100, 0);
+        assert_int_equal(terse_kv_reserve(kv, 40, &err), TERSE_OK);
+        for (int32_t pos = 0; pos < 40; pos++) {
+            x[3] = pos == 7 ? bad[i] : 1.0f;
+            terse_kv_put(kv, 0, 0, pos, x, x);
+        }
+        terse_kv_commit(kv, 40);
+        assert_true(isinf(kv->radius[0]) && kv->radius[1] >= 1.0f && isfinite(kv->radius[1]));
+        terse_kv_center(kv);
+        assert_true(isinf(kv->radius[0]) && isfinite(kv->center[3]));
+        terse_kv_truncate(kv, 7); /* and it is gone with the token */
+        terse_kv_center(kv);
+        assert_true(isfinite(kv->radius[0]));
+        terse_kv_close(&kv);
+    }
+    terse_kv *kv = open_store(TERSE_KV_F32, 32, 100, 0); /* squares that underflow */
+    assert_int_equal(terse_kv_reserve(kv, 1, &err), TERSE_OK);
+    x[3] = 1e-25f;
+    terse_kv_put(kv, 0, 0, 0, x, x);
+    assert_true(kv->radius[0] >= 1e-25f);
+    terse_kv_close(&kv);
+}
+
 static void bad_shapes_are_refused(void **state)
 {
     (void)state;
@@ -169,6 +200,9 @@ static void bad_shapes_are_refused(void **state)
         { .n_layer = 1, .n_head = 1, .dim_k = 64, .dim_v = 1024, .ctx = 1 },
         { .n_layer = 1, .n_head = 1, .dim_k = 48, .dim_v = 64, .ctx = 1, .type_k = TERSE_KV_Q8 },
         { .n_layer = 1, .n_head = 1, .dim_k = 64, .dim_v = 64, .ctx = 0 },
+        { .n_layer = 1, .n_head = 1, .dim_k = 64, .dim_v = 64, .ctx = INT32_MAX },
+        { .n_layer = INT32_MAX, .n_head = INT32_MAX, .dim_k = 64, .dim_v = 64, .ctx = 1 << 24 },
+        { .n_layer = 1 << 16, .n_head = 1 << 16, .dim_k = 64, .dim_v = 64, .ctx = 1 << 30 },
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         terse_error err = { 0 };
@@ -200,6 +234,7 @@ int main(void)
         cmocka_unit_test(a_limit_leaves_the_store_as_it_was),
         cmocka_unit_test(truncated_pages_come_back),
         cmocka_unit_test(the_center_is_the_mean),
+        cmocka_unit_test(the_radius_hides_nothing),
         cmocka_unit_test(bad_shapes_are_refused),
         cmocka_unit_test(type_names),
     };

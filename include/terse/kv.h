@@ -43,9 +43,10 @@ TERSE_API void terse_kv_put(terse_kv *kv, int32_t layer, int32_t head, int32_t p
 TERSE_API void terse_kv_commit(terse_kv *kv, int32_t n);
 /* Forgets the tokens from position n on and gives their pages back. */
 TERSE_API void terse_kv_truncate(terse_kv *kv, int32_t n);
-/* Moves the fixed vector c of every (layer, head) to the mean of its stored values and measures every page's
- * radius max |v - c| again: reads all values once. Bounds of skipped values use them; any c is valid, the mean
- * is tight. Tokens stored later are measured against the same c. */
+/* Moves the fixed vector c of every (layer, head) to the mean of its stored values (0 without any, or where
+ * that is not finite) and measures every page's radius max |v - c| again: reads all values once. Bounds of
+ * skipped values use them; any c is valid, the mean is tight. Tokens stored later are measured against the same
+ * c. */
 TERSE_API void terse_kv_center(terse_kv *kv);
 /* Bytes of memory that pages hold now, and bytes of one token in all layers and heads. */
 TERSE_API size_t terse_kv_bytes(const terse_kv *kv);

@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -31,10 +32,16 @@ const char *terse_kv_type_name(terse_kv_type type)
     return type_names[type];
 }
 
+/* Most layers, heads and tokens: no product below can overflow. */
+enum { MAX_UNITS = 1 << 16, MAX_CTX = 1 << 30 };
+
 static terse_status check(const terse_kv_opts *o, terse_error *err)
 {
-    if (o->n_layer < 1 || o->n_head < 1 || o->ctx < 1)
-        return terse_fail(err, TERSE_BAD_INPUT, "KV store: layers, heads and context must be at least 1");
+    if (o->n_layer < 1 || o->n_layer > MAX_UNITS || o->n_head < 1 || o->n_head > MAX_UNITS || o->ctx < 1 ||
+        o->ctx > MAX_CTX)
+        return terse_fail(err, TERSE_BAD_INPUT,
+                          "KV store of %d layers, %d heads and %d tokens: 1 to %d, %d and %d are possible",
+                          o->n_layer, o->n_head, o->ctx, MAX_UNITS, MAX_UNITS, MAX_CTX);
     if (!terse_page_dim_ok(terse_kv_page_type(o->type_k), o->dim_k))
         return terse_fail(err, TERSE_UNSUPPORTED, "keys of %d channels cannot be stored as %s", o->dim_k,
                           terse_kv_type_name(o->type_k));
@@ -152,14 +159,17 @@ terse_status terse_kv_reserve(terse_kv *kv, int32_t n, terse_error *err)
     return TERSE_OK;
 }
 
-/* |v - c| of token t of a V block as the kernels will see it, rounded up: a bound is built on it. */
+/* At least |v - c| of token t of a V block as the kernels will see it: a bound is built on it. The sum of up to
+ * 512 squares is short by at most 515 roundings, its root by half of that and one: 1.6e-5; squares that
+ * underflow hide less than 1e-21. Infinite if v is not finite or the sum overflows. */
 static float radius_of(const terse_kv *kv, const void *block, int32_t t, const float *c)
 {
     float v[512], sum = 0.0f;
     terse_page_get_v(kv->type_v, block, t, v, kv->opts.dim_v);
     for (int32_t d = 0; d < kv->opts.dim_v; d++)
         sum += (v[d] - c[d]) * (v[d] - c[d]);
-    return sqrtf(sum) * 1.00001f;
+    const float r = sqrtf(sum) * 1.00002f + 1e-21f;
+    return r <= FLT_MAX ? r : INFINITY; /* NaN would lose every comparison */
 }
 
 void terse_kv_put(terse_kv *kv, int32_t layer, int32_t head, int32_t pos, const float *k, const float *v)
@@ -178,6 +188,17 @@ void terse_kv_commit(terse_kv *kv, int32_t n)
     kv->n_token += n;
 }
 
+/* The radius of page p of unit u again, over the tokens that are in the sequence. */
+static void measure_page(terse_kv *kv, size_t u, int32_t p)
+{
+    const size_t i = u * (size_t)kv->cap + (size_t)p;
+    const char *block = terse_kv_block(kv, kv->table[i]) + kv->block_k;
+    const int32_t left = kv->n_token - p * TERSE_PAGE, n = left < TERSE_PAGE ? left : TERSE_PAGE;
+    kv->radius[i] = 0.0f;
+    for (int32_t t = 0; t < n; t++)
+        kv->radius[i] = fmaxf(kv->radius[i], radius_of(kv, block, t, kv->center + u * (size_t)kv->opts.dim_v));
+}
+
 void terse_kv_truncate(terse_kv *kv, int32_t n)
 {
     const int32_t unit = kv->opts.n_layer * kv->opts.n_head;
@@ -187,13 +208,14 @@ void terse_kv_truncate(terse_kv *kv, int32_t n)
         for (int32_t u = 0; u < unit; u++)
             kv->free[kv->n_free++] = kv->table[(size_t)u * (size_t)kv->cap + (size_t)kv->n_page];
     }
+    for (int32_t u = 0; u < unit && kv->n_token % TERSE_PAGE; u++)
+        measure_page(kv, (size_t)u, kv->n_page - 1);
 }
 
 static void center_unit(terse_kv *kv, size_t u)
 {
-    const int32_t dim = kv->opts.dim_v;
-    float *c = kv->center + u * (size_t)dim, *radius = kv->radius + u * (size_t)kv->cap, v[512];
-    const int32_t *table = kv->table + u * (size_t)kv->cap;
+    const int32_t dim = kv->opts.dim_v, *table = kv->table + u * (size_t)kv->cap;
+    float *c = kv->center + u * (size_t)dim, v[512];
     double sum[512] = { 0.0 };
     for (int32_t pos = 0; pos < kv->n_token; pos++) {
         terse_page_get_v(kv->type_v, terse_kv_block(kv, table[pos / TERSE_PAGE]) + kv->block_k,
@@ -201,20 +223,17 @@ static void center_unit(terse_kv *kv, size_t u)
         for (int32_t d = 0; d < dim; d++)
             sum[d] += (double)v[d];
     }
-    for (int32_t d = 0; d < dim; d++)
-        c[d] = (float)(sum[d] / kv->n_token);
-    for (int32_t p = 0; p < kv->n_page; p++)
-        radius[p] = 0.0f;
-    for (int32_t pos = 0; pos < kv->n_token; pos++) {
-        const int32_t p = pos / TERSE_PAGE;
-        const float r = radius_of(kv, terse_kv_block(kv, table[p]) + kv->block_k, pos % TERSE_PAGE, c);
-        radius[p] = radius[p] > r ? radius[p] : r;
+    for (int32_t d = 0; d < dim; d++) {
+        const float mean = (float)(sum[d] / kv->n_token);
+        c[d] = isfinite(mean) ? mean : 0.0f; /* any c will do, if it is finite */
     }
+    for (int32_t p = 0; p < kv->n_page; p++)
+        measure_page(kv, u, p);
 }
 
 void terse_kv_center(terse_kv *kv)
 {
     const size_t unit = (size_t)kv->opts.n_layer * (size_t)kv->opts.n_head;
-    for (size_t u = 0; u < unit && kv->n_token > 0; u++)
+    for (size_t u = 0; u < unit; u++)
         center_unit(kv, u);
 }
