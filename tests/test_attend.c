@@ -244,6 +244,45 @@ static void value_skip_keeps_its_bound(void **state)
         }
 }
 
+/* Values whose squares overflow, or that are no numbers, in a page of little weight. */
+static float odd_value;
+static void odd_token(int32_t pos, float *k, float *v)
+{
+    needle_token(pos, k, v);
+    for (int32_t d = 0; d < DIM && (isinf(odd_value) || isnan(odd_value) ? pos == 700 : true); d++)
+        v[d] *= odd_value;
+}
+
+/* No walk may end with a bound that was not proved. */
+static void value_skip_proves_nothing_from_nan(void **state)
+{
+    (void)state;
+    static const float odd[] = { NAN, INFINITY, 1e25f, 1e-25f };
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        odd_value = odd[i];
+        fixture *f = make(1024, TERSE_KV_F32, "value-skip:eps=0.01", 1, odd_token);
+        for (int n = 0; n < 2; n++) {
+            for (int32_t d = 0; d < ROWS * DIM; d++)
+                f->q[d] = 1.0f;
+            memset(&f->stats, 0, sizeof f->stats);
+            decode(f);
+            if (i < 2) {
+                assert_int_equal(f->stats.stops, 0);
+                assert_int_equal(f->stats.pages_read, 32);
+                assert_false(isfinite(f->out[0]));
+                assert_int_equal(f->stats.audit_violations, 1); /* NaN is no answer */
+                assert_true(isinf(f->stats.audit_error_max));
+            } else {
+                assert_true(f->stats.bound_max <= 0.01f && error_of(f) <= 0.0101);
+                assert_int_equal(f->stats.stops, f->stats.bound_max > 0.0f);
+                assert_int_equal(f->stats.audit_violations, 0);
+            }
+            terse_kv_center(f->kv);
+        }
+        drop(f);
+    }
+}
+
 /* Prefill of tokens that share a page has the bits of decoding them one by one. */
 static void prefill_is_decode(void **state)
 {
@@ -303,6 +342,7 @@ int main(void)
         cmocka_unit_test(stability_stops_when_nothing_changes),
         cmocka_unit_test(value_skip_reads_the_page_that_matters),
         cmocka_unit_test(value_skip_keeps_its_bound),
+        cmocka_unit_test(value_skip_proves_nothing_from_nan),
         cmocka_unit_test(prefill_is_decode),
         cmocka_unit_test(stats_add),
         cmocka_unit_test(rules_can_be_listed),

@@ -50,7 +50,8 @@ TERSE_API bool terse_attend_stop_at(int32_t i, const char **name, const char **h
 
 /* Working memory of one thread: any number of walks, one at a time. */
 typedef struct terse_walk terse_walk;
-/* n_row: query heads per KV head. cpu: kernel tiers (0: all of the machine). */
+/* kv and a are borrowed until close. n_row: query heads per KV head, 1 to 256. cpu: kernel tiers (0: all of the
+ * machine). */
 TERSE_API terse_status terse_walk_open(terse_walk **out, const terse_kv *kv, const terse_attend *a,
                                        int32_t n_row, uint32_t cpu, terse_error *err);
 TERSE_API void terse_walk_close(terse_walk **w);

@@ -4,9 +4,12 @@
  *
  *   |o_full - o| <= W R / l      for any order and any c
  *
- * The walk ends when that is at most eps |o| for every head of the group. */
+ * The walk ends when that is at most eps |o| for every head of the group. This bounds what was left out; the
+ * rounding of the f32 sums comes on top, as in attention that reads everything. A comparison with NaN is false,
+ * so that a walk with anything not finite in it reads on. */
 #include "attend/stop.h"
 
+#include <float.h>
 #include <math.h>
 
 enum { EPS };
@@ -58,7 +61,7 @@ static bool enough(void *state, const double *param, const terse_acc *acc, float
     for (int32_t r = 0; r < acc->n_row; r++) {
         const float error = acc->left[r] * acc->radius;
         s->norm[r] = norm_of(acc, r);
-        all &= error <= eps * s->norm[r];
+        all &= error <= eps * s->norm[r] && s->norm[r] <= FLT_MAX; /* infinity would allow any error */
         worst = fmaxf(worst, error > 0.0f ? error / s->norm[r] : 0.0f);
     }
     *bound = worst;

@@ -140,6 +140,17 @@ static void one_pass(terse_walk *w, const terse_stop *stop, int32_t layer, int32
     stats->stops += i < n;
 }
 
+/* |x - y|, or |x| if y is NULL. */
+static double distance(const float *x, const float *y, int32_t n)
+{
+    double sum = 0.0;
+    for (int32_t d = 0; d < n; d++) {
+        const double diff = (double)x[d] - (y ? (double)y[d] : 0.0);
+        sum += diff * diff;
+    }
+    return sqrt(sum);
+}
+
 /* The exact answer beside the one given, and whether the bound held. Not counted as bytes of the walk. */
 static void audit(terse_walk *w, int32_t layer, int32_t head, int32_t n_token, const float *out, float bound,
                   terse_attend_stats *stats)
@@ -151,13 +162,11 @@ static void audit(terse_walk *w, int32_t layer, int32_t head, int32_t n_token, c
     bool broken = false;
     for (int32_t r = 0; r < w->n_row; r++) {
         const float *full = w->full + r * dim, *got = out + r * dim;
-        float diff = 0.0f;
-        for (int32_t d = 0; d < dim; d++)
-            diff += (full[d] - got[d]) * (full[d] - got[d]);
-        const float size = sqrtf(terse_square(full, dim)), error = sqrtf(diff);
-        worst = fmaxf(worst, size > 0.0f ? error / size : 0.0f);
-        /* The bound is on exact arithmetic: leave room for the rounding of two f32 sums. */
-        broken |= error > bound * sqrtf(terse_square(got, dim)) * 1.0001f + 1e-4f * size;
+        const double size = distance(full, NULL, dim), error = distance(full, got, dim);
+        if (error != 0.0) /* fmaxf drops NaN */
+            worst = fmaxf(worst, isnan(error) ? INFINITY : (float)(error / size));
+        /* The bound is on exact arithmetic: leave room for the rounding of two f32 sums. NaN is a violation. */
+        broken |= !(error <= (double)bound * distance(got, NULL, dim) * 1.0001 + 1e-4 * size);
     }
     stats->audits++;
     stats->audit_violations += w->attend->stop->bounded && broken;
