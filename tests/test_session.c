@@ -224,6 +224,35 @@ static void truncation_goes_back(void **state)
     terse_session_close(&s);
 }
 
+/* Also under a rule that keeps statistics of the stored values: the bits and the bytes read are the same. */
+static void forgotten_values_bound_nothing(void **state)
+{
+    (void)state;
+    terse_error err;
+    const float *logits;
+    const terse_session_opts o = { .stop = "value-skip:eps=0.3" };
+    for (int32_t n = 0; n <= 200; n += 100) {
+        terse_session *a = open_with(&o), *b = open_with(&o);
+        float want[N_VOCAB];
+        assert_int_equal(terse_session_prefill(a, tokens, N_PROMPT, NULL, NULL, &err), TERSE_OK);
+        assert_int_equal(terse_session_decode(a, 5, NULL, &err), TERSE_OK);
+        terse_session_truncate(a, n);
+        terse_session_stats_reset(a);
+        if (n)
+            assert_int_equal(terse_session_prefill(b, tokens, n, NULL, NULL, &err), TERSE_OK);
+        for (int32_t t = 0; t < 3; t++) {
+            assert_int_equal(terse_session_decode(a, tokens[n + t], &logits, &err), TERSE_OK);
+            memcpy(want, logits, sizeof want);
+            assert_int_equal(terse_session_decode(b, tokens[n + t], &logits, &err), TERSE_OK);
+            assert_memory_equal(logits, want, sizeof want);
+        }
+        assert_int_equal(terse_session_stats(a).bytes_v, terse_session_stats(b).bytes_v);
+        assert_true(terse_session_stats(a).bound_max == terse_session_stats(b).bound_max);
+        terse_session_close(&a);
+        terse_session_close(&b);
+    }
+}
+
 static void abort_leaves_the_session_as_it_was(void **state)
 {
     (void)state;
@@ -291,10 +320,15 @@ static void kv_limit_is_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_bits_everywhere), cmocka_unit_test(decode_is_prefill),
-        cmocka_unit_test(counters_add_up),      cmocka_unit_test(context_is_a_limit),
-        cmocka_unit_test(truncation_goes_back), cmocka_unit_test(abort_leaves_the_session_as_it_was),
-        cmocka_unit_test(options_are_checked),  cmocka_unit_test(kv_limit_is_kept),
+        cmocka_unit_test(same_bits_everywhere),
+        cmocka_unit_test(decode_is_prefill),
+        cmocka_unit_test(counters_add_up),
+        cmocka_unit_test(context_is_a_limit),
+        cmocka_unit_test(truncation_goes_back),
+        cmocka_unit_test(forgotten_values_bound_nothing),
+        cmocka_unit_test(abort_leaves_the_session_as_it_was),
+        cmocka_unit_test(options_are_checked),
+        cmocka_unit_test(kv_limit_is_kept),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

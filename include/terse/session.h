@@ -33,7 +33,7 @@ TERSE_API void terse_session_close(terse_session **s);
  * row. On failure the session holds the tokens that it held before. */
 TERSE_API terse_status terse_session_prefill(terse_session *s, const int32_t *tokens, int32_t n,
                                              const float **logits, float *all, terse_error *err);
-/* Decode: appends one token under the session's policy and stop rule. Allocates nothing. */
+/* Decode: appends one token under the session's policy and stop rule. Takes no memory but KV pages. */
 TERSE_API terse_status terse_session_decode(terse_session *s, int32_t token, const float **logits,
                                             terse_error *err);
 /* Forgets the tokens from position n on. */
@@ -47,7 +47,8 @@ TERSE_API const char *terse_session_stop(const terse_session *s); /* the stop ru
 TERSE_API bool terse_session_bounded(const terse_session *s);     /* whether that rule proves its bound */
 TERSE_API size_t terse_session_kv_bytes(const terse_session *s);  /* memory that KV pages hold */
 
-/* What attention read in decode steps since open or the last reset: all layers, or one (layer, KV head). */
+/* What attention read in decode steps since open or the last reset: all layers, or one (layer, KV head):
+ * borrowed until close, NULL if there is none such. */
 TERSE_API terse_attend_stats terse_session_stats(const terse_session *s);
 TERSE_API const terse_attend_stats *terse_session_stats_of(const terse_session *s, int32_t layer, int32_t head);
 TERSE_API void terse_session_stats_reset(terse_session *s);

@@ -1,6 +1,7 @@
 /* engine/session.c: a timeline of tokens. Prompts go through in chunks under exact attention; decode steps go
  * one by one under the stop rule. */
 #include "terse/session.h"
+#include "attend/stop.h"
 #include "base/memory.h"
 #include "model/forward.h"
 
@@ -16,7 +17,7 @@ struct terse_session {
     float *logits; /* [n_vocab] */
     int32_t ctx;
     uint32_t cpu;
-    bool centered; /* the KV store's centers fit what is in it */
+    int32_t n_centered; /* tokens that the KV store's centers are the mean of; -1: to be made again */
 };
 
 static terse_status check(const terse_session_opts *o, terse_error *err)
@@ -82,6 +83,7 @@ terse_status terse_session_open(terse_session **out, const terse_model *m, const
     if (!s)
         return terse_fail(err, TERSE_NOMEM, "no memory for a session");
     s->model = m;
+    s->n_centered = -1;
     s->ctx = o->ctx ? o->ctx : m->info.ctx_train;
     s->cpu = o->cpu ? o->cpu : terse_cpu_tiers();
     if ((st = terse_attend_open(&s->attend, o->policy, o->stop, o->audit, err)) != TERSE_OK)
@@ -160,7 +162,7 @@ terse_status terse_session_prefill(terse_session *s, const int32_t *tokens, int3
         st = step(s, tokens + t, m, false, row, all != NULL, err);
         t += m;
     }
-    s->centered = false;
+    s->n_centered = -1;
     if (st != TERSE_OK) {
         terse_kv_truncate(s->kv, before);
         return st;
@@ -179,13 +181,13 @@ terse_status terse_session_decode(terse_session *s, int32_t token, const float *
     terse_status st = admit(s, &token, 1, err);
     if (st != TERSE_OK)
         return st;
-    if (!s->centered) {
+    if (s->n_centered < 0 && s->attend->stop->two_pass) { /* nobody else asks for centers */
         terse_kv_center(s->kv);
-        s->centered = true;
+        s->n_centered = before;
     }
     st = step(s, &token, 1, true, s->logits, false, err);
     if (st != TERSE_OK)
-        terse_kv_truncate(s->kv, before);
+        terse_session_truncate(s, before);
     else if (logits)
         *logits = s->logits;
     return st;
@@ -194,6 +196,8 @@ terse_status terse_session_decode(terse_session *s, int32_t token, const float *
 void terse_session_truncate(terse_session *s, int32_t n)
 {
     terse_kv_truncate(s->kv, n < 0 ? 0 : n);
+    if (terse_kv_count(s->kv) < s->n_centered)
+        s->n_centered = -1;
 }
 int32_t terse_session_count(const terse_session *s)
 {
@@ -205,7 +209,7 @@ int32_t terse_session_ctx(const terse_session *s)
 }
 int32_t terse_session_threads(const terse_session *s)
 {
-    return s->forward.n_thread;
+    return terse_team_size(s->forward.team);
 }
 const char *terse_session_tier(const terse_session *s)
 {
