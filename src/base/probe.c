@@ -95,7 +95,12 @@ terse_status terse_probe_open(terse_probe **out, int32_t threads, size_t size, u
     terse_kernels kernels;
     terse_kernels_for(&kernels, cpu ? cpu : terse_cpu_tiers());
     p->read = kernels.vec.read;
-    p->n_thread = threads ? threads : terse_cpu_threads();
+    const terse_status st = terse_team_open(&p->team, threads ? threads : terse_cpu_threads(), err);
+    if (st != TERSE_OK) {
+        terse_probe_close(&p);
+        return st;
+    }
+    p->n_thread = terse_team_size(p->team);
     size = size ? size : default_size();
     if (size <= SIZE_MAX / 2) {
         p->part = terse_align_up((size + (size_t)p->n_thread - 1) / (size_t)p->n_thread, 64);
@@ -105,11 +110,6 @@ terse_status terse_probe_open(terse_probe **out, int32_t threads, size_t size, u
     if (!p->buffer) {
         terse_probe_close(&p);
         return terse_fail(err, TERSE_NOMEM, "no memory for a bandwidth probe of %zu bytes", size);
-    }
-    const terse_status st = terse_team_open(&p->team, p->n_thread, err);
-    if (st != TERSE_OK) {
-        terse_probe_close(&p);
-        return st;
     }
     terse_team_run(p->team, touch, p);
     *out = p;
