@@ -8,7 +8,7 @@
 
 typedef struct {
     terse_model *m;
-    int32_t n_bound; /* tensors that somebody asked for */
+    bool *bound;     /* [n_tensor] somebody asked for it */
     terse_status st; /* sticky */
     terse_error *err;
 } binder;
@@ -17,7 +17,7 @@ static const terse_tensor *find(binder *b, const char *name, bool required)
 {
     const terse_tensor *t = b->st == TERSE_OK ? terse_gguf_find_tensor(b->m->gguf, name) : NULL;
     if (t)
-        b->n_bound++;
+        b->bound[t - terse_gguf_tensor(b->m->gguf, 0)] = true;
     else if (required && b->st == TERSE_OK)
         b->st = terse_fail(b->err, TERSE_BAD_INPUT, "%s: tensor '%s' is missing", terse_gguf_path(b->m->gguf),
                            name);
@@ -124,32 +124,14 @@ static terse_status all_bound(binder *b)
 {
     const terse_gguf *g = b->m->gguf;
     find(b, "rope_freqs.weight", false); /* read by rope.c */
-    if (b->n_bound == terse_gguf_n_tensor(g))
-        return TERSE_OK;
-    static const char *const known[] = { "attn_norm",    "attn_q",       "attn_k",        "attn_v",
-                                         "attn_output",  "ffn_norm",     "ffn_gate",      "ffn_up",
-                                         "ffn_down",     "ffn_gate_inp", "ffn_gate_exps", "ffn_up_exps",
-                                         "ffn_down_exps" };
     for (int32_t i = 0; i < terse_gguf_n_tensor(g); i++) {
         const terse_str name = terse_gguf_tensor(g, i)->name;
-        char text[128];
-        int32_t layer = -1, at = 0;
-        snprintf(text, sizeof text, "%.*s", (int)name.n, name.p);
-        bool ours = !strcmp(text, "token_embd.weight") || !strcmp(text, "output.weight") ||
-                    !strcmp(text, "output_norm.weight") || !strcmp(text, "rope_freqs.weight");
-        if (sscanf(text, "blk.%d.%n", &layer, &at) == 1 && at && layer >= 0 && layer < b->m->info.n_layer)
-            for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
-                const size_t n = strlen(known[k]);
-                ours |= !strncmp(text + at, known[k], n) &&
-                        (!strcmp(text + at + n, ".weight") || !strcmp(text + at + n, ".bias"));
-            }
-        if (!ours)
+        if (!b->bound[i])
             return terse_fail(b->err, TERSE_UNSUPPORTED,
-                              "%s: tensor '%s' is not part of architecture %s as this build knows it",
-                              terse_gguf_path(g), text, b->m->arch->name);
+                              "%s: tensor '%.*s' is not part of architecture %s as this build knows it",
+                              terse_gguf_path(g), (int)name.n, name.p, b->m->arch->name);
     }
-    return terse_fail(b->err, TERSE_UNSUPPORTED, "%s: %d of its tensors are not used by architecture %s",
-                      terse_gguf_path(g), terse_gguf_n_tensor(g) - b->n_bound, b->m->arch->name);
+    return TERSE_OK;
 }
 
 /* Bytes that one token reads of a matrix, and of n_used experts. */
@@ -183,25 +165,34 @@ static void add_up(terse_model *m)
     }
 }
 
-terse_status terse_model_bind(terse_model *m, terse_error *err)
+static terse_status bind_all(binder *b)
 {
-    terse_model_info *i = &m->info;
-    binder b = { .m = m, .err = err };
-    i->n_vocab = terse_vocab_size(m->vocab);
-    m->layer = calloc((size_t)i->n_layer, sizeof *m->layer);
-    if (!m->layer)
-        return terse_fail(err, TERSE_NOMEM, "%s: no memory for %d layers", terse_gguf_path(m->gguf),
-                          i->n_layer);
-    m->embed = matrices(&b, "token_embd", i->n_embd, i->n_vocab, 1, true);
-    m->output_norm = vector(&b, "output_norm.weight", i->n_embd, true);
-    m->output = matrices(&b, "output", i->n_embd, i->n_vocab, 1, false);
+    terse_model *m = b->m;
+    const terse_model_info *i = &m->info;
+    m->embed = matrices(b, "token_embd", i->n_embd, i->n_vocab, 1, true);
+    m->output_norm = vector(b, "output_norm.weight", i->n_embd, true);
+    m->output = matrices(b, "output", i->n_embd, i->n_vocab, 1, false);
     if (!m->output.data)
         m->output = m->embed;
-    for (int32_t l = 0; l < i->n_layer && b.st == TERSE_OK; l++)
-        bind_layer(&b, l);
-    if (b.st != TERSE_OK)
-        return b.st;
-    const terse_status st = all_bound(&b);
+    for (int32_t l = 0; l < i->n_layer && b->st == TERSE_OK; l++)
+        bind_layer(b, l);
+    return b->st == TERSE_OK ? all_bound(b) : b->st;
+}
+
+terse_status terse_model_bind(terse_model *m, terse_error *err)
+{
+    const int32_t n_tensor = terse_gguf_n_tensor(m->gguf);
+    binder b = { .m = m, .err = err };
+    m->info.n_vocab = terse_vocab_size(m->vocab);
+    m->layer = calloc((size_t)m->info.n_layer, sizeof *m->layer);
+    b.bound = calloc((size_t)n_tensor + 1, sizeof *b.bound); /* never empty */
+    terse_status st;
+    if (m->layer && b.bound)
+        st = bind_all(&b);
+    else
+        st = terse_fail(err, TERSE_NOMEM, "%s: no memory for %d layers and %d tensors",
+                        terse_gguf_path(m->gguf), m->info.n_layer, n_tensor);
+    free(b.bound);
     if (st == TERSE_OK)
         add_up(m);
     return st;

@@ -98,7 +98,7 @@ int32_t terse_piece_rows(const terse_linear *m)
 int32_t terse_pieces(const terse_linear *m)
 {
     const int32_t rows = terse_piece_rows(m);
-    return (m->n_out + rows - 1) / rows;
+    return (m->n_out - 1) / rows + 1;
 }
 
 void terse_linear_rows(const terse_forward *f, const terse_linear *m, int32_t r0, int32_t n,

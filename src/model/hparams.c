@@ -40,9 +40,10 @@ static terse_status find_arch(terse_model *m, terse_error *err)
             m->info.arch = archs[i].name;
             return TERSE_OK;
         }
-    return terse_fail(err, TERSE_UNSUPPORTED,
-                      "%s: architecture '%.*s' is not supported; this build knows: llama",
-                      terse_gguf_path(m->gguf), (int)(name.n < 64 ? name.n : 64), name.p);
+    return terse_fail(
+        err, TERSE_UNSUPPORTED,
+        "%s: key 'general.architecture' is '%.*s', which is not supported; this build knows: llama",
+        terse_gguf_path(m->gguf), (int)(name.n < 64 ? name.n : 64), name.p);
 }
 
 static terse_status heads(terse_model *m, terse_error *err)
@@ -55,8 +56,9 @@ static terse_status heads(terse_model *m, terse_error *err)
     if ((st = integer(m, "attention.head_count_kv", false, 1, i->n_head, &i->n_head_kv, err)) != TERSE_OK)
         return st;
     if (i->n_head % i->n_head_kv)
-        return terse_fail(err, TERSE_BAD_INPUT, "%s: %d query heads cannot be shared by %d KV heads",
-                          terse_gguf_path(m->gguf), i->n_head, i->n_head_kv);
+        return terse_fail(err, TERSE_BAD_INPUT,
+                          "%s: key '%s.attention.head_count_kv' is %d, which does not divide %d query heads",
+                          terse_gguf_path(m->gguf), m->arch->name, i->n_head_kv, i->n_head);
     if (i->n_embd % i->n_head == 0)
         i->dim_k = i->dim_v = i->n_embd / i->n_head;
     const bool given = i->dim_k == 0;

@@ -73,6 +73,25 @@ static terse_status read_scaling(const terse_model *m, scaling *s, terse_error *
     return TERSE_OK;
 }
 
+/* *factors: what each of n frequencies is divided by; NULL if the file has no rope_freqs. */
+static terse_status read_factors(const terse_model *m, int32_t n, const float **factors, terse_error *err)
+{
+    const terse_tensor *t = terse_gguf_find_tensor(m->gguf, "rope_freqs.weight");
+    *factors = NULL;
+    if (!t)
+        return TERSE_OK;
+    if (t->type != TERSE_TYPE_F32 || t->ne[0] != n || t->ne[1] != 1 || t->ne[2] != 1 || t->ne[3] != 1)
+        return terse_fail(err, TERSE_BAD_INPUT, "%s: tensor 'rope_freqs.weight' is not %d F32 values",
+                          terse_gguf_path(m->gguf), n);
+    *factors = t->data;
+    for (int32_t i = 0; i < n; i++)
+        if (!(isfinite((*factors)[i]) && (*factors)[i] > 0.0f))
+            return terse_fail(err, TERSE_BAD_INPUT,
+                              "%s: value %d of tensor 'rope_freqs.weight' is %g, expected a number above 0",
+                              terse_gguf_path(m->gguf), i, (double)(*factors)[i]);
+    return TERSE_OK;
+}
+
 /* The pair (as a real number) that turns `turns` times over the original context: yarn's correction dimension.
  */
 static double pair_of(const scaling *s, int32_t n, double turns)
@@ -102,10 +121,9 @@ terse_status terse_rope_open(terse_rope *r, const terse_model *m, terse_error *e
     if (r->n < 2 || r->n > m->info.dim_k || r->n % 2)
         return terse_fail(err, TERSE_BAD_INPUT, "%s: key '%s' is %d, expected an even number up to %d",
                           terse_gguf_path(m->gguf), key, r->n, m->info.dim_k);
-    const terse_tensor *t = terse_gguf_find_tensor(m->gguf, "rope_freqs.weight");
-    if (t && (t->type != TERSE_TYPE_F32 || t->ne[0] != r->n / 2 || t->ne[1] != 1))
-        return terse_fail(err, TERSE_BAD_INPUT, "%s: tensor 'rope_freqs.weight' is not %d F32 values",
-                          terse_gguf_path(m->gguf), r->n / 2);
+    const float *factors;
+    if ((st = read_factors(m, r->n / 2, &factors, err)) != TERSE_OK)
+        return st;
     r->freq = calloc((size_t)r->n / 2, sizeof *r->freq);
     if (!r->freq)
         return terse_fail(err, TERSE_NOMEM, "%s: no memory for rope frequencies", terse_gguf_path(m->gguf));
@@ -113,8 +131,8 @@ terse_status terse_rope_open(terse_rope *r, const terse_model *m, terse_error *e
     const double high = fmin(r->n - 1.0, ceil(pair_of(&s, r->n, (double)s.beta_slow)));
     for (int32_t i = 0; i < r->n / 2; i++) {
         double f = Sleef_cinz_powd1_u10purec((double)s.base, -2.0 * i / r->n);
-        if (t)
-            f /= (double)((const float *)t->data)[i];
+        if (factors)
+            f /= (double)factors[i];
         const double mix = s.yarn ? ramp(low, high, i) : 1.0;
         r->freq[i] = f * (1.0 - mix) + f / (double)s.factor * mix;
     }
