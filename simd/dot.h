@@ -7,7 +7,7 @@
  *              sub-scales that are integers (Q6_K) are multiplied in before anything becomes a float
  *   acc[l]   = fmaf(scale(b), (float)isum(b), acc[l])   for b = l, l+8, l+16, ...     8 lanes, l = b mod 8
  *   low[l]   = fmaf(min(b), act.s[b], low[l])           the types that store a minimum: Q4_K, Q5_K
- *   y        = fold(acc) - fold(low)                    fold by halving: lanes 0..3 += 4..7, 0..1 += 2..3, 0 += 1
+ *   y        = fold(acc) - fold(low)                    by halving: lanes 0..3 += 4..7, 0..1 += 2..3, 0 += 1
  *
  *   scale(b) = dw * da[b]            Q8_0, Q4_0: dw is the block's scale
  *            = (d * sc[b]) * da[b]   Q4_K, Q5_K: sc[b] the 6-bit sub-scale, d the superblock's scale
@@ -39,10 +39,10 @@ typedef struct {
     int32_t n_pad;   /* n rounded up to a multiple of 256: the stride of q */
     const float *x;  /* [n_token][x_stride] f32 */
     size_t x_stride;
-    int8_t *q;      /* [n_token][n_pad] codes -127..127 */
-    float *d;       /* [n_token][n_pad/32] scale: x ~ d * q. NaN for a block with a non-finite value (its q are 0) */
-    float *s;       /* [n_token][n_pad/32] d * (sum of the block's q) */
-    int32_t *sum4;  /* [n_token][n_pad/4] sums of 4 neighbouring q: corrects unsigned weight codes */
+    int8_t *q;     /* [n_token][n_pad] codes -127..127 */
+    float *d;      /* [n_token][n_pad/32] scale: x ~ d * q. NaN and q 0 where the block is not all finite */
+    float *s;      /* [n_token][n_pad/32] d * (sum of the block's q) */
+    int32_t *sum4; /* [n_token][n_pad/4] sums of 4 neighbouring q: corrects unsigned weight codes */
 } terse_acts;
 
 /* y[t * y_stride + r] = row r . activations of token t, for r in [0, n_row) and t in [0, x->n_token).

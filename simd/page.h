@@ -33,12 +33,6 @@ static inline size_t terse_page_block_size(terse_page_type type, int32_t dim)
     return type == TERSE_PAGE_F32 ? n * 4 : type == TERSE_PAGE_F16 ? n * 2 : n + n / TERSE_KV_BLOCK * 2;
 }
 
-/* Bytes of one token's key or value in a block. */
-static inline size_t terse_page_token_size(terse_page_type type, int32_t dim)
-{
-    return terse_page_block_size(type, dim) / TERSE_PAGE;
-}
-
 static inline bool terse_page_dim_ok(terse_page_type type, int32_t dim)
 {
     return dim > 0 && dim <= 512 && dim % (type == TERSE_PAGE_Q8 ? 32 : 16) == 0;

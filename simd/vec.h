@@ -21,8 +21,8 @@ typedef struct {
     void (*add)(float *y, const float *x, int32_t n);
     /* y = fmaf(a, x, y) */
     void (*axpy)(float *y, float a, const float *x, int32_t n);
-    /* Sum modulo 2^64 of the 64-bit words of size bytes, a multiple of 64; p @64. Written to be limited by memory
-     * alone: what it reaches is the roofline of everything else. */
+    /* Sum modulo 2^64 of the 64-bit words of size bytes, a multiple of 64; p @64. Written to be limited by
+     * memory alone: what it reaches is the roofline of everything else. */
     uint64_t (*read)(const void *p, size_t size);
 } terse_vec_kernels;
 
