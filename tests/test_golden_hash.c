@@ -92,7 +92,7 @@ static void logits_have_known_bits(void **state)
         const golden *g = &goldens[i];
         make_model_opts mo = g->model;
         terse_error err;
-        terse_model *m;
+        terse_model *m = NULL;
         mo.n_vocab = N_VOCAB;
         mo.seed = 20 + i;
         if (make_model(path, &mo, &err) != TERSE_OK || terse_model_open(&m, path, &err) != TERSE_OK)

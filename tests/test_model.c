@@ -48,7 +48,7 @@ static terse_gguf *make_good(bool experts)
                                 .rope_freqs = true,
                                 .seed = 3 };
     terse_error err;
-    terse_gguf *g;
+    terse_gguf *g = NULL;
     if (make_model(good_path, &o, &err) != TERSE_OK || terse_gguf_open(&g, good_path, &err) != TERSE_OK)
         fail_msg("%s", err.text);
     return g;
@@ -320,7 +320,7 @@ static void check_model(const char *what, const make_model_opts *opts)
 {
     static float want[N_TOKEN * N_VOCAB], got[N_TOKEN * N_VOCAB];
     terse_error err;
-    terse_model *m;
+    terse_model *m = NULL;
     make_model_opts mo = *opts;
     mo.n_vocab = N_VOCAB;
     mo.n_ff = mo.n_ff ? mo.n_ff : 64;
