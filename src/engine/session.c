@@ -3,6 +3,7 @@
 #include "terse/session.h"
 #include "attend/stop.h"
 #include "base/memory.h"
+#include "kv/store.h"
 #include "model/forward.h"
 
 #include <string.h>
@@ -17,6 +18,7 @@ struct terse_session {
     float *logits; /* [n_vocab] */
     int32_t ctx;
     uint32_t cpu;
+    terse_phase centering;
     int32_t n_centered; /* tokens that the KV store's centers are the mean of; -1: to be made again */
 };
 
@@ -116,6 +118,17 @@ void terse_session_close(terse_session **p)
     *p = NULL;
 }
 
+/* The centers of the values, before the first step that needs them: every thread takes some (layer, head). */
+static void center(void *ctx, int32_t thread, int32_t n_thread)
+{
+    terse_session *s = ctx;
+    const int32_t n = s->model->info.n_layer * s->model->info.n_head_kv;
+    (void)thread, (void)n_thread;
+    for (int32_t u; (u = terse_phase_take(&s->centering)) < n; terse_phase_finish(&s->centering, n))
+        terse_kv_center_unit(s->kv, (size_t)u);
+    terse_phase_wait(&s->centering, n);
+}
+
 /* Ids in range and room for them, before anything is computed. */
 static terse_status admit(terse_session *s, const int32_t *tokens, int32_t n, terse_error *err)
 {
@@ -182,7 +195,8 @@ terse_status terse_session_decode(terse_session *s, int32_t token, const float *
     if (st != TERSE_OK)
         return st;
     if (s->n_centered < 0 && s->attend->stop->two_pass) { /* nobody else asks for centers */
-        terse_kv_center(s->kv);
+        terse_phase_reset(&s->centering);
+        terse_team_run(s->forward.team, center, s);
         s->n_centered = before;
     }
     st = step(s, &token, 1, true, s->logits, false, err);

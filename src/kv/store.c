@@ -124,8 +124,10 @@ static terse_status grow(terse_kv *kv, terse_error *err)
 {
     const size_t limit = kv->opts.limit;
     if (limit && terse_kv_bytes(kv) + kv->slab_size > limit)
-        return terse_fail(err, TERSE_NOMEM, "the KV cache of %d tokens has reached its limit of %zu MiB",
-                          kv->n_token, limit >> 20);
+        return terse_fail(
+            err, TERSE_NOMEM,
+            "the KV cache of %d tokens has reached its limit of %zu KiB: it grows by %zu KiB at a time",
+            kv->n_token, limit >> 10, kv->slab_size >> 10);
     char *slab = kv->n_slab < kv->n_slab_max ? terse_pages_map(kv->slab_size) : NULL;
     if (!slab)
         return terse_fail(err, TERSE_NOMEM, "no memory for more KV pages after %d tokens (%zu MiB in use)",
@@ -212,7 +214,7 @@ void terse_kv_truncate(terse_kv *kv, int32_t n)
         measure_page(kv, (size_t)u, kv->n_page - 1);
 }
 
-static void center_unit(terse_kv *kv, size_t u)
+void terse_kv_center_unit(terse_kv *kv, size_t u)
 {
     const int32_t dim = kv->opts.dim_v, *table = kv->table + u * (size_t)kv->cap;
     float *c = kv->center + u * (size_t)dim, v[512];
@@ -235,5 +237,5 @@ void terse_kv_center(terse_kv *kv)
 {
     const size_t unit = (size_t)kv->opts.n_layer * (size_t)kv->opts.n_head;
     for (size_t u = 0; u < unit; u++)
-        center_unit(kv, u);
+        terse_kv_center_unit(kv, u);
 }

@@ -27,6 +27,9 @@ struct terse_kv {
     float *center;  /* [n_layer][n_head][dim_v] */
 };
 
+/* terse_kv_center for one (layer, head), u = layer * n_head + head: different ones may run at the same time. */
+void terse_kv_center_unit(terse_kv *kv, size_t u);
+
 /* Pages that hold n tokens. */
 static inline int32_t terse_kv_pages_of(int32_t n)
 {
