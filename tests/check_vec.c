@@ -12,15 +12,20 @@ static float *floats(checkkernel *c, int32_t n, bool wild)
     return x;
 }
 
-static void drop(float *x, int32_t n) { check_free(x, (size_t)n * sizeof *x); }
+static void drop(float *x, int32_t n)
+{
+    check_free(x, (size_t)n * sizeof *x);
+}
 
 /* Runs one operation on copies of the same input, scalar and tier. */
 static bool check_one(checkkernel *c, const char *name, int32_t n, bool wild,
-                      void (*run)(const terse_vec_kernels *k, float *y, const float *a, const float *b, int32_t n))
+                      void (*run)(const terse_vec_kernels *k, float *y, const float *a, const float *b,
+                                  int32_t n))
 {
     if (!check_wanted(c, name))
         return true;
-    float *a = floats(c, n, wild), *b = floats(c, n, wild), *want = floats(c, n, wild), *got = floats(c, n, wild);
+    float *a = floats(c, n, wild), *b = floats(c, n, wild), *want = floats(c, n, wild),
+          *got = floats(c, n, wild);
     for (int32_t i = 0; i < n; i++)
         got[i] = want[i];
     run(&c->want.vec, want, a, b, n);
@@ -75,9 +80,8 @@ static void axpy(const terse_vec_kernels *k, float *y, const float *a, const flo
 static const struct {
     const char *name;
     void (*run)(const terse_vec_kernels *k, float *y, const float *a, const float *b, int32_t n);
-} operations[] = { { "rms_norm", rms_norm }, { "rms_norm_in_place", rms_norm_in_place },
-                   { "rope_pairs", rope },   { "silu_mul", silu },
-                   { "silu_mul_in_place", silu_in_place }, { "add", add },
+} operations[] = { { "rms_norm", rms_norm }, { "rms_norm_in_place", rms_norm_in_place }, { "rope_pairs", rope },
+                   { "silu_mul", silu },     { "silu_mul_in_place", silu_in_place },     { "add", add },
                    { "axpy", axpy } };
 enum { N_OPERATION = sizeof operations / sizeof *operations };
 
