@@ -7,6 +7,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 _Static_assert((int)TERSE_KV_PAGE == (int)TERSE_PAGE, "the public page size is the kernels' page size");
@@ -73,10 +74,11 @@ terse_status terse_kv_open(terse_kv **out, const terse_kv_opts *opts, terse_erro
     if (all > INT32_MAX / 2)
         goto fail;
     kv->n_slab_max = (int32_t)(all / TERSE_SLAB_PAGES + 1);
-    kv->slab = terse_calloc64((size_t)kv->n_slab_max, sizeof *kv->slab);
-    kv->free = terse_calloc64((size_t)kv->n_slab_max * TERSE_SLAB_PAGES, sizeof *kv->free);
-    kv->table = terse_calloc64(all, sizeof *kv->table);
-    kv->radius = terse_calloc64(all, sizeof *kv->radius);
+    /* Plain calloc: the pages of a large context's tables are committed as they are used. */
+    kv->slab = calloc((size_t)kv->n_slab_max, sizeof *kv->slab);
+    kv->free = calloc((size_t)kv->n_slab_max * TERSE_SLAB_PAGES, sizeof *kv->free);
+    kv->table = calloc(all, sizeof *kv->table);
+    kv->radius = calloc(all, sizeof *kv->radius);
     kv->center = terse_calloc64(unit * (size_t)opts->dim_v, sizeof *kv->center);
     if (!kv->slab || !kv->free || !kv->table || !kv->radius || !kv->center)
         goto fail;
