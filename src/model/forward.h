@@ -44,7 +44,7 @@ typedef struct {
     float *x, *h, *q, *k, *v, *att, *gate, *cs;
     float *piece;    /* [n_thread][chunk][TERSE_PIECE_ROWS] results of a piece that are used up at once */
     terse_acts acts; /* shared by the team: a chunk of tokens */
-    terse_acts *own; /* [n_thread] one token, for decode: a copy each saves a barrier */
+    terse_acts *own; /* [n_thread] one token, for decode: a copy each saves a phase */
     float *own_x;    /* [n_thread][width] */
     size_t width;    /* of own_x and the widest input of a matrix */
     terse_moe moe;
