@@ -3,8 +3,8 @@
 #include "terse/session.h"
 #include "attend/stop.h"
 #include "base/memory.h"
+#include "engine/tap.h"
 #include "kv/store.h"
-#include "model/forward.h"
 
 #include <string.h>
 
@@ -262,4 +262,13 @@ void terse_session_stats_reset(terse_session *s)
 {
     const terse_model_info *i = &s->model->info;
     memset(s->forward.stats, 0, (size_t)i->n_layer * (size_t)i->n_head_kv * sizeof *s->forward.stats);
+}
+
+void terse_session_tap(terse_session *s, terse_tap tap)
+{
+    s->forward.tap = tap;
+}
+const terse_kv *terse_session_kv(const terse_session *s)
+{
+    return s->kv;
 }

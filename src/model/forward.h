@@ -22,6 +22,14 @@ typedef struct {
     float *x, *gate, *up, *out; /* [chunk * n_used][...] */
 } terse_moe;
 
+/* Sees what attention of a decoded token worked on: the group's rotated queries [n_row][dim_k], not scaled, and
+ * its result [n_row][dim_v], both borrowed for the call. Called by the thread that had the KV head; calls for
+ * other heads may come at the same time. */
+typedef struct {
+    void (*attended)(void *ctx, int32_t layer, int32_t head, int32_t pos, const float *q, const float *out);
+    void *ctx;
+} terse_tap;
+
 typedef struct {
     const terse_model *model;
     terse_kernels kernels;
@@ -31,6 +39,7 @@ typedef struct {
     terse_team *team;
     int32_t n_thread, chunk;
     const atomic_bool *abort; /* may be NULL */
+    terse_tap tap;            /* attended NULL: nobody looks */
 
     /* The batch: n <= chunk tokens, the first at position pos. decode: one token under the stop rule. */
     const int32_t *tokens;

@@ -59,9 +59,13 @@ static void attend_decode(terse_worker *w, int32_t l)
     const int32_t heads = i->n_head_kv, group = i->n_head / heads;
     terse_phase *p = terse_next_phase(w);
     for (int32_t h; (h = terse_phase_take(p)) < heads; terse_phase_finish(p, heads)) {
+        const float *q = f->q + h * group * i->dim_k;
+        float *out = f->att + h * group * i->dim_v;
         rotate_and_put(f, l, h);
-        terse_walk_decode(f->walk[w->thread], l, h, f->pos + 1, f->model->scale, f->q + h * group * i->dim_k,
-                          f->att + h * group * i->dim_v, &f->stats[l * heads + h]);
+        terse_walk_decode(f->walk[w->thread], l, h, f->pos + 1, f->model->scale, q, out,
+                          &f->stats[l * heads + h]);
+        if (f->tap.attended)
+            f->tap.attended(f->tap.ctx, l, h, f->pos, q, out);
     }
     terse_phase_wait(p, heads);
 }
