@@ -253,6 +253,36 @@ static void forgotten_values_bound_nothing(void **state)
     }
 }
 
+/* Decoding under one rule after another gives what a session of each rule's own gives. */
+static void rules_take_turns(void **state)
+{
+    (void)state;
+    static float want[N_DECODE + 1][N_VOCAB];
+    terse_error err = { 0 };
+    const float *logits;
+    const terse_session_opts o = { .threads = 2 };
+    terse_session *s = open_with(&o);
+    assert_int_equal(terse_session_prefill(s, tokens, N_PROMPT, NULL, NULL, &err), TERSE_OK);
+    for (size_t i = 0; i < 6; i++) {
+        const terse_session_opts own = { .stop = rules[i % 3], .audit = i < 3 };
+        run(&own, want);
+        assert_int_equal(terse_session_rule(s, "dense", rules[i % 3], i < 3, &err), TERSE_OK);
+        assert_int_equal(terse_session_stats(s).walks, 0);
+        for (int32_t t = 0; t < N_DECODE; t++) {
+            assert_int_equal(terse_session_decode(s, tokens[N_PROMPT + t], &logits, &err), TERSE_OK);
+            assert_memory_equal(logits, want[t + 1], sizeof want[0]);
+        }
+        assert_int_equal(terse_session_stats(s).audits, i < 3 ? 6 * N_DECODE : 0);
+        terse_session_truncate(s, N_PROMPT);
+    }
+    assert_int_equal(terse_session_rule(s, "dense", "value-skip:eps=x", 0, &err), TERSE_BAD_INPUT);
+    assert_int_equal(terse_session_rule(s, "nothing", NULL, 0, &err), TERSE_BAD_INPUT);
+    assert_string_equal(terse_session_stop(s), "value-skip:eps=0.3");
+    assert_int_equal(terse_session_decode(s, tokens[N_PROMPT], &logits, &err), TERSE_OK);
+    assert_memory_equal(logits, want[1], sizeof want[0]);
+    terse_session_close(&s);
+}
+
 static void abort_leaves_the_session_as_it_was(void **state)
 {
     (void)state;
@@ -320,15 +350,11 @@ static void kv_limit_is_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_bits_everywhere),
-        cmocka_unit_test(decode_is_prefill),
-        cmocka_unit_test(counters_add_up),
-        cmocka_unit_test(context_is_a_limit),
-        cmocka_unit_test(truncation_goes_back),
-        cmocka_unit_test(forgotten_values_bound_nothing),
-        cmocka_unit_test(abort_leaves_the_session_as_it_was),
-        cmocka_unit_test(options_are_checked),
-        cmocka_unit_test(kv_limit_is_kept),
+        cmocka_unit_test(same_bits_everywhere), cmocka_unit_test(decode_is_prefill),
+        cmocka_unit_test(counters_add_up),      cmocka_unit_test(context_is_a_limit),
+        cmocka_unit_test(truncation_goes_back), cmocka_unit_test(forgotten_values_bound_nothing),
+        cmocka_unit_test(rules_take_turns),     cmocka_unit_test(abort_leaves_the_session_as_it_was),
+        cmocka_unit_test(options_are_checked),  cmocka_unit_test(kv_limit_is_kept),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -36,6 +36,10 @@ TERSE_API terse_status terse_session_prefill(terse_session *s, const int32_t *to
 /* Decode: appends one token under the session's policy and stop rule. Takes no memory but KV pages. */
 TERSE_API terse_status terse_session_decode(terse_session *s, int32_t token, const float **logits,
                                             terse_error *err);
+/* Later decode steps follow another policy and stop rule (terse_attend_open); the tokens stay, the stats start
+ * again. On failure the session keeps what it had. */
+TERSE_API terse_status terse_session_rule(terse_session *s, const char *policy, const char *stop, int32_t audit,
+                                          terse_error *err);
 /* Forgets the tokens from position n on. */
 TERSE_API void terse_session_truncate(terse_session *s, int32_t n);
 

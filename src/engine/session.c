@@ -47,6 +47,33 @@ static terse_status open_store(terse_session *s, const terse_session_opts *o, te
     return terse_kv_open(&s->kv, &kv, err);
 }
 
+/* A list is closed whether it is complete or not. */
+static void close_walks(terse_walk **walk, int32_t n)
+{
+    for (int32_t t = 0; walk && t < n; t++)
+        terse_walk_close(&walk[t]);
+    free(walk);
+}
+
+/* One for each thread of the team. NULL on failure. */
+static terse_status open_walks(terse_walk ***out, const terse_session *s, const terse_attend *a,
+                               terse_error *err)
+{
+    const int32_t n = s->forward.n_thread, n_row = s->model->info.n_head / s->model->info.n_head_kv;
+    terse_status st = TERSE_OK;
+    *out = NULL;
+    terse_walk **walk = terse_calloc64((size_t)n, sizeof *walk);
+    if (!walk)
+        return terse_fail(err, TERSE_NOMEM, "no memory for attention");
+    for (int32_t t = 0; t < n && st == TERSE_OK; t++)
+        st = terse_walk_open(&walk[t], s->kv, a, n_row, s->cpu, err);
+    if (st == TERSE_OK)
+        *out = walk;
+    else
+        close_walks(walk, n);
+    return st;
+}
+
 static terse_status open_forward(terse_session *s, const terse_session_opts *o, terse_error *err)
 {
     const terse_model_info *i = &s->model->info;
@@ -59,17 +86,11 @@ static terse_status open_forward(terse_session *s, const terse_session_opts *o, 
     f->abort = o->abort;
     terse_kernels_for(&f->kernels, s->cpu);
     f->stats = terse_calloc64((size_t)i->n_layer * (size_t)i->n_head_kv, sizeof *f->stats);
-    f->walk = terse_calloc64((size_t)f->n_thread, sizeof *f->walk);
     s->logits = terse_calloc64((size_t)i->n_vocab, sizeof *s->logits);
-    if (!f->stats || !f->walk || !s->logits)
+    if (!f->stats || !s->logits)
         return terse_fail(err, TERSE_NOMEM, "no memory for a session");
-    for (int32_t t = 0; t < f->n_thread; t++) {
-        const terse_status st =
-            terse_walk_open(&f->walk[t], s->kv, s->attend, i->n_head / i->n_head_kv, s->cpu, err);
-        if (st != TERSE_OK)
-            return st;
-    }
-    return terse_forward_open(f, err);
+    const terse_status st = open_walks(&f->walk, s, s->attend, err);
+    return st == TERSE_OK ? terse_forward_open(f, err) : st;
 }
 
 terse_status terse_session_open(terse_session **out, const terse_model *m, const terse_session_opts *opts,
@@ -107,9 +128,7 @@ void terse_session_close(terse_session **p)
     if (!s)
         return;
     terse_forward_close(&s->forward);
-    for (int32_t t = 0; s->forward.walk && t < s->forward.n_thread; t++)
-        terse_walk_close(&s->forward.walk[t]);
-    free(s->forward.walk);
+    close_walks(s->forward.walk, s->forward.n_thread);
     free(s->forward.stats);
     free(s->logits);
     terse_kv_close(&s->kv);
@@ -205,6 +224,26 @@ terse_status terse_session_decode(terse_session *s, int32_t token, const float *
     else if (logits)
         *logits = s->logits;
     return st;
+}
+
+terse_status terse_session_rule(terse_session *s, const char *policy, const char *stop, int32_t audit,
+                                terse_error *err)
+{
+    terse_attend *attend = NULL;
+    terse_walk **walk = NULL;
+    terse_status st = terse_attend_open(&attend, policy, stop, audit, err);
+    if (st == TERSE_OK)
+        st = open_walks(&walk, s, attend, err);
+    if (st != TERSE_OK) {
+        terse_attend_close(&attend);
+        return st;
+    }
+    close_walks(s->forward.walk, s->forward.n_thread);
+    terse_attend_close(&s->attend);
+    s->forward.walk = walk;
+    s->attend = attend;
+    terse_session_stats_reset(s);
+    return TERSE_OK;
 }
 
 void terse_session_truncate(terse_session *s, int32_t n)
