@@ -8,6 +8,7 @@
 #include "terse/kv.h"
 #include "terse/model.h"
 #include "terse/probe.h"
+#include "terse/record.h"
 #include "terse/sample.h"
 #include "terse/session.h"
 #include "terse/text.h"

@@ -7,6 +7,7 @@
 int terse_cmd_bench(int argc, char **argv);
 int terse_cmd_inspect(int argc, char **argv);
 int terse_cmd_logits(int argc, char **argv);
+int terse_cmd_record(int argc, char **argv);
 int terse_cmd_run(int argc, char **argv);
 int terse_cmd_tokenize(int argc, char **argv);
 

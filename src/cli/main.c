@@ -20,6 +20,7 @@ static const command commands[] = {
     { "bench", terse_cmd_bench, "measure the speed of prompts and generation" },
     { "inspect", terse_cmd_inspect, "show what is in a GGUF file" },
     { "logits", terse_cmd_logits, "write the logits of a sequence of tokens" },
+    { "record", terse_cmd_record, "keep what attention works on, for benchmarks" },
     { "tokenize", terse_cmd_tokenize, "turn text into token ids and back" },
     { NULL, NULL, NULL },
 };
