@@ -1,10 +1,10 @@
 /* bench/bench_dot.c: how near to the speed of memory one thread multiplies a matrix too large for the caches.
- *   bench_dot [--mib N] [--passes N] [--tier NAME] [--type NAME]
+ *   bench_dot [--mib N] [--passes N] [--tier NAME] [--type NAME] [-o table|json]
  * Per type: passes of one product (one token, the decode step) and passes of a loop that only reads the same
- * bytes, in turn, so that both see the same machine. Each figure is the median of its fastest quarter. One JSON
- * line per result. */
+ * bytes, in turn, so that both see the same machine. */
+#include "report.h"
+
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -18,6 +18,7 @@ typedef struct {
     size_t mib;
     int passes;
     const char *tier, *type;
+    report report;
 } options;
 
 /* The sum of all 8-byte words. Sixteen chains, so that only memory can be slow. */
@@ -30,18 +31,6 @@ static uint64_t read_all(const uint64_t *p, size_t n)
     for (size_t j = 0; j < 16; j++)
         all += sum[j];
     return all;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double best(double *v, int n)
-{
-    qsort(v, (size_t)n, sizeof *v, by_value);
-    return v[n / 8];
 }
 
 /* Bytes that are finite numbers in every type: the exponents of f16, bf16 and f32 scales stay small. */
@@ -69,8 +58,8 @@ static bool acts_alloc(terse_acts *a, float *x)
     return a->q && a->d && a->s && a->sum4;
 }
 
-static void measure(const options *o, const terse_dot_kernels *k, uint32_t ggml_type, const uint8_t *w,
-                    float *y, const terse_acts *a)
+static void measure(options *o, const terse_dot_kernels *k, uint32_t ggml_type, const uint8_t *w, float *y,
+                    const terse_acts *a)
 {
     static const char *const names[TERSE_DOT_N] = {
         "f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "q5_k", "q6_k"
@@ -90,14 +79,21 @@ static void measure(const options *o, const terse_dot_kernels *k, uint32_t ggml_
         sum += read_all((const void *)w, size / 8);
         const int64_t t2 = terse_now_ns();
         product[i] = (double)(t1 - t0);
-        plain[i] = (double)(t2 - t1);
+        plain[i] = (double)size / (double)(t2 - t1);
     }
-    const double got = (double)size / best(product, o->passes), read = (double)size / best(plain, o->passes);
-    printf("{ \"bench\": \"dot\", \"tier\": \"%s\", \"type\": \"%s\", \"mib\": %zu, \"gb_s\": %.2f, "
-           "\"read_gb_s\": "
-           "%.2f, \"share\": %.2f, \"sum\": \"%016llx\" }\n",
-           k->tier, names[type], o->mib, got, read, got / read, (unsigned long long)sum);
-    fflush(stdout);
+    const report_times t = report_times_of((double)size, product, plain, (size_t)o->passes);
+    if (!o->report.json) {
+        printf("%5s  %7.2f  %8.2f  %7.1f%%\n", names[type], t.gbs, t.roofline_gbs, 100 * t.fraction);
+        fflush(stdout);
+        return;
+    }
+    json_t *r = report_record("dot", k->tier, 1);
+    char all[17]; /* so that no compiler leaves the reading out */
+    snprintf(all, sizeof all, "%016llx", (unsigned long long)sum);
+    report_add(r, json_pack("{s:s, s:i, s:i, s:s}", "type", names[type], "n_in", N_VALUE, "n_out", n_row,
+                            "checksum", all));
+    report_add(r, report_times_json(&t));
+    report_print(&o->report, r);
 }
 
 static bool parse(options *o, int argc, char **argv)
@@ -113,7 +109,7 @@ static bool parse(options *o, int argc, char **argv)
             o->tier = argv[i + 1];
         else if (strcmp(argv[i], "--type") == 0)
             o->type = argv[i + 1];
-        else
+        else if (strcmp(argv[i], "-o") != 0 || !report_format(&o->report, argv[i + 1]))
             return false;
     }
     return o->mib >= 1 && o->mib <= 16384 && o->passes >= 1 && o->passes <= MAX_PASSES;
@@ -125,7 +121,8 @@ int main(int argc, char **argv)
                                       TERSE_TYPE_Q6_K, TERSE_TYPE_F16,  TERSE_TYPE_BF16, TERSE_TYPE_F32 };
     options o = { .mib = 128, .passes = 40 };
     if (!parse(&o, argc, argv)) {
-        fprintf(stderr, "usage: bench_dot [--mib N] [--passes N] [--tier NAME] [--type NAME]\n");
+        fprintf(stderr, "usage: bench_dot [--mib N] [--passes N] [--tier NAME] [--type NAME] "
+                        "[-o table|json]\n");
         return 2;
     }
     uint32_t mask;
@@ -145,6 +142,9 @@ int main(int argc, char **argv)
     }
     fill(w, o.mib << 20);
     k.dot.quantize(&a, 0);
+    if (!o.report.json)
+        printf("dot products of %zu MiB, tier %s, one thread\n%5s  %7s  %8s  %8s\n", o.mib, k.dot.tier, "type",
+               "GB/s", "roofline", "fraction");
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         measure(&o, &k.dot, types[i], w, y, &a);
     free(a.q);
@@ -154,5 +154,5 @@ int main(int argc, char **argv)
     free(x);
     free(y);
     free(w);
-    return 0;
+    return report_end(&o.report) ? 0 : terse_status_exit(TERSE_IO);
 }

@@ -1,6 +1,6 @@
 /* bench/roofline.c: read bandwidth by threads and by what the data fits into. Rounds of all sizes take turns.
- *   roofline [--threads N,..] [--rounds N] [--tier NAME] [--json] */
-#include "samples.h"
+ *   roofline [--threads N,..] [--rounds N] [--tier NAME] [-o table|json] */
+#include "report.h"
 #include "terse/probe.h"
 
 #include <stdio.h>
@@ -13,7 +13,7 @@ typedef struct {
     int_list threads;
     int_list rounds;
     const char *tier;
-    bool json;
+    report report;
 } options;
 
 static bool parse(options *o, int argc, char **argv)
@@ -21,13 +21,14 @@ static bool parse(options *o, int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(argv[i], "--json") == 0) {
-            o->json = true;
+            o->report.json = true;
             continue;
         }
         i++;
         if (strcmp(argv[i - 1], "--tier") == 0 && *value)
             o->tier = value;
-        else if (!(strcmp(argv[i - 1], "--threads") == 0 && samples_list(&o->threads, value, 1, 1024)) &&
+        else if (!(strcmp(argv[i - 1], "-o") == 0 && report_format(&o->report, value)) &&
+                 !(strcmp(argv[i - 1], "--threads") == 0 && samples_list(&o->threads, value, 1, 1024)) &&
                  !(strcmp(argv[i - 1], "--rounds") == 0 && samples_list(&o->rounds, value, 1, MAX_ROUNDS)))
             return false;
     }
@@ -56,23 +57,25 @@ static size_t size_of(int level, int32_t threads)
     return c.size > 0 && part > below.size ? part * (size_t)threads : SIZE_MAX;
 }
 
-static void print(const options *o, const char *level, int32_t threads, size_t size, double *rate, size_t n)
+static void print(options *o, const char *level, int32_t threads, size_t size, double *rate, size_t n)
 {
     const quartiles q = samples_quartiles(rate, n);
-    const double kib = (double)size / threads / 1024;
-    if (o->json)
-        printf("{ \"bench\": \"roofline\", \"tier\": \"%s\", \"threads\": %d, \"level\": \"%s\", "
-               "\"kib_per_thread\": "
-               "%.0f, \"gb_s\": %.2f, \"gb_s_q1\": %.2f, \"gb_s_q3\": %.2f, \"gb_s_max\": %.2f, \"rounds\": "
-               "%zu }\n",
-               o->tier, threads, level, kib, q.median, q.q1, q.q3, rate[n - 1], n);
-    else
-        printf("%7d  %-7s %12.0f  %8.1f  %8.1f  %8.1f  %8.1f\n", threads, level, kib, q.median, q.q1, q.q3,
-               rate[n - 1]);
+    const double part = (double)size / threads;
+    if (o->report.json) {
+        json_t *r = report_record("roofline", o->tier, threads);
+        report_add(r, json_pack("{s:s, s:I, s:i, s:o, s:o, s:o, s:o}", "level", level, "bytes_per_thread",
+                                (json_int_t)part, "n_samples", (int)n, "gbs", report_real(q.median), "gbs_q1",
+                                report_real(q.q1), "gbs_q3", report_real(q.q3), "gbs_max",
+                                report_real(rate[n - 1])));
+        report_print(&o->report, r);
+    } else {
+        printf("%7d  %-7s %12.0f  %8.1f  %8.1f  %8.1f  %8.1f\n", threads, level, part / 1024, q.median, q.q1,
+               q.q3, rate[n - 1]);
+    }
     fflush(stdout);
 }
 
-static terse_status measure(const options *o, int32_t threads, uint32_t cpu, terse_error *err)
+static terse_status measure(options *o, int32_t threads, uint32_t cpu, terse_error *err)
 {
     static double rate[LEVELS][MAX_ROUNDS];
     terse_probe *probe[LEVELS] = { NULL };
@@ -104,13 +107,13 @@ int main(int argc, char **argv)
     uint32_t cpu;
     terse_error err;
     if (!parse(&o, argc, argv)) {
-        fprintf(stderr, "usage: roofline [--threads N,..] [--rounds N] [--tier NAME] [--json]\n");
+        fprintf(stderr, "usage: roofline [--threads N,..] [--rounds N] [--tier NAME] [-o table|json]\n");
         return 2;
     }
     terse_status st = terse_cpu_tiers_upto(o.tier, &cpu, &err);
     if (st == TERSE_OK) {
         o.tier = terse_cpu_tier_name(cpu);
-        if (!o.json)
+        if (!o.report.json)
             printf("read bandwidth, tier %s, GB/s\n%7s  %-7s %12s  %8s  %8s  %8s  %8s\n", o.tier, "threads",
                    "level", "KiB/thread", "median", "q1", "q3", "max");
     }
@@ -118,5 +121,6 @@ int main(int argc, char **argv)
         st = measure(&o, o.threads.v[i], cpu, &err);
     if (st != TERSE_OK)
         fprintf(stderr, "roofline: %s\n", err.text);
-    return terse_status_exit(st);
+    const bool written = report_end(&o.report);
+    return st != TERSE_OK || written ? terse_status_exit(st) : terse_status_exit(TERSE_IO);
 }

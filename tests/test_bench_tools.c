@@ -113,42 +113,151 @@ static void what_are_no_logits_is_refused(void **state)
             fail_msg("%s was accepted: %s", args[i], out);
 }
 
-/* Each line of out is an object with these numbers, all above zero; returns how many lines. */
-static int lines_with(const char *const *names, size_t n)
+/* The array of n records (0: at least 2) in out. Every one has the text fields of all benchmarks, and these
+ * numbers, all above zero. */
+static json_t *records(size_t n, const char *bench, const char *const *names, size_t n_name)
 {
-    int lines = 0;
-    char *save = NULL;
-    for (char *line = strtok_r(out, "\n", &save); line; line = strtok_r(NULL, "\n", &save), lines++) {
-        json_t *root = json_loads(line, 0, NULL);
-        if (!root)
-            fail_msg("not JSON: %s", line);
-        for (size_t i = 0; i < n; i++)
-            assert_true(number(root, names[i]) > 0);
-        json_decref(root);
+    static const char *const texts[] = { "build_version", "cpu_info", "isa", "test_time" };
+    json_t *root = json_loads(out, 0, NULL), *r;
+    size_t i;
+    if (!json_is_array(root) || (n ? json_array_size(root) != n : json_array_size(root) < 2))
+        fail_msg("not an array of %zu records: %s", n, out);
+    json_array_foreach(root, i, r)
+    {
+        assert_string_equal(json_string_value(json_object_get(r, "bench")), bench);
+        for (size_t k = 0; k < sizeof texts / sizeof *texts; k++)
+            assert_true(json_string_length(json_object_get(r, texts[k])) > 0);
+        for (size_t k = 0; k < n_name; k++)
+            assert_true(number(r, names[k]) > 0);
     }
-    return lines;
+    return root;
 }
 
-static void benchmarks_print_json(void **state)
+static void other_benchmarks_print_json(void **state)
 {
     (void)state;
-    static const char *const walk[] = { "ns_per_token_head", "gb_s", "roofline_gb_s", "fraction",
-                                        "bytes_ratio" };
-    static const char *const roof[] = { "threads", "kib_per_thread", "gb_s", "gb_s_max" };
-    assert_int_equal(
-        run("'%s' --types f16,q8/f32 --groups 3 --dims 32 --depths 100 --threads 1,2 --mib 1 --samples 2 "
-            "--stop value-skip:eps=0.1 --json",
-            BENCH_ATTEND),
-        0);
-    assert_int_equal(lines_with(walk, 5), 4);
-    assert_int_equal(run("'%s' --threads 1,2 --rounds 2 --json", ROOFLINE), 0);
-    assert_true(lines_with(roof, 4) >= 2); /* memory is always there, caches where the machine tells of them */
+    static const char *const roof[] = { "n_threads", "bytes_per_thread", "gbs",      "gbs_q1",
+                                        "gbs_q3",    "gbs_max",          "n_samples" },
+                             *const dot[] = { "n_threads", "n_in", "n_out",        "bytes",
+                                              "median_ns", "gbs",  "roofline_gbs", "roofline_fraction" };
+    assert_int_equal(run("'%s' --threads 1,2 --rounds 2 -o json", ROOFLINE), 0);
+    json_decref(records(0, "roofline", roof, 7)); /* memory is always there, caches where the machine tells */
     assert_int_equal(run("'%s' --threads 0", ROOFLINE), 2);
     assert_int_equal(run("'%s' --threads", ROOFLINE), 2);
     assert_int_equal(run("'%s' --tier mmx", ROOFLINE), 2);
-    assert_int_equal(run("'%s' --types q3", BENCH_ATTEND), 2);
-    assert_int_equal(run("'%s' --dims 17", BENCH_ATTEND), 2);
-    assert_int_equal(run("'%s' --stop never", BENCH_ATTEND), 2);
+    assert_int_equal(run("'%s' -o xml", ROOFLINE), 2);
+    assert_int_equal(run("'%s' --threads 1 --rounds 2 >/dev/full", ROOFLINE), 74);
+    assert_int_equal(run("'%s' --mib 1 --passes 2 -o json", BENCH_DOT), 0);
+    json_decref(records(8, "dot", dot, 8));
+    assert_int_equal(run("'%s' --mib 1 --passes 2 --type q4_k", BENCH_DOT), 0);
+    assert_non_null(strstr(out, "q4_k"));
+    assert_int_equal(run("'%s' --mib 0", BENCH_DOT), 2);
+}
+
+/* ---- bench_attend ---- */
+
+static const char *const walk_numbers[] = { "n_layer",
+                                            "n_head_kv",
+                                            "n_group",
+                                            "dim_k",
+                                            "dim_v",
+                                            "n_depth",
+                                            "n_threads",
+                                            "n_samples",
+                                            "avg_ns",
+                                            "median_ns",
+                                            "q1_ns",
+                                            "q3_ns",
+                                            "gbs",
+                                            "roofline_gbs",
+                                            "roofline_fraction",
+                                            "bytes",
+                                            "bytes_ratio",
+                                            "bytes_kv_per_token",
+                                            "bytes_per_head",
+                                            "ns_per_head",
+                                            "bytes_kv_dense_per_token" };
+enum { N_WALK = sizeof walk_numbers / sizeof *walk_numbers };
+
+/* What is read is what the store holds, and fewer bytes come with an error that keeps its bound. */
+static void check_pair(const json_t *dense, const json_t *skip)
+{
+    assert_string_equal(json_string_value(json_object_get(dense, "stop")), "none");
+    assert_string_equal(json_string_value(json_object_get(skip, "stop")), "value-skip:eps=0.2");
+    near(number(dense, "bytes_ratio"), 1);
+    near(number(dense, "error_max"), 0);
+    near(number(dense, "bytes_kv_per_token"), number(dense, "bytes_kv_dense_per_token"));
+    near(number(skip, "bytes_k_per_token"), number(dense, "bytes_k_per_token"));
+    const double parts = number(skip, "bytes_k_per_token") + number(skip, "bytes_v_per_token") +
+                         number(skip, "bytes_summary_per_token");
+    near(parts / number(skip, "bytes_kv_per_token"), 1);
+    assert_true(number(skip, "bytes_v_per_token") < number(dense, "bytes_v_per_token"));
+    assert_true(number(skip, "pages_read_per_token") < number(skip, "pages_listed_per_token"));
+    assert_true(number(skip, "error_mean") > 0 && number(skip, "error_mean") <= number(skip, "error_max"));
+    assert_true(number(skip, "error_max") <= number(skip, "bound_max") && number(skip, "bound_max") <= 0.2);
+}
+
+static void generated_walks_are_measured(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        run("'%s' --type f16,q8/f32 --group 3 --dim 32 --ctx 1100 --threads 1,2 --mib 1 --samples 2 "
+            "--stop 'none;value-skip:eps=0.2' -o json",
+            BENCH_ATTEND),
+        0);
+    json_t *root = records(8, "attend", walk_numbers, N_WALK);
+    for (size_t i = 0; i < 8; i += 2) {
+        const json_t *dense = json_array_get(root, i);
+        check_pair(dense, json_array_get(root, i + 1));
+        assert_string_equal(json_string_value(json_object_get(dense, "data")), "structured");
+        assert_string_equal(json_string_value(json_object_get(dense, "type_k")), i < 4 ? "f16" : "q8");
+        assert_string_equal(json_string_value(json_object_get(dense, "type_v")), i < 4 ? "f16" : "f32");
+        const double k = i < 4 ? 2 : 1 + 2.0 / 32, v = i < 4 ? 2 : 4; /* bytes; keys by whole pages of 32 */
+        near(number(dense, "bytes_per_head"), 32 * (35 * 32 * k + 1100 * v));
+    }
+    json_decref(root);
+    assert_int_equal(run("'%s' --data plain --group 1 --dim 16 --ctx 50 -t 1 --mib 1 --samples 1 --type f32 "
+                         "--stop stability -o json",
+                         BENCH_ATTEND),
+                     0);
+    root = records(1, "attend", walk_numbers, N_WALK);
+    assert_true(json_is_null(json_object_get(json_array_get(root, 0), "bound_max"))); /* proves nothing */
+    json_decref(root);
+}
+
+static void recorded_walks_are_measured(void **state)
+{
+    (void)state;
+    assert_int_equal(run("'%s' record '" TERSE_MODEL_DIR "/terse-28m-16k-q8_0.gguf' -f '" TERSE_MODEL_DIR
+                         "/demo.txt' -c 600 --steps 3 -o recording",
+                         TERSE_PROGRAM),
+                     0);
+    assert_int_equal(run("'%s' --recording recording --type f16 --threads 2 --samples 3 --stop "
+                         "'none;value-skip:eps=0.2' -o json",
+                         BENCH_ATTEND),
+                     0);
+    json_t *root = records(2, "attend", walk_numbers, N_WALK), *dense = json_array_get(root, 0);
+    check_pair(dense, json_array_get(root, 1));
+    assert_string_equal(json_string_value(json_object_get(dense, "data")), "recording");
+    assert_string_equal(json_string_value(json_object_get(dense, "model")), "Terse 28M 16K");
+    near(number(dense, "n_depth"), 603);
+    near(number(dense, "bytes_per_head"), 64 * 2 * (19 * 32 + 602)); /* on average over depths 601, 602, 603 */
+    json_decref(root);
+    assert_int_equal(run("'%s' --recording recording --ctx 5", BENCH_ATTEND), 2);
+    assert_int_equal(run("'%s' --recording absent", BENCH_ATTEND), 2);
+    assert_int_equal(run("'%s' --recording '%s'", BENCH_ATTEND, BENCH_ATTEND), 2);
+    assert_non_null(strstr(out, "magic"));
+}
+
+static void wrong_lines_are_refused(void **state)
+{
+    (void)state;
+    static const char *const args[] = { "--types q3",      "--dims 17", "--stop never", "--kv-policy some",
+                                        "--samples 0",     "--stop ''", "--data noise", "--recording",
+                                        "--threads 1,x,2", "-o xml",    "--tier mmx" };
+    for (size_t i = 0; i < sizeof args / sizeof *args; i++)
+        if (run("'%s' --ctx 32 --mib 1 --samples 1 %s", BENCH_ATTEND, args[i]) != 2)
+            fail_msg("%s was accepted: %s", args[i], out);
 }
 
 static int set_up(void **state)
@@ -168,10 +277,10 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(divergences_known_by_hand),
-        cmocka_unit_test(impossible_tokens_are_infinitely_far),
-        cmocka_unit_test(what_are_no_logits_is_refused),
-        cmocka_unit_test(benchmarks_print_json),
+        cmocka_unit_test(divergences_known_by_hand),     cmocka_unit_test(impossible_tokens_are_infinitely_far),
+        cmocka_unit_test(what_are_no_logits_is_refused), cmocka_unit_test(other_benchmarks_print_json),
+        cmocka_unit_test(generated_walks_are_measured),  cmocka_unit_test(recorded_walks_are_measured),
+        cmocka_unit_test(wrong_lines_are_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

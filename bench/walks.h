@@ -1,0 +1,60 @@
+/* bench/walks.h: a KV store, the threads that walk it, and several rules that take turns. */
+#ifndef TERSE_BENCH_WALKS_H
+#define TERSE_BENCH_WALKS_H
+
+#include "kvdata.h"
+
+#include "base/team.h"
+#include "terse/attend.h"
+#include "terse/probe.h"
+
+enum { WALKS_MAX_THREADS = 256 };
+
+/* What one thread has found while results were compared with dense attention. */
+typedef struct {
+    terse_attend_stats stats;
+    double error_sum, error_max; /* of |o - o_dense| / |o_dense| over query heads */
+    int64_t n_error;
+    float *out, *dense; /* [n_row][dim_v] */
+} walks_part;
+
+/* A policy with a stop rule. */
+typedef struct {
+    const char *policy;   /* borrowed */
+    terse_attend *attend; /* borrowed */
+    terse_walk *walk[WALKS_MAX_THREADS];
+    terse_attend_stats stats; /* of one walk of all heads in every step */
+    double error_mean, error_max;
+    double *ns, *roofline; /* [n_sample] of one step; GB/s beside it */
+} walks_rule;
+
+typedef struct {
+    const kvdata *data; /* borrowed */
+    terse_kv *kv;       /* borrowed */
+    int32_t n_row, n_thread;
+    uint32_t cpu;
+    walks_rule *rule; /* borrowed: policy and attend are set */
+    int32_t n_rule, n_sample;
+
+    terse_attend *dense;
+    terse_walk *dense_walk[WALKS_MAX_THREADS];
+    walks_part part[WALKS_MAX_THREADS];
+    terse_team *team;
+    terse_phase *phase; /* [n_layer] */
+    terse_probe *probe;
+    const walks_rule *at; /* the rule that the team works for */
+    int32_t step;
+} walks;
+
+/* Fills *kv with the data, by as many threads as the machine has. */
+terse_status walks_fill(terse_kv *kv, const kvdata *data, terse_error *err);
+/* data, kv, n_row, n_thread, cpu, rule, n_rule, n_sample are set. On failure w is to be closed too. */
+terse_status walks_open(walks *w, terse_error *err);
+void walks_close(walks *w);
+/* Fills stats and errors of all rules: every step once. */
+void walks_compare(walks *w);
+/* Fills ns and roofline of all rules: rule by rule within a sample, each after a round of the probe, so that
+ * all of them meet the same machine and cold caches. */
+void walks_time(walks *w);
+
+#endif
