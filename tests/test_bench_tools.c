@@ -249,6 +249,37 @@ static void recorded_walks_are_measured(void **state)
     assert_non_null(strstr(out, "magic"));
 }
 
+/* What the example says under a rule: bytes read and dense, error, bound (NAN: none). */
+static void example(const char *rule, double said[4])
+{
+    const char *const words[] = { "\nbytes ", "\nerror ", "\nbound " };
+    const char *at[3];
+    assert_int_equal(run("'%s' %s 4000", EXAMPLE_ATTEND, rule), 0);
+    for (int i = 0; i < 3; i++)
+        assert_non_null(at[i] = strstr(out, words[i]));
+    assert_int_equal(sscanf(at[0], " bytes %lf of %lf", &said[0], &said[1]), 2);
+    assert_int_equal(sscanf(at[1], " error %lf", &said[2]), 1);
+    if (sscanf(at[2], " bound %lf", &said[3]) != 1)
+        said[3] = NAN;
+}
+
+static void the_example_shows_what_a_rule_saves_and_costs(void **state)
+{
+    (void)state;
+    double x[4];
+    example("none", x);
+    near(x[0], 4000 * 64 * 2 * 2); /* f16 keys and values; 4000 tokens are 125 pages */
+    near(x[1], x[0]);
+    near(x[2], 0);
+    near(x[3], 0);
+    example("value-skip:eps=0.2", x);
+    assert_true(x[0] < 0.95 * x[1] && x[2] > 0 && x[2] <= x[3] && x[3] <= 0.2);
+    example("stability:tau=1e-2", x);
+    assert_true(x[0] < 0.95 * x[1] && isnan(x[3]));
+    assert_int_equal(run("'%s' never", EXAMPLE_ATTEND), 2);
+    assert_int_equal(run("'%s' none 0", EXAMPLE_ATTEND), 2);
+}
+
 static void wrong_lines_are_refused(void **state)
 {
     (void)state;
@@ -277,9 +308,13 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(divergences_known_by_hand),     cmocka_unit_test(impossible_tokens_are_infinitely_far),
-        cmocka_unit_test(what_are_no_logits_is_refused), cmocka_unit_test(other_benchmarks_print_json),
-        cmocka_unit_test(generated_walks_are_measured),  cmocka_unit_test(recorded_walks_are_measured),
+        cmocka_unit_test(divergences_known_by_hand),
+        cmocka_unit_test(impossible_tokens_are_infinitely_far),
+        cmocka_unit_test(what_are_no_logits_is_refused),
+        cmocka_unit_test(other_benchmarks_print_json),
+        cmocka_unit_test(generated_walks_are_measured),
+        cmocka_unit_test(recorded_walks_are_measured),
+        cmocka_unit_test(the_example_shows_what_a_rule_saves_and_costs),
         cmocka_unit_test(wrong_lines_are_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
