@@ -4,6 +4,7 @@
 
 #include "terse/attend.h"
 #include "terse/base.h"
+#include "terse/eval.h"
 #include "terse/gguf.h"
 #include "terse/kv.h"
 #include "terse/model.h"

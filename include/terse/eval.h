@@ -1,0 +1,104 @@
+/* terse/eval.h: quality beside bytes. A context is computed densely once; from there the same tokens are
+ * decoded densely and under each rule, and the distributions of the next token are compared. Only decode steps
+ * differ, as they do in use.
+ *
+ * Intervals are for 95 %. What lies in one window or prompt hangs together, so means are taken over those. */
+#ifndef TERSE_EVAL_H
+#define TERSE_EVAL_H
+
+#include "terse/session.h"
+
+typedef struct {
+    const char *policy, *stop; /* as in terse_session_opts */
+} terse_eval_rule;
+
+/* Told how many of all tokens have been computed. */
+typedef void terse_eval_progress(void *ctx, int64_t done, int64_t total);
+
+typedef struct {
+    terse_session_opts session;    /* policy and stop are not used; audit counts for the rules */
+    terse_eval_progress *progress; /* may be NULL */
+    void *progress_ctx;
+} terse_eval_opts;
+
+/* Rules beside dense attention, and what has been gathered about them. One caller at a time. */
+typedef struct terse_eval terse_eval;
+/* m and the strings are borrowed until close; n_rule >= 1. All rules are checked here. */
+TERSE_API terse_status terse_eval_open(terse_eval **out, const terse_model *m, const terse_eval_opts *o,
+                                       const terse_eval_rule *rules, int32_t n_rule, terse_error *err);
+TERSE_API void terse_eval_close(terse_eval **e);
+
+/* ---- text ---- */
+
+typedef struct {
+    int32_t ctx;     /* tokens of a window */
+    int32_t scored;  /* the last ones, decoded; 0: 64, or ctx - 1 if that is less */
+    int32_t windows; /* spread evenly over the text; 0: as many as fit, at most 16 */
+} terse_eval_windows;
+
+/* Cuts the text (tokens[n], without bos) into windows that each begin with the model's bos, and adds them to
+ * the results. Needs one token behind a window, which its last step predicts. On failure, TERSE_INTERRUPTED
+ * too, the results hold the windows that were complete. */
+TERSE_API terse_status terse_eval_text(terse_eval *e, const int32_t *tokens, size_t n,
+                                       const terse_eval_windows *w, terse_error *err);
+
+/* ---- tasks ---- */
+
+/* Prompts with known answers: immutable. */
+typedef struct terse_tasks terse_tasks;
+
+typedef struct {
+    const char *task;      /* only this one; NULL: all */
+    int32_t limit, offset; /* of each task: at most so many (0: all), after leaving out the first ones */
+} terse_tasks_opts;
+
+/* Lines of JSON, one object each; other members are left alone:
+ *   {"task":, "length":, "prompt":, "answer":}
+ *       right if greedy decoding gives the answer first; all but the last 32 tokens of the prompt are context
+ *   {"task":, "length":, "context":, "question":, "answers":[]}
+ *       RULER: the share of the answers that occur in the output, of tasks called qa... whether any of them
+ * does. "answer_prefix" goes behind the question; "max_new_tokens" replaces the length that RULER gives the
+ * task. TERSE_BAD_INPUT names the line (name is what the text is called in errors). */
+TERSE_API terse_status terse_tasks_open(terse_tasks **out, const terse_vocab *v, const char *name,
+                                        const char *text, size_t n, const terse_tasks_opts *o,
+                                        terse_error *err);
+TERSE_API void terse_tasks_close(terse_tasks **t);
+TERSE_API int32_t terse_tasks_count(const terse_tasks *t); /* prompts */
+TERSE_API int32_t terse_tasks_ctx(const terse_tasks *t);   /* tokens that the longest and its answer need */
+/* i-th task's name, in the order of the file; NULL past the last. Borrowed until close. */
+TERSE_API const char *terse_tasks_name_at(const terse_tasks *t, int32_t i);
+
+/* Runs every prompt: the context densely, question and answer under dense attention and under each rule. The
+ * distributions are compared on dense's own output. Once per terse_eval; on failure as terse_eval_text. t is
+ * borrowed until close. */
+TERSE_API terse_status terse_eval_tasks(terse_eval *e, const terse_tasks *t, terse_error *err);
+
+typedef struct {
+    int32_t n;            /* prompts that were run */
+    double correct;       /* sum of their scores, 0 to 1 each */
+    double low, high;     /* of correct / n (Wilson 1927) */
+    int32_t lost, gained; /* prompts with a lower, a higher score than dense has */
+} terse_eval_score;
+/* rule: -1 is dense; task: -1 is all. */
+TERSE_API terse_eval_score terse_eval_score_of(const terse_eval *e, int32_t rule, int32_t task);
+
+/* ---- results ---- */
+
+typedef struct {
+    const char *policy, *stop; /* with all parameters; borrowed until close */
+    bool bounded;              /* read.bound_max is proved */
+    int64_t n_token;           /* decoded and compared */
+    int32_t n_sample;          /* windows or prompts */
+    double mean, low, high;    /* KL(dense || rule) in nats; low and high are NAN for a single sample */
+    double p50, p90, p99, p999, max;
+    double top1;             /* share of tokens with the same likeliest next token */
+    double ppl, ppl_dense;   /* NAN for tasks */
+    terse_attend_stats read; /* under the rule, in these tokens */
+} terse_eval_result;
+/* NAN everywhere before the first sample. TERSE_NOMEM is the only failure. */
+TERSE_API terse_status terse_eval_result_of(const terse_eval *e, int32_t rule, terse_eval_result *out,
+                                            terse_error *err);
+TERSE_API int32_t terse_eval_rules(const terse_eval *e);
+TERSE_API const terse_session *terse_eval_session(const terse_eval *e); /* borrowed until close */
+
+#endif

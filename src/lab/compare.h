@@ -1,0 +1,64 @@
+/* lab/compare.h: dense decoding kept row by row, and rules held against it from the same prefill. */
+#ifndef TERSE_LAB_COMPARE_H
+#define TERSE_LAB_COMPARE_H
+
+#include "terse/eval.h"
+
+typedef struct {
+    int64_t n, agree, n_target;
+    double nll, nll_dense; /* of the targets */
+    terse_attend_stats read;
+} terse_sums;
+
+/* What is known of one rule. A sample (window, prompt) counts when it is complete for all rules. */
+typedef struct {
+    terse_sums done, pending;
+    double *kl; /* [done.n + pending.n] per token */
+    size_t cap;
+    size_t *end; /* [n_sample] where a sample's tokens end in kl */
+    int32_t n_sample, cap_sample;
+    char stop[160]; /* the rule with its parameters */
+    bool bounded;
+} terse_tally;
+
+struct terse_eval {
+    const terse_model *model;
+    terse_session *session;
+    const terse_eval_rule *rules;
+    terse_tally *tally; /* [n_rule] */
+    int32_t n_rule, n_vocab, audit;
+    terse_eval_progress *progress;
+    void *progress_ctx;
+    int64_t n_done, n_total; /* tokens, for progress */
+
+    /* The dense run of this sample. */
+    float *row; /* [n_row][n_vocab] */
+    double *log_sum;
+    int32_t *best; /* likeliest token of a row */
+    int32_t n_row, cap_row;
+
+    const terse_tasks *tasks;
+    double *score; /* [prompts of tasks][1 + n_rule], dense first */
+    int32_t n_score;
+};
+
+/* Forgets the last sample and computes tokens[n] densely; n may be 0. */
+terse_status terse_compare_begin(terse_eval *e, const int32_t *tokens, int32_t n, terse_error *err);
+/* From position n on under rule r; -1: densely. */
+terse_status terse_compare_rule(terse_eval *e, int32_t r, int32_t n, terse_error *err);
+/* Decodes one token. */
+terse_status terse_compare_decode(terse_eval *e, int32_t token, const float **logits, terse_error *err);
+/* Dense logits become the next row. */
+terse_status terse_compare_keep(terse_eval *e, const float *logits, terse_error *err);
+/* Rule r's logits beside row i; target is the token that follows, -1: not known. *best: the likeliest. */
+terse_status terse_compare_row(terse_eval *e, int32_t r, int32_t i, const float *logits, int32_t target,
+                               int32_t *best, terse_error *err);
+/* Takes what was read since terse_compare_rule. */
+void terse_compare_read(terse_eval *e, int32_t r);
+/* The sample is complete. */
+terse_status terse_compare_commit(terse_eval *e, terse_error *err);
+
+/* n more tokens are done. */
+void terse_compare_tick(terse_eval *e, int64_t n);
+
+#endif
