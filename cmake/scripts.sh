@@ -1,7 +1,7 @@
 # cmake/scripts.sh: what ./run and ./test share. Sourced by bash with root set to the source folder.
 
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config libsleef-dev libxxhash-dev libpcre2-dev
-  libutf8proc-dev libjansson-dev libhwloc-dev)
+  libutf8proc-dev libjansson-dev libhwloc-dev liblzma-dev)
 test_packages=(libcmocka-dev clang libomp-dev libclang-rt-14-dev xz-utils)
 
 note() { printf '%s\n' "$*" >&2; }

@@ -18,6 +18,7 @@ typedef struct {
 static const command commands[] = {
     { "run", terse_cmd_run, "answer a prompt or chat" },
     { "bench", terse_cmd_bench, "measure the speed of prompts and generation" },
+    { "eval", terse_cmd_eval, "measure what stop rules cost in quality, beside the bytes" },
     { "inspect", terse_cmd_inspect, "show what is in a GGUF file" },
     { "logits", terse_cmd_logits, "write the logits of a sequence of tokens" },
     { "record", terse_cmd_record, "keep what attention works on, for benchmarks" },

@@ -1,0 +1,230 @@
+/* cli/eval.c: terse eval kl|tasks MODEL -f FILE: what a stop rule costs in quality, beside the bytes it saves.
+ */
+#include "commands.h"
+#include "eval_print.h"
+#include "files.h"
+#include "interrupt.h"
+#include "progress.h"
+#include "rules.h"
+#include "terminal.h"
+#include "unxz.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#define COUNT(a) (int32_t)(sizeof(a) / sizeof *(a))
+
+enum { MAX_COUNT = 1 << 24, KL_CTX = 4096, MODEL_OPTIONS = 8 };
+
+typedef struct {
+    const char *file;
+    bool json;
+    terse_eval_windows windows;
+    terse_tasks_opts tasks;
+} eval_values;
+
+#define AT(field) offsetof(eval_values, field)
+#define JSON_OPTION                                                                                            \
+    {                                                                                                          \
+        "--json", TERSE_OPTION_ON, AT(json), .help = "print JSON"                                              \
+    }
+static const terse_option kl_options[] = {
+    { "-f --file", TERSE_OPTION_STRING, AT(file), .value = "FILE", .help = "the text; - is stdin" },
+    { "--scored", TERSE_OPTION_INT, AT(windows.scored), 1, MAX_COUNT, "N", .preset = "64",
+      .help = "tokens at the end of each window that are decoded and compared" },
+    { "--windows", TERSE_OPTION_INT, AT(windows.windows), 1, MAX_COUNT, "N",
+      .preset = "as many as fit, at most 16", .help = "windows, spread evenly over the text" },
+    JSON_OPTION,
+};
+static const terse_option tasks_options[] = {
+    { "-f --file", TERSE_OPTION_STRING, AT(file), .value = "FILE",
+      .help = "prompts and answers, one JSON object per line; .xz files are read as they are" },
+    { "--task", TERSE_OPTION_STRING, AT(tasks.task), .value = "NAME", .preset = "all",
+      .help = "only this one" },
+    { "--limit", TERSE_OPTION_INT, AT(tasks.limit), 1, MAX_COUNT, "N", .preset = "all",
+      .help = "prompts of each task" },
+    { "--offset", TERSE_OPTION_INT, AT(tasks.offset), 0, MAX_COUNT, "N",
+      .help = "leave out the first prompts of each task" },
+    JSON_OPTION,
+};
+#undef AT
+
+/* What both commands do around their own part. */
+typedef struct {
+    const eval_values *o;
+    const terse_rules *rules;
+    const char *path;
+    terse_session_opts opts;
+    terse_model *model;
+    terse_text text; /* of the file */
+    terse_progress bar;
+    bool tasks;
+} job;
+
+static void show_progress(void *ctx, int64_t done, int64_t total)
+{
+    terse_progress_update(ctx, done, total);
+}
+
+static terse_status open_eval(job *j, terse_eval **e, const char *label, terse_error *err)
+{
+    const terse_eval_opts opts = { j->opts, show_progress, &j->bar };
+    terse_progress_begin(&j->bar, label, "tokens", true);
+    return terse_eval_open(e, j->model, &opts, j->rules->rule, j->rules->n, err);
+}
+
+/* What is complete after Ctrl-C is worth printing. */
+static terse_status finish(job *j, terse_status st, terse_eval_report *r, terse_error *err)
+{
+    terse_error second;
+    terse_eval_result first;
+    terse_progress_end(&j->bar);
+    r->model = j->path;
+    r->file = j->o->file;
+    r->opts = &j->opts;
+    r->interrupted = st == TERSE_INTERRUPTED;
+    if ((st != TERSE_OK && st != TERSE_INTERRUPTED) || !r->eval ||
+        terse_eval_result_of(r->eval, 0, &first, &second) != TERSE_OK || first.n_sample == 0)
+        return st;
+    terse_error *why = st == TERSE_OK ? err : &second;
+    const terse_status printed = j->o->json ? terse_eval_print_json(r, why) : terse_eval_print(r, why);
+    return st == TERSE_OK ? printed : st;
+}
+
+static terse_status run_kl(job *j, terse_error *err)
+{
+    const terse_vocab *v = terse_model_vocab(j->model);
+    terse_eval_windows w = j->o->windows;
+    terse_tokens t = { 0 };
+    terse_eval *e = NULL;
+    const int32_t own = terse_model_about(j->model)->ctx_train;
+    w.ctx = j->opts.ctx = j->opts.ctx ? j->opts.ctx : own < KL_CTX ? own : KL_CTX;
+    terse_status st = terse_vocab_tokenize(v, j->text.p, j->text.n, false, true, &t, err);
+    if (st == TERSE_OK)
+        st = open_eval(j, &e, "kl", err);
+    if (st == TERSE_OK)
+        st = terse_eval_text(e, t.ids, t.n, &w, err);
+    terse_eval_report r = { .eval = e, .windows = &w };
+    st = finish(j, st, &r, err);
+    terse_eval_close(&e);
+    terse_tokens_free(&t);
+    return st;
+}
+
+static terse_status run_tasks(job *j, terse_error *err)
+{
+    terse_tasks *t = NULL;
+    terse_eval *e = NULL;
+    terse_status st =
+        terse_tasks_open(&t, terse_model_vocab(j->model), j->o->file, j->text.p, j->text.n, &j->o->tasks, err);
+    if (st == TERSE_OK && j->opts.ctx == 0)
+        j->opts.ctx = terse_tasks_ctx(t);
+    if (st == TERSE_OK)
+        st = open_eval(j, &e, "tasks", err);
+    if (st == TERSE_OK)
+        st = terse_eval_tasks(e, t, err);
+    terse_eval_report r = { .eval = e, .tasks = t };
+    st = finish(j, st, &r, err);
+    terse_eval_close(&e);
+    terse_tasks_close(&t);
+    return st;
+}
+
+static terse_status work(job *j, terse_error *err)
+{
+    terse_status st = terse_model_open(&j->model, j->path, err);
+    if (st == TERSE_OK)
+        st = terse_file_read(j->o->file, &j->text, err);
+    if (st == TERSE_OK)
+        st = terse_unxz(&j->text, j->o->file, err);
+    if (st == TERSE_OK)
+        st = j->tasks ? run_tasks(j, err) : run_kl(j, err);
+    terse_text_free(&j->text);
+    terse_model_close(&j->model);
+    return st;
+}
+
+/* The group "model and threads" with another default of -c; rows is room for its options. */
+static terse_option_group model_group(terse_engine_options *o, terse_option rows[MODEL_OPTIONS],
+                                      const char *ctx)
+{
+    terse_option_group g = terse_args_model_group(&o->model);
+    assert(g.n_option <= MODEL_OPTIONS);
+    memcpy(rows, g.options, (size_t)g.n_option * sizeof *rows);
+    g.options = rows;
+    for (int32_t i = 0; i < g.n_option; i++)
+        if (rows[i].at == offsetof(terse_args_model, ctx))
+            rows[i].preset = ctx;
+    return g;
+}
+
+static int run(bool tasks, int argc, char **argv)
+{
+    eval_values o = { 0 };
+    terse_engine_options engine = terse_engine_defaults();
+    terse_option model_rows[MODEL_OPTIONS], kv_rows[TERSE_KV_OPTIONS];
+    const terse_option_group groups[] = {
+        tasks ? (terse_option_group){ "tasks", tasks_options, COUNT(tasks_options), &o }
+              : (terse_option_group){ "kl", kl_options, COUNT(kl_options), &o },
+        model_group(&engine, model_rows, tasks ? "what the prompts need" : "4096, or the model's own if less"),
+        terse_rules_group(&engine, kv_rows),
+    };
+    const terse_options accepted = {
+        tasks ? "eval tasks MODEL -f FILE [OPTION]..." : "eval kl MODEL -f FILE [OPTION]...",
+        tasks ? "Answers prompts with known answers: the context computed densely, question and answer decoded "
+                "densely and under each setting."
+              : "Compares the next-token distributions of decoding under each setting with those of dense "
+                "decoding, at the end of windows of a text. -c is the length of a window.",
+        groups, COUNT(groups), 1
+    };
+    const int code = terse_options_parse(&accepted, &argc, argv);
+    if (code != TERSE_GO_ON)
+        return code;
+    job j = { .o = &o, .tasks = tasks, .path = terse_engine_model(&engine, argc, argv) };
+    if (!j.path)
+        return 2;
+    if (!o.file) {
+        terse_complain("%s: which file? -f FILE", argv[0]);
+        return 2;
+    }
+    terse_error err;
+    terse_rules rules;
+    terse_interrupt_catch();
+    terse_status st = terse_rules_open(&rules, &engine, &err);
+    j.rules = &rules;
+    engine.kv.policy = engine.kv.stop = engine.kv.quality = NULL;
+    if (st == TERSE_OK)
+        st = terse_engine_session(&engine, &j.opts, &err);
+    j.opts.abort = terse_interrupt_flag();
+    if (st == TERSE_OK)
+        st = work(&j, &err);
+    terse_rules_close(&rules);
+    if (st == TERSE_OK)
+        return 0;
+    return ferror(stdout) ? 74 : terse_complain_error(&err); /* of stdout main says it */
+}
+
+int terse_cmd_eval(int argc, char **argv)
+{
+    static char names[2][16] = { "eval kl", "eval tasks" };
+    for (int tasks = 0; argc > 1 && tasks < 2; tasks++)
+        if (strcmp(argv[1], names[tasks] + strlen("eval ")) == 0) {
+            argv[1] = names[tasks];
+            return run(tasks, argc - 1, argv + 1);
+        }
+    if (argc > 1 && argv[1][0] != '-') {
+        terse_complain("eval: \"%.80s\" is neither kl nor tasks", argv[1]);
+        return 2;
+    }
+    const terse_options accepted = { "eval kl|tasks MODEL -f FILE [OPTION]...",
+                                     "Quality beside bytes. kl: how far decoding under a stop rule is from "
+                                     "dense decoding on a text. tasks: how "
+                                     "many prompts it still answers. Each has a --help of its own.",
+                                     NULL, 0, 0 };
+    const int code = terse_options_parse(&accepted, &argc, argv);
+    if (code != TERSE_GO_ON)
+        return code;
+    terse_complain("eval: what? terse eval --help says more");
+    return 2;
+}

@@ -1,0 +1,276 @@
+/* cli/eval_print.c: see the header. */
+#include "eval_print.h"
+
+#include "json_real.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static double ratio(const terse_attend_stats *s)
+{
+    const int64_t read = s->bytes_k + s->bytes_v + s->bytes_summary;
+    return s->bytes_dense > 0 ? (double)read / (double)s->bytes_dense : NAN;
+}
+
+/* ---- JSON ---- */
+
+/* Takes value over. A NULL value or root makes it a failure that stays. */
+static void put(json_t **root, const char *key, json_t *value)
+{
+    if (*root && json_object_set_new(*root, key, value) == 0)
+        return;
+    if (!*root)
+        json_decref(value);
+    json_decref(*root);
+    *root = NULL;
+}
+
+/* A sum of scores is whole unless an answer has parts. */
+static json_t *json_of_count(double x)
+{
+    return x == floor(x) ? json_integer((json_int_t)x) : json_real(x);
+}
+
+static json_t *json_of_score(const terse_eval_score *s)
+{
+    return json_pack("{s:i, s:o, s:o, s:o}", "n", s->n, "correct", json_of_count(s->correct), "low",
+                     terse_json_real(s->low), "high", terse_json_real(s->high));
+}
+
+static json_t *json_of_task(const terse_eval *e, int32_t rule, int32_t task)
+{
+    const terse_eval_score s = terse_eval_score_of(e, rule, task), dense = terse_eval_score_of(e, -1, task);
+    json_t *root = json_of_score(&s);
+    put(&root, "lost", json_integer(s.lost));
+    put(&root, "gained", json_integer(s.gained));
+    put(&root, "dense", json_of_score(&dense));
+    return root;
+}
+
+/* What the whole run and each task have alike: n, correct, ... by_task. */
+static json_t *json_of_tasks(const terse_eval_report *r, int32_t rule)
+{
+    json_t *root = json_of_task(r->eval, rule, -1), *by_task = json_object();
+    const char *name;
+    for (int32_t i = 0; (name = terse_tasks_name_at(r->tasks, i)); i++)
+        if (terse_eval_score_of(r->eval, rule, i).n > 0)
+            put(&by_task, name, json_of_task(r->eval, rule, i));
+    put(&root, "by_task", by_task);
+    return root;
+}
+
+static json_t *json_of_kl(const terse_eval_result *k)
+{
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "mean", terse_json_real(k->mean), "low",
+                     terse_json_real(k->low), "high", terse_json_real(k->high), "p50", terse_json_real(k->p50),
+                     "p90", terse_json_real(k->p90), "p99", terse_json_real(k->p99), "p999",
+                     terse_json_real(k->p999), "max", terse_json_real(k->max));
+}
+
+static void put_read(json_t **root, const terse_eval_result *k)
+{
+    const terse_attend_stats *s = &k->read;
+    put(root, "bytes_ratio", terse_json_real(ratio(s)));
+    put(root, "bytes",
+        json_pack("{s:I, s:I, s:I, s:I}", "k", (json_int_t)s->bytes_k, "v", (json_int_t)s->bytes_v, "summary",
+                  (json_int_t)s->bytes_summary, "dense_kv", (json_int_t)s->bytes_dense));
+    put(root, "pages",
+        json_pack("{s:I, s:I, s:I}", "listed", (json_int_t)s->pages_listed, "scored",
+                  (json_int_t)s->pages_scored, "read", (json_int_t)s->pages_read));
+    put(root, "stop",
+        json_pack("{s:s, s:o}", "rule", k->stop, "bound_max",
+                  k->bounded ? terse_json_real((double)s->bound_max) : json_null()));
+    if (s->audits > 0)
+        put(root, "audit",
+            json_pack("{s:I, s:o, s:o, s:I}", "walks", (json_int_t)s->audits, "error_max",
+                      terse_json_real((double)s->audit_error_max), "error_mean",
+                      terse_json_real(s->audit_error_sum / (double)s->audits), "violations",
+                      (json_int_t)s->audit_violations));
+}
+
+static json_t *json_of_rule(const terse_eval_report *r, int32_t rule, const terse_eval_result *k)
+{
+    const terse_session *s = terse_eval_session(r->eval);
+    json_t *root = r->tasks ? json_of_tasks(r, rule) : json_object(), *name = json_string(r->model);
+    put(&root, "model", name ? name : json_null()); /* a path may be no UTF-8 */
+    put(&root, "policy", json_string(k->policy));
+    put(&root, "tokens", json_integer(k->n_token));
+    put(&root, "kl", json_of_kl(k));
+    put(&root, "top1", terse_json_real(k->top1));
+    if (!r->tasks) {
+        put(&root, "ppl", terse_json_real(k->ppl));
+        put(&root, "ppl_dense", terse_json_real(k->ppl_dense));
+        put(&root, "windows", json_integer(k->n_sample));
+        put(&root, "ctx", json_integer(r->windows->ctx));
+    }
+    put_read(&root, k);
+    put(&root, "type_k", json_string(terse_kv_type_name(r->opts->type_k)));
+    put(&root, "type_v", json_string(terse_kv_type_name(r->opts->type_v)));
+    put(&root, "threads", json_integer(terse_session_threads(s)));
+    put(&root, "isa", json_string(terse_session_tier(s)));
+    if (r->interrupted)
+        put(&root, "interrupted", json_true());
+    return root;
+}
+
+terse_status terse_eval_print_json(const terse_eval_report *r, terse_error *err)
+{
+    const int32_t n = terse_eval_rules(r->eval);
+    json_t *all = json_array();
+    terse_status st = TERSE_OK;
+    for (int32_t i = 0; i < n && st == TERSE_OK; i++) {
+        terse_eval_result k;
+        st = terse_eval_result_of(r->eval, i, &k, err);
+        if (st == TERSE_OK && json_array_append_new(all, json_of_rule(r, i, &k)) != 0)
+            st = terse_fail(err, TERSE_NOMEM, "no memory for the JSON");
+    }
+    if (st == TERSE_OK) {
+        json_dumpf(n > 1 ? all : json_array_get(all, 0), stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+        putchar('\n');
+    }
+    json_decref(all);
+    return st;
+}
+
+/* ---- tables ---- */
+
+enum { TASK_WIDTH = 18, NAME_SIZE = 256 };
+
+typedef struct {
+    const terse_eval_report *r;
+    const terse_eval_result *k; /* [n] */
+    int32_t n;
+    int width; /* of the column of settings */
+} tables;
+
+static const char *file_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
+/* The policy "dense" is not worth a word: it is what nearly every rule walks by. Returns the length. */
+static int name_setting(char name[NAME_SIZE], const terse_eval_result *k)
+{
+    const bool dense = strcmp(k->policy, "dense") == 0;
+    return snprintf(name, NAME_SIZE, "%.64s%s%.160s", dense ? "" : k->policy, dense ? "" : ", ", k->stop);
+}
+
+static void print_setting(const tables *t, const char *name)
+{
+    printf("| %-*s ", t->width, name);
+}
+
+/* The line below a heading. */
+static void print_rule(const tables *t)
+{
+    fputs("| ", stdout);
+    for (int i = 0; i < t->width; i++)
+        putchar('-');
+    putchar(' ');
+}
+
+static void print_task_scores(const tables *t, int32_t rule, const char *setting)
+{
+    const char *task = "all";
+    for (int32_t i = -1; i < 0 || (task = terse_tasks_name_at(t->r->tasks, i)); i++) {
+        const terse_eval_score s = terse_eval_score_of(t->r->eval, rule, i);
+        if (s.n == 0)
+            continue;
+        print_setting(t, setting);
+        printf("| %-*s | %5d | %7.2f | %5.1f | %5.1f .. %5.1f ", TASK_WIDTH, task, s.n, s.correct,
+               100 * s.correct / s.n, 100 * s.low, 100 * s.high);
+        if (rule < 0)
+            printf("| %4s | %6s |\n", "", "");
+        else
+            printf("| %4d | %6d |\n", s.lost, s.gained);
+    }
+}
+
+static void print_scores(const tables *t)
+{
+    print_setting(t, "setting");
+    printf("| %-*s |     n | correct |     %% |   95 %% of them | lost | gained |\n", TASK_WIDTH, "task");
+    print_rule(t);
+    printf("| ------------------ | ----: | ------: | ----: | -------------: | ---: | -----: |\n");
+    print_task_scores(t, -1, "dense");
+    for (int32_t i = 0; i < t->n; i++) {
+        char name[NAME_SIZE];
+        name_setting(name, &t->k[i]);
+        print_task_scores(t, i, name);
+    }
+    putchar('\n');
+}
+
+static void print_quality_row(const tables *t, const terse_eval_result *k)
+{
+    char name[NAME_SIZE];
+    name_setting(name, k);
+    print_setting(t, name);
+    printf("| %5.1f %% | %8.2e | %8.2e .. %8.2e | %8.2e | %8.2e | %8.2e | %8.2e | %8.2e | %6.2f %% ",
+           100 * ratio(&k->read), k->mean, k->low, k->high, k->p50, k->p90, k->p99, k->p999, k->max,
+           100 * k->top1);
+    if (!t->r->tasks)
+        printf("| %8.4g | %9.4g ", k->ppl, k->ppl_dense);
+    if (k->bounded)
+        printf("| %8.3g |\n", (double)k->read.bound_max);
+    else
+        printf("| %8s |\n", "none");
+}
+
+static void print_quality(const tables *t)
+{
+    const bool tasks = t->r->tasks != NULL;
+    print_setting(t, "setting");
+    printf("| KV read |  KL mean |      95 %% of the mean |   median |     90 %% |     99 %% |   99.9 %% |     "
+           " max | "
+           "same top %s|    bound |\n",
+           tasks ? "" : "|      ppl | dense ppl ");
+    print_rule(t);
+    printf(
+        "| ------: | -------: | -------------------: | -------: | -------: | -------: | -------: | -------: | "
+        "-------: %s| -------: |\n",
+        tasks ? "" : "| -------: | --------: ");
+    for (int32_t i = 0; i < t->n; i++)
+        print_quality_row(t, &t->k[i]);
+    for (int32_t i = 0; i < t->n; i++) {
+        const terse_attend_stats *s = &t->k[i].read;
+        if (s->audits > 0)
+            printf("%saudit of %s: %" PRId64
+                   " walks repeated in full, error at most %.3g, %.3g in the mean, %" PRId64
+                   " above the bound\n",
+                   i == 0 ? "\n" : "", t->k[i].stop, s->audits, (double)s->audit_error_max,
+                   s->audit_error_sum / (double)s->audits, s->audit_violations);
+    }
+}
+
+terse_status terse_eval_print(const terse_eval_report *r, terse_error *err)
+{
+    const int32_t n = terse_eval_rules(r->eval);
+    const terse_session *session = terse_eval_session(r->eval);
+    terse_eval_result *k = calloc((size_t)n, sizeof *k);
+    terse_status st = k ? TERSE_OK : terse_fail(err, TERSE_NOMEM, "no memory for the table");
+    tables t = { r, k, n, (int)strlen("setting") };
+    for (int32_t i = 0; i < n && st == TERSE_OK; i++) {
+        char name[NAME_SIZE];
+        st = terse_eval_result_of(r->eval, i, &k[i], err);
+        if (st == TERSE_OK && name_setting(name, &k[i]) > t.width)
+            t.width = name_setting(name, &k[i]);
+    }
+    if (st == TERSE_OK) {
+        printf("%s: %d %s%s, %" PRId64 " decoded tokens; keys %s, values %s, %s, %d threads\n\n",
+               file_name(r->file), k[0].n_sample, r->tasks ? "prompts" : "windows",
+               r->interrupted ? " (interrupted)" : "", k[0].n_token, terse_kv_type_name(r->opts->type_k),
+               terse_kv_type_name(r->opts->type_v), terse_session_tier(session),
+               terse_session_threads(session));
+        if (r->tasks)
+            print_scores(&t);
+        print_quality(&t);
+    }
+    free(k);
+    return st;
+}

@@ -1,0 +1,21 @@
+/* cli/eval_print.h: what terse eval found, as a table or JSON on stdout. */
+#ifndef TERSE_CLI_EVAL_PRINT_H
+#define TERSE_CLI_EVAL_PRINT_H
+
+#include "terse/eval.h"
+
+/* Everything is borrowed. */
+typedef struct {
+    const terse_eval *eval;
+    const terse_session_opts *opts;
+    const char *model, *file;
+    const terse_eval_windows *windows; /* of kl */
+    const terse_tasks *tasks;          /* of tasks; NULL: this is kl */
+    bool interrupted;                  /* not all was done */
+} terse_eval_report;
+
+terse_status terse_eval_print(const terse_eval_report *r, terse_error *err);
+/* One object for one rule, an array for several. */
+terse_status terse_eval_print_json(const terse_eval_report *r, terse_error *err);
+
+#endif
