@@ -8,17 +8,22 @@
 
 #include "simd/page.h"
 
-/* q8 values whose largest weight x scale is at or below this weigh nothing. */
+/* q8 and q4 values whose largest weight x scale is at or below this weigh nothing. */
 #define TERSE_MIX_TINY 1e-30f
 
 /* Bytes of one prepared query row; a multiple of 64.
- *   f32, f16 keys: q * scale as f32 [dim]
- *   q8 keys:       int8 codes [dim], f32 scale per 32 channels [dim/32], int32 sum of codes [dim/32] */
+ *   f32, f16, bf16 keys: q * scale as f32 [dim]
+ *   q8, q4 keys:         int8 codes [dim], then per 32 channels f32 scale [dim/32] and int32 -8 * sum of codes
+ *                        [dim/32]: what the 8 in each code of q4 keys has added, and 1/16 of it for q8's 128 */
 static inline size_t terse_query_size(terse_page_type type, int32_t dim)
 {
     const size_t n = (size_t)dim;
-    return ((type == TERSE_PAGE_Q8 ? n + n / TERSE_KV_BLOCK * 8 : n * 4) + 63) / 64 * 64;
+    return ((terse_page_coded(type) ? n + n / TERSE_KV_BLOCK * 8 : n * 4) + 63) / 64 * 64;
 }
+
+/* (t with its 5 bits in reverse + 1/2) / 32 - 1/2: spread evenly over -1/2..1/2, for neighbours as well. */
+#define TERSE_DITHER(t)                                                                                        \
+    (((float)(((t)&1) << 4 | ((t)&2) << 2 | ((t)&4) | ((t)&8) >> 2 | ((t)&16) >> 4) + 0.5f) / TERSE_PAGE - 0.5f)
 
 typedef struct {
     const char *tier; /* the last one that filled an entry */
@@ -26,8 +31,8 @@ typedef struct {
     /* s[row][t] = (q[row] * scale) . k[t] for all TERSE_PAGE tokens (those past the page's end give anything).
      * q: rows of terse_query_size bytes. @64 all.
      * ahead: a block of the same kind that is needed next, fetched meanwhile line by line; or NULL.
-     *   f32, f16: fmaf chain over d.
-     *   q8:       per 32 channels an exact integer sum; s = fmaf(dq[b] * dk[b][t], (float)isum, s) over b. */
+     *   f32, f16, bf16: fmaf chain over d.
+     *   q8, q4: per 32 channels an exact integer sum; s = fmaf(dq[b] * dk[b][t], (float)isum, s) over b. */
     void (*score[TERSE_PAGE_TYPES])(float *s, const void *q, const void *k, int32_t n_row, int32_t dim,
                                     const void *ahead);
 
@@ -40,9 +45,13 @@ typedef struct {
     void (*weigh)(float *s, int32_t n_row, const int32_t *n, float *m, float *l, float *keep, float *z);
 
     /* o[row][d] = o[row][d] * keep[row] + sum over t < n of w[row][t] * v[t][d]; o rows are dim floats, @64.
-     *   f32, f16: fmaf chain over t.
-     *   q8:       per 32 channels, w'[t] = w[t] * dv[b][t] is rounded to 15 bits of its largest, c[t] = w'[t] *
-     *             (32767 / max w'); exact integer sums; o = fmaf(max w' / 32767, (float)isum, o * keep).
+     *   f32, f16, bf16: fmaf chain over t.
+     *   q8, q4: per 32 channels the products w'[t] = w[t] * dv[b][t] become integers c[t] of up to `top`; exact
+     *     integer sums isum = sum c[t] * code; o = fmaf(max |w'| / top, (float)isum, o * keep).
+     *     q8: top = 32767, c = round(w' * (top / max w')): two bytes. What one byte loses of the weights would
+     *         show beside what q8 loses of the values.
+     *     q4: top = 127, c = round(w' * (top / max |w'|) + TERSE_DITHER(t)): one byte. Rounded at different
+     *         thresholds, many small weights keep their sum; at one threshold all of them would be 0.
      * w[row][t] is 0 where a row sees fewer than n tokens, and not negative. */
     void (*mix[TERSE_PAGE_TYPES])(float *o, const float *keep, const float *w, const void *v, int32_t n,
                                   int32_t n_row, int32_t dim, const void *ahead);
@@ -52,8 +61,11 @@ typedef struct {
 void terse_query_prepare(terse_page_type type, void *dst, const float *q, int32_t n_row, int32_t dim,
                          float scale);
 
+/* Each fills in what its tier has; the coded types have their own files. */
 void terse_attn_init_scalar(terse_attn_kernels *k);
 void terse_attn_init_avx2(terse_attn_kernels *k);
 void terse_attn_init_avx512(terse_attn_kernels *k);
+void terse_attn_coded_avx2(terse_attn_kernels *k);
+void terse_attn_coded_avx512(terse_attn_kernels *k);
 
 #endif

@@ -17,6 +17,11 @@ static float key_f16(const void *k, int32_t i)
     return terse_f16_to_f32(((const uint16_t *)k)[i]);
 }
 
+static float key_bf16(const void *k, int32_t i)
+{
+    return terse_bf16_to_f32(((const uint16_t *)k)[i]);
+}
+
 static void score_float(float *s, const void *q, const void *k, int32_t n_row, int32_t dim,
                         float (*key)(const void *, int32_t))
 {
@@ -41,11 +46,33 @@ static void score_f16(float *s, const void *q, const void *k, int32_t n_row, int
     score_float(s, q, k, n_row, dim, key_f16);
 }
 
-static void score_q8(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
+static void score_bf16(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
 {
     (void)ahead;
-    const int8_t *code = k;
-    const uint16_t *dk = (const uint16_t *)(code + (size_t)dim * P);
+    score_float(s, q, k, n_row, dim, key_bf16);
+}
+
+/* Codes of channel d of token t of a K block, of token t and channel d of a V block: see page.h. */
+static int32_t key_q8(const uint8_t *k, int32_t t, int32_t d)
+{
+    return k[d / 4 * 4 * P + t * 4 + d % 4] - 128;
+}
+static int32_t key_q4(const uint8_t *k, int32_t t, int32_t d)
+{
+    return (k[d / 8 * 4 * P + t * 4 + d % 4] >> d % 8 / 4 * 4 & 15) - 8;
+}
+static int32_t value_q8(const uint8_t *v, int32_t t, int32_t d, int32_t dim)
+{
+    return (int8_t)v[(t / 4 * dim + d) * 4 + t % 4];
+}
+static int32_t value_q4(const uint8_t *v, int32_t t, int32_t d, int32_t dim)
+{
+    return (v[(t / 8 * dim + d) * 4 + t % 4] >> t % 8 / 4 * 4 & 15) - 8;
+}
+
+static void score_coded(float *s, const void *q, const uint8_t *k, const uint16_t *dk, int32_t n_row,
+                        int32_t dim, int32_t (*key)(const uint8_t *, int32_t, int32_t))
+{
     for (int32_t r = 0; r < n_row; r++) {
         const int8_t *qc = (const int8_t *)q + (size_t)r * terse_query_size(TERSE_PAGE_Q8, dim);
         const float *dq = (const float *)(qc + dim);
@@ -54,12 +81,33 @@ static void score_q8(float *s, const void *q, const void *k, int32_t n_row, int3
             for (int32_t b = 0; b < dim / B; b++) {
                 int32_t isum = 0;
                 for (int32_t d = b * B; d < (b + 1) * B; d++)
-                    isum += code[d / 4 * 4 * P + t * 4 + d % 4] * qc[d];
+                    isum += key(k, t, d) * qc[d];
                 sum = fmaf(dq[b] * terse_f16_to_f32(dk[b * P + t]), (float)isum, sum);
             }
             s[r * P + t] = sum;
         }
     }
+}
+
+static const uint16_t *scales_q8(const void *block, int32_t dim)
+{
+    return (const uint16_t *)((const char *)block + (size_t)dim * P);
+}
+static const uint16_t *scales_q4(const void *block, int32_t dim)
+{
+    return (const uint16_t *)((const char *)block + (size_t)dim * P / 2);
+}
+
+static void score_q8(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
+{
+    (void)ahead;
+    score_coded(s, q, k, scales_q8(k, dim), n_row, dim, key_q8);
+}
+
+static void score_q4(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
+{
+    (void)ahead;
+    score_coded(s, q, k, scales_q4(k, dim), n_row, dim, key_q4);
 }
 
 static float larger(float a, float b)
@@ -125,50 +173,71 @@ static void mix_f16(float *o, const float *keep, const float *w, const void *v, 
     mix_float(o, keep, w, v, n, n_row, dim, key_f16);
 }
 
-/* Weights times value scales as 15-bit integers; returns what one unit is worth: NaN if any product is. */
-static float quantize_weights(int16_t *c, const float *w, const uint16_t *dv, int32_t n)
+static void mix_bf16(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
+                     int32_t dim, const void *ahead)
+{
+    (void)ahead;
+    mix_float(o, keep, w, v, n, n_row, dim, key_bf16);
+}
+
+/* Weights times value scales as integers of up to `most`; returns what one unit is worth: NaN if any product
+ * is. */
+static float quantize_weights(int32_t *c, const float *w, const uint16_t *dv, int32_t n, float most,
+                              bool dither)
 {
     float scaled[P], top = 0.0f;
     bool nan = false;
     for (int32_t t = 0; t < P; t++) {
         scaled[t] = t < n ? w[t] * terse_f16_to_f32(dv[t]) : 0.0f;
         nan |= scaled[t] != scaled[t];
-        top = larger(scaled[t], top);
+        top = larger(fabsf(scaled[t]), top);
     }
-    const float inv = !nan && top > TERSE_MIX_TINY ? 32767.0f / top : 0.0f;
+    const float inv = !nan && top > TERSE_MIX_TINY ? most / top : 0.0f;
     for (int32_t t = 0; t < P; t++) {
-        const float x = inv > 0.0f ? nearbyintf(scaled[t] * inv) : 0.0f;
-        c[t] = (int16_t)(x < 32767.0f ? x : 32767.0f);
+        const float x = inv > 0.0f ? scaled[t] * inv : 0.0f;
+        const float whole = nearbyintf(dither ? x + TERSE_DITHER(t) : x);
+        c[t] = (int32_t)(whole < most ? whole : most);
     }
-    return nan ? NAN : top / 32767.0f;
+    return nan ? NAN : top / most;
+}
+
+static void mix_coded(float *o, const float *keep, const float *w, const uint8_t *v, const uint16_t *dv,
+                      int32_t n, int32_t n_row, int32_t dim, bool q4)
+{
+    for (int32_t r = 0; r < n_row; r++)
+        for (int32_t b = 0; b < dim / B; b++) {
+            int32_t c[P];
+            const float unit = quantize_weights(c, w + r * P, dv + b * P, n, q4 ? 127.0f : 32767.0f, q4);
+            for (int32_t d = b * B; d < (b + 1) * B; d++) {
+                int32_t isum = 0;
+                for (int32_t t = 0; t < P; t++)
+                    isum += c[t] * (q4 ? value_q4(v, t, d, dim) : value_q8(v, t, d, dim));
+                o[r * dim + d] = fmaf(unit, (float)isum, o[r * dim + d] * keep[r]);
+            }
+        }
 }
 
 static void mix_q8(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
                    int32_t dim, const void *ahead)
 {
     (void)ahead;
-    const int8_t *code = v;
-    const uint16_t *dv = (const uint16_t *)(code + (size_t)dim * P);
-    for (int32_t r = 0; r < n_row; r++)
-        for (int32_t b = 0; b < dim / B; b++) {
-            int16_t c[P];
-            const float unit = quantize_weights(c, w + r * P, dv + b * P, n);
-            for (int32_t d = b * B; d < (b + 1) * B; d++) {
-                int32_t isum = 0;
-                for (int32_t t = 0; t < P; t++)
-                    isum += c[t] * code[(t / 2 * dim + d) * 2 + t % 2];
-                o[r * dim + d] = fmaf(unit, (float)isum, o[r * dim + d] * keep[r]);
-            }
-        }
+    mix_coded(o, keep, w, v, scales_q8(v, dim), n, n_row, dim, false);
+}
+
+static void mix_q4(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
+                   int32_t dim, const void *ahead)
+{
+    (void)ahead;
+    mix_coded(o, keep, w, v, scales_q4(v, dim), n, n_row, dim, true);
 }
 
 void terse_attn_init_scalar(terse_attn_kernels *k)
 {
     *k = (terse_attn_kernels){
         .tier = "scalar",
-        .score = { score_f32, score_f16, score_q8 },
+        .score = { score_f32, score_f16, score_q8, score_bf16, score_q4 },
         .peak = peak,
         .weigh = weigh,
-        .mix = { mix_f32, mix_f16, mix_q8 },
+        .mix = { mix_f32, mix_f16, mix_q8, mix_bf16, mix_q4 },
     };
 }

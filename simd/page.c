@@ -23,8 +23,8 @@ static float quantize_block(int8_t *q, const float *x)
     return finite ? amax / 127.0f : NAN;
 }
 
-/* Codes for the page: the scale is rounded to f16 first, so that the codes fit the scale that is stored. */
-static uint16_t quantize_stored(int8_t *q, const float *x)
+/* q8 codes for the page: the scale is rounded to f16 first, so that the codes fit the scale that is stored. */
+static uint16_t quantize_q8(int8_t *q, const float *x)
 {
     const uint16_t h = terse_f32_to_f16(quantize_block(q, x));
     const float d = terse_f16_to_f32(h);
@@ -34,75 +34,159 @@ static uint16_t quantize_stored(int8_t *q, const float *x)
     return h;
 }
 
-static uint16_t *scales(void *block, int32_t dim)
+/* The same for q4. The value of largest magnitude becomes -8: 7 steps on its side would be coarser. */
+static uint16_t quantize_q4(int8_t *q, const float *x)
 {
-    return (uint16_t *)((char *)block + (size_t)dim * P);
+    float most = 0.0f;
+    bool finite = true;
+    for (int32_t i = 0; i < B; i++) {
+        finite &= isfinite(x[i]) != 0;
+        most = fabsf(x[i]) > fabsf(most) ? x[i] : most;
+    }
+    const uint16_t h = terse_f32_to_f16(finite ? most / -8.0f : NAN);
+    const float d = terse_f16_to_f32(h), inv = finite && d != 0.0f && isfinite(d) ? 1.0f / d : 0.0f;
+    for (int32_t i = 0; i < B; i++)
+        q[i] = inv != 0.0f ? (int8_t)fminf(7.0f, fmaxf(-8.0f, nearbyintf(x[i] * inv))) : 0;
+    return h;
 }
 
-static const uint16_t *scales_const(const void *block, int32_t dim)
+/* ---- where the code of one element lies ---- */
+
+typedef struct {
+    size_t at;    /* byte */
+    int32_t high; /* q4: in its high nibble */
+} place;
+
+static place place_k(terse_page_type type, int32_t t, int32_t d, int32_t dim)
 {
-    return (const uint16_t *)((const char *)block + (size_t)dim * P);
+    (void)dim;
+    if (type == TERSE_PAGE_Q8)
+        return (place){ .at = (size_t)(d / 4 * 4 * P + t * 4 + d % 4) };
+    return (place){ .at = (size_t)(d / 8 * 4 * P + t * 4 + d % 4), .high = d % 8 / 4 };
 }
+
+static place place_v(terse_page_type type, int32_t t, int32_t d, int32_t dim)
+{
+    if (type == TERSE_PAGE_Q8)
+        return (place){ .at = (size_t)((t / 4 * dim + d) * 4 + t % 4) };
+    return (place){ .at = (size_t)((t / 8 * dim + d) * 4 + t % 4), .high = t % 8 / 4 };
+}
+
+/* bias: what is added to the code as it is stored. */
+static void put_code(terse_page_type type, uint8_t *block, place p, int32_t code, int32_t bias)
+{
+    const uint32_t u = (uint32_t)(code + bias);
+    if (type == TERSE_PAGE_Q8)
+        block[p.at] = (uint8_t)u;
+    else
+        block[p.at] = (uint8_t)(p.high ? (block[p.at] & 0x0f) | u << 4 : (block[p.at] & 0xf0) | u);
+}
+
+static int32_t get_code(terse_page_type type, const uint8_t *block, place p, int32_t bias)
+{
+    if (type == TERSE_PAGE_Q8)
+        return (int8_t)(uint8_t)(block[p.at] - bias);
+    return (block[p.at] >> (4 * p.high) & 15) - bias;
+}
+
+typedef place (*place_fn)(terse_page_type type, int32_t t, int32_t d, int32_t dim);
+
+static int32_t bias_k(terse_page_type type)
+{
+    return type == TERSE_PAGE_Q8 ? 128 : 8;
+}
+
+static int32_t bias_v(terse_page_type type)
+{
+    return type == TERSE_PAGE_Q8 ? 0 : 8;
+}
+
+static size_t scale_at(terse_page_type type, int32_t t, int32_t b, int32_t dim)
+{
+    const size_t n = (size_t)dim * P;
+    return (type == TERSE_PAGE_Q8 ? n : n / 2) + (size_t)(b * P + t) * sizeof(uint16_t);
+}
+
+static void put_coded(terse_page_type type, uint8_t *block, int32_t t, const float *x, int32_t dim, place_fn at,
+                      int32_t bias)
+{
+    int8_t q[B];
+    for (int32_t b = 0; b < dim / B; b++) {
+        const uint16_t h = type == TERSE_PAGE_Q8 ? quantize_q8(q, x + b * B) : quantize_q4(q, x + b * B);
+        memcpy(block + scale_at(type, t, b, dim), &h, sizeof h);
+        for (int32_t i = 0; i < B; i++)
+            put_code(type, block, at(type, t, b * B + i, dim), q[i], bias);
+    }
+}
+
+static void get_coded(terse_page_type type, const uint8_t *block, int32_t t, float *x, int32_t dim, place_fn at,
+                      int32_t bias)
+{
+    for (int32_t d = 0; d < dim; d++) {
+        uint16_t h;
+        memcpy(&h, block + scale_at(type, t, d / B, dim), sizeof h);
+        x[d] = terse_f16_to_f32(h) * (float)get_code(type, block, at(type, t, d, dim), bias);
+    }
+}
+
+/* ---- floats ---- */
+
+static void put_float(terse_page_type type, void *block, size_t i, float x)
+{
+    if (type == TERSE_PAGE_F32)
+        ((float *)block)[i] = x;
+    else
+        ((uint16_t *)block)[i] = type == TERSE_PAGE_F16 ? terse_f32_to_f16(x) : terse_f32_to_bf16(x);
+}
+
+static float get_float(terse_page_type type, const void *block, size_t i)
+{
+    if (type == TERSE_PAGE_F32)
+        return ((const float *)block)[i];
+    const uint16_t h = ((const uint16_t *)block)[i];
+    return type == TERSE_PAGE_F16 ? terse_f16_to_f32(h) : terse_bf16_to_f32(h);
+}
+
+/* ---- tokens ---- */
 
 void terse_page_put_k(terse_page_type type, void *block, int32_t t, const float *k, int32_t dim)
 {
-    if (type == TERSE_PAGE_F32) {
-        for (int32_t d = 0; d < dim; d++)
-            ((float *)block)[d * P + t] = k[d];
-    } else if (type == TERSE_PAGE_F16) {
-        for (int32_t d = 0; d < dim; d++)
-            ((uint16_t *)block)[d * P + t] = terse_f32_to_f16(k[d]);
-    } else {
-        int8_t q[B];
-        for (int32_t b = 0; b < dim / B; b++) {
-            scales(block, dim)[b * P + t] = quantize_stored(q, k + b * B);
-            for (int32_t i = 0; i < B; i += 4)
-                memcpy((int8_t *)block + ((size_t)(b * B + i) * P + (size_t)t * 4), q + i, 4);
-        }
+    if (terse_page_coded(type)) {
+        put_coded(type, block, t, k, dim, place_k, bias_k(type));
+        return;
     }
+    for (int32_t d = 0; d < dim; d++)
+        put_float(type, block, (size_t)(d * P + t), k[d]);
 }
 
 void terse_page_get_k(terse_page_type type, const void *block, int32_t t, float *k, int32_t dim)
 {
-    for (int32_t d = 0; d < dim; d++) {
-        if (type == TERSE_PAGE_F32)
-            k[d] = ((const float *)block)[d * P + t];
-        else if (type == TERSE_PAGE_F16)
-            k[d] = terse_f16_to_f32(((const uint16_t *)block)[d * P + t]);
-        else
-            k[d] = terse_f16_to_f32(scales_const(block, dim)[d / B * P + t]) *
-                   (float)((const int8_t *)block)[d / 4 * 4 * P + t * 4 + d % 4];
+    if (terse_page_coded(type)) {
+        get_coded(type, block, t, k, dim, place_k, bias_k(type));
+        return;
     }
+    for (int32_t d = 0; d < dim; d++)
+        k[d] = get_float(type, block, (size_t)(d * P + t));
 }
 
 void terse_page_put_v(terse_page_type type, void *block, int32_t t, const float *v, int32_t dim)
 {
-    if (type == TERSE_PAGE_F32) {
-        memcpy((float *)block + (size_t)t * (size_t)dim, v, (size_t)dim * sizeof *v);
-    } else if (type == TERSE_PAGE_F16) {
-        for (int32_t d = 0; d < dim; d++)
-            ((uint16_t *)block)[t * dim + d] = terse_f32_to_f16(v[d]);
-    } else {
-        int8_t q[B];
-        for (int32_t b = 0; b < dim / B; b++) {
-            scales(block, dim)[b * P + t] = quantize_stored(q, v + b * B);
-            for (int32_t i = 0; i < B; i++)
-                ((int8_t *)block)[(t / 2 * dim + b * B + i) * 2 + t % 2] = q[i];
-        }
+    if (terse_page_coded(type)) {
+        put_coded(type, block, t, v, dim, place_v, bias_v(type));
+        return;
     }
+    for (int32_t d = 0; d < dim; d++)
+        put_float(type, block, (size_t)(t * dim + d), v[d]);
 }
 
 void terse_page_get_v(terse_page_type type, const void *block, int32_t t, float *v, int32_t dim)
 {
-    for (int32_t d = 0; d < dim; d++) {
-        if (type == TERSE_PAGE_F32)
-            v[d] = ((const float *)block)[t * dim + d];
-        else if (type == TERSE_PAGE_F16)
-            v[d] = terse_f16_to_f32(((const uint16_t *)block)[t * dim + d]);
-        else
-            v[d] = terse_f16_to_f32(scales_const(block, dim)[d / B * P + t]) *
-                   (float)((const int8_t *)block)[(t / 2 * dim + d) * 2 + t % 2];
+    if (terse_page_coded(type)) {
+        get_coded(type, block, t, v, dim, place_v, bias_v(type));
+        return;
     }
+    for (int32_t d = 0; d < dim; d++)
+        v[d] = get_float(type, block, (size_t)(t * dim + d));
 }
 
 void terse_query_prepare(terse_page_type type, void *dst, const float *q, int32_t n_row, int32_t dim,
@@ -112,22 +196,22 @@ void terse_query_prepare(terse_page_type type, void *dst, const float *q, int32_
     for (int32_t r = 0; r < n_row; r++) {
         char *row = (char *)dst + (size_t)r * size;
         const float *x = q + (size_t)r * (size_t)dim;
-        if (type != TERSE_PAGE_Q8) {
+        if (!terse_page_coded(type)) {
             for (int32_t d = 0; d < dim; d++)
                 ((float *)row)[d] = x[d] * scale;
             continue;
         }
         int8_t *code = (int8_t *)row;
         float *dq = (float *)(row + dim);
-        int32_t *sum = (int32_t *)(row + dim) + dim / B;
+        int32_t *offset = (int32_t *)(row + dim) + dim / B;
         for (int32_t b = 0; b < dim / B; b++) {
             float scaled[B];
             for (int32_t i = 0; i < B; i++)
                 scaled[i] = x[b * B + i] * scale;
             dq[b] = quantize_block(code + b * B, scaled);
-            sum[b] = 0;
+            offset[b] = 0;
             for (int32_t i = 0; i < B; i++)
-                sum[b] += code[b * B + i];
+                offset[b] -= 8 * code[b * B + i];
         }
     }
 }

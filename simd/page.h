@@ -3,14 +3,17 @@
  *
  * A page holds TERSE_PAGE tokens of one KV head. Blocks are 64-byte aligned.
  *
- *   K f32, f16   [dim][P]                    dimension-major: the lanes of a register are tokens
- *   K q8         [dim/4][P][4] int8          4 neighbouring channels of a token: one lane of an integer dot
- *                [dim/32][P] f16             scale per token and 32 channels; k ~ scale * code, code -127..127
- *   V f32, f16   [P][dim]                    token-major: the lanes are channels
- *   V q8         [P/2][dim][2] int8          2 neighbouring tokens of a channel: one lane of an integer dot
- *                [dim/32][P] f16             scale per token and 32 channels
+ *   K f32, f16, bf16   [dim][P]             dimension-major: the lanes of a register are tokens
+ *   K q8               [dim/4][P][4]        4 neighbouring channels of a token, one lane of an integer dot:
+ * bytes of code + 128, code -127..127 K q4               [dim/8][P][4]        8 neighbouring channels: byte i
+ * holds channel i in its low and i + 4 in its high nibble, each as code + 8, code -8..7 V f32, f16, bf16
+ * [P][dim]             token-major: the lanes are channels V q8               [P/4][dim][4] int8   4
+ * neighbouring tokens of a channel, one lane of an integer dot V q4               [P/8][dim][4]        8
+ * neighbouring tokens: token i in the low, i + 4 in the high nibble of byte i, as code + 8 q8, q4 then
+ * [dim/32][P] f16      scale per token and 32 channels: x ~ scale * code. The scale of q8 is not negative; that
+ * of q4 makes the channel of largest magnitude -8.
  *
- * dim is a multiple of 16, of 32 for q8. */
+ * dim is a multiple of 16, of 32 for q8 and q4. */
 #ifndef TERSE_SIMD_PAGE_H
 #define TERSE_SIMD_PAGE_H
 
@@ -20,22 +23,38 @@
 
 enum {
     TERSE_PAGE = 32,     /* tokens per page */
-    TERSE_KV_BLOCK = 32, /* channels per scale of q8 */
+    TERSE_KV_BLOCK = 32, /* channels per scale of q8 and q4 */
 };
 
 /* Storage types of keys and values, chosen independently. */
-typedef enum { TERSE_PAGE_F32, TERSE_PAGE_F16, TERSE_PAGE_Q8, TERSE_PAGE_TYPES } terse_page_type;
+typedef enum {
+    TERSE_PAGE_F32,
+    TERSE_PAGE_F16,
+    TERSE_PAGE_Q8,
+    TERSE_PAGE_BF16,
+    TERSE_PAGE_Q4,
+    TERSE_PAGE_TYPES
+} terse_page_type;
+
+/* Whether the type holds integer codes with a scale per block. */
+static inline bool terse_page_coded(terse_page_type type)
+{
+    return type == TERSE_PAGE_Q8 || type == TERSE_PAGE_Q4;
+}
 
 /* Bytes of the K or V block of a page (the same for both); a multiple of 64. */
 static inline size_t terse_page_block_size(terse_page_type type, int32_t dim)
 {
-    const size_t n = (size_t)dim * TERSE_PAGE;
-    return type == TERSE_PAGE_F32 ? n * 4 : type == TERSE_PAGE_F16 ? n * 2 : n + n / TERSE_KV_BLOCK * 2;
+    const size_t n = (size_t)dim * TERSE_PAGE, scales = n / TERSE_KV_BLOCK * 2;
+    return type == TERSE_PAGE_F32  ? n * 4
+           : type == TERSE_PAGE_Q8 ? n + scales
+           : type == TERSE_PAGE_Q4 ? n / 2 + scales
+                                   : n * 2;
 }
 
 static inline bool terse_page_dim_ok(terse_page_type type, int32_t dim)
 {
-    return dim > 0 && dim <= 512 && dim % (type == TERSE_PAGE_Q8 ? 32 : 16) == 0;
+    return dim > 0 && dim <= 512 && dim % (terse_page_coded(type) ? 32 : 16) == 0;
 }
 
 /* Store k[dim] or v[dim] as token t of a block. */

@@ -7,7 +7,7 @@
 
 enum { P = TERSE_PAGE, MAX_ROW = 19 };
 
-static const char *const type_names[TERSE_PAGE_TYPES] = { "f32", "f16", "q8" };
+static const char *const type_names[TERSE_PAGE_TYPES] = { "f32", "f16", "q8", "bf16", "q4" };
 static const int32_t dims[] = { 16, 32, 48, 64, 80, 96, 128, 256 };
 
 /* A page, queries, weights and outputs; everything ends at a guard page. */
@@ -148,7 +148,7 @@ static bool check_accuracy(checkkernel *c, terse_page_type type, int32_t dim)
             want += 0.125 * (double)q[d] * (double)k[d];
             size += fabs(0.125 * (double)q[d] * (double)k[d]);
         }
-        const double tolerance = type == TERSE_PAGE_Q8 ? 5e-3 : 1e-6; /* q8 rounds the query to 8 bits too */
+        const double tolerance = terse_page_coded(type) ? 5e-3 : 1e-6; /* int8 queries */
         if (fabs((double)x.s[t] - want) > tolerance * size) {
             printf("score_%s dim %d: token %d is %g, float64 says %g\n", type_names[type], dim, t,
                    (double)x.s[t], want);

@@ -59,9 +59,12 @@ static void fill(terse_kv *kv, int32_t n)
 static void what_goes_in_comes_out(void **state)
 {
     (void)state;
-    for (int type = TERSE_KV_F32; type <= TERSE_KV_Q8; type++) {
+    /* Half a step of q8; a whole step of q4, whose codes end at 7: the negative of the largest is clipped. */
+    static const float tolerance[TERSE_KV_Q4 + 1] = {
+        [TERSE_KV_Q8] = 0.51f, [TERSE_KV_Q4] = 127.0f / 8 * 1.01f
+    };
+    for (int type = TERSE_KV_F32; type <= TERSE_KV_Q4; type++) {
         terse_kv *kv = open_store((terse_kv_type)type, 64, 200, 0);
-        const float tolerance = type == TERSE_KV_Q8 ? 127.0f / 127 * 0.51f : 0.0f;
         fill(kv, 45);
         fill(kv, 60);
         assert_int_equal(terse_kv_count(kv), 105);
@@ -75,8 +78,8 @@ static void what_goes_in_comes_out(void **state)
                     terse_page_get_k(kv->type_k, page, pos % TERSE_PAGE, k, 64);
                     terse_page_get_v(kv->type_v, page + kv->block_k, pos % TERSE_PAGE, v, 64);
                     for (int32_t d = 0; d < 64; d++) {
-                        assert_true(fabsf(k[d] - mark(l, h, pos, d)) <= tolerance);
-                        assert_true(fabsf(v[d] + mark(l, h, pos, d + 1)) <= tolerance);
+                        assert_true(fabsf(k[d] - mark(l, h, pos, d)) <= tolerance[type]);
+                        assert_true(fabsf(v[d] + mark(l, h, pos, d + 1)) <= tolerance[type]);
                         far += v[d] * v[d];
                     }
                     assert_true(
@@ -199,6 +202,7 @@ static void bad_shapes_are_refused(void **state)
         { .n_layer = 1, .n_head = 1, .dim_k = 24, .dim_v = 64, .ctx = 1 },
         { .n_layer = 1, .n_head = 1, .dim_k = 64, .dim_v = 1024, .ctx = 1 },
         { .n_layer = 1, .n_head = 1, .dim_k = 48, .dim_v = 64, .ctx = 1, .type_k = TERSE_KV_Q8 },
+        { .n_layer = 1, .n_head = 1, .dim_k = 64, .dim_v = 80, .ctx = 1, .type_v = TERSE_KV_Q4 },
         { .n_layer = 1, .n_head = 1, .dim_k = 64, .dim_v = 64, .ctx = 0 },
         { .n_layer = 1, .n_head = 1, .dim_k = 64, .dim_v = 64, .ctx = INT32_MAX },
         { .n_layer = INT32_MAX, .n_head = INT32_MAX, .dim_k = 64, .dim_v = 64, .ctx = 1 << 24 },
@@ -213,6 +217,25 @@ static void bad_shapes_are_refused(void **state)
     }
 }
 
+/* q4: the channel of largest magnitude, whichever its sign, is -8 steps; q8: 127. Codes known by hand. */
+static void codes_are_as_documented(void **state)
+{
+    (void)state;
+    _Alignas(64) static uint8_t k[32 * TERSE_PAGE], v[32 * TERSE_PAGE];
+    float x[32] = { [0] = 4.0f, [1] = -0.5f, [5] = 1.26f, [31] = -3.9f }, y[32];
+    terse_page_put_k(TERSE_PAGE_Q4, k, 3, x, 32); /* scale -0.5: codes -8, 1, -3 (of -2.52), 7 (of 7.8) */
+    terse_page_put_v(TERSE_PAGE_Q4, v, 13, x, 32);
+    assert_int_equal(k[3 * 4], 8 << 4 | 0);     /* channels 4 and 0 */
+    assert_int_equal(k[3 * 4 + 1], 5 << 4 | 9); /* channels 5 and 1 */
+    assert_int_equal(k[3 * TERSE_PAGE * 4 + 3 * 4 + 3] >> 4, 15);
+    assert_int_equal(v[(32 + 0) * 4 + 1] >> 4, 0); /* token 13: the second of the high nibbles of 8 to 15 */
+    assert_int_equal(v[(32 + 31) * 4 + 1] >> 4, 15);
+    terse_page_get_k(TERSE_PAGE_Q4, k, 3, y, 32);
+    assert_true(y[0] == 4.0f && y[1] == -0.5f && y[2] == 0.0f && y[5] == 1.5f && y[31] == -3.5f);
+    terse_page_get_v(TERSE_PAGE_Q4, v, 13, y, 32);
+    assert_true(y[0] == 4.0f && y[1] == -0.5f && y[2] == 0.0f && y[5] == 1.5f && y[31] == -3.5f);
+}
+
 static void type_names(void **state)
 {
     (void)state;
@@ -220,6 +243,12 @@ static void type_names(void **state)
     terse_kv_type type;
     assert_int_equal(terse_kv_type_parse("q8_0", &type, &err), TERSE_OK);
     assert_int_equal(type, TERSE_KV_Q8);
+    assert_int_equal(terse_kv_type_parse("q4_0", &type, &err), TERSE_OK);
+    assert_int_equal(type, TERSE_KV_Q4);
+    for (int t = TERSE_KV_F32; t <= TERSE_KV_Q4; t++) {
+        assert_int_equal(terse_kv_type_parse(terse_kv_type_name((terse_kv_type)t), &type, &err), TERSE_OK);
+        assert_int_equal(type, t);
+    }
     assert_int_equal(terse_kv_type_parse("f32", &type, &err), TERSE_OK);
     assert_string_equal(terse_kv_type_name(type), "f32");
     assert_int_equal(terse_kv_type_parse("q3", &type, &err), TERSE_BAD_INPUT);
@@ -236,6 +265,7 @@ int main(void)
         cmocka_unit_test(the_center_is_the_mean),
         cmocka_unit_test(the_radius_hides_nothing),
         cmocka_unit_test(bad_shapes_are_refused),
+        cmocka_unit_test(codes_are_as_documented),
         cmocka_unit_test(type_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

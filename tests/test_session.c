@@ -90,7 +90,7 @@ static void run(const terse_session_opts *opts, float out[N_DECODE + 1][N_VOCAB]
 }
 
 static const char *const rules[] = { "none", "stability:tau=0.05,phi=0.05,patience=2", "value-skip:eps=0.3" };
-static const terse_kv_type types[] = { TERSE_KV_F32, TERSE_KV_F16, TERSE_KV_Q8 };
+static const terse_kv_type types[] = { TERSE_KV_F32, TERSE_KV_F16, TERSE_KV_Q8, TERSE_KV_BF16, TERSE_KV_Q4 };
 
 static void same_bits_everywhere(void **state)
 {
@@ -100,9 +100,9 @@ static void same_bits_everywhere(void **state)
     for (size_t r = 0; r < sizeof rules / sizeof *rules; r++)
         for (size_t k = 0; k < sizeof types / sizeof *types; k++) {
             terse_session_opts o = {
-                .threads = 1, .chunk = 512, .stop = rules[r], .type_k = types[k], .type_v = types[(k + r) % 3]
+                .threads = 1, .chunk = 512, .stop = rules[r], .type_k = types[k], .type_v = types[(k + r) % 5]
             };
-            if (r == k) /* scalar is slow: three combinations of the nine start from it */
+            if (r == k) /* scalar is slow: three of the combinations start from it */
                 o.cpu = TERSE_CPU_SCALAR;
             run(&o, want);
             for (int i = 0; i < 3; i++)

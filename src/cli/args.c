@@ -24,10 +24,10 @@ static const terse_option model_options[] = {
 
 #define AT(field) offsetof(terse_args_kv, field)
 static const terse_option kv_options[] = {
-    { "-ctk --cache-type-k", TERSE_OPTION_STRING, AT(type_k), .value = "TYPE", .choices = "f32 f16 q8 q8_0",
-      .preset = "f16", .help = "storage of keys" },
-    { "-ctv --cache-type-v", TERSE_OPTION_STRING, AT(type_v), .value = "TYPE", .choices = "f32 f16 q8 q8_0",
-      .preset = "f16", .help = "storage of values" },
+    { "-ctk --cache-type-k", TERSE_OPTION_STRING, AT(type_k), .value = "TYPE",
+      .choices = "f32 f16 bf16 q8 q4 q8_0 q4_0", .preset = "f16", .help = "storage of keys" },
+    { "-ctv --cache-type-v", TERSE_OPTION_STRING, AT(type_v), .value = "TYPE",
+      .choices = "f32 f16 bf16 q8 q4 q8_0 q4_0", .preset = "f16", .help = "storage of values" },
     { "--kv-policy", TERSE_OPTION_STRING, AT(policy), .value = "NAME", .preset = "dense",
       .help = "which pages attention reads, in what order" },
     { "--stop", TERSE_OPTION_STRING, AT(stop), .value = "RULE", .preset = "none",

@@ -12,20 +12,20 @@
 
 _Static_assert((int)TERSE_KV_PAGE == (int)TERSE_PAGE, "the public page size is the kernels' page size");
 
-static const char *const type_names[] = { "f16", "f32", "f16", "q8" };
+static const char *const type_names[] = { "f16", "f32", "f16", "q8", "bf16", "q4" };
 
 terse_status terse_kv_type_parse(const char *name, terse_kv_type *type, terse_error *err)
 {
-    for (int i = TERSE_KV_F32; i <= TERSE_KV_Q8; i++)
+    for (int i = TERSE_KV_F32; i <= TERSE_KV_Q4; i++)
         if (!strcmp(name, type_names[i])) {
             *type = (terse_kv_type)i;
             return TERSE_OK;
         }
-    if (!strcmp(name, "q8_0")) {
-        *type = TERSE_KV_Q8;
+    if (!strcmp(name, "q8_0") || !strcmp(name, "q4_0")) {
+        *type = name[1] == '8' ? TERSE_KV_Q8 : TERSE_KV_Q4;
         return TERSE_OK;
     }
-    return terse_fail(err, TERSE_BAD_INPUT, "KV type '%s' is unknown: use f32, f16 or q8", name);
+    return terse_fail(err, TERSE_BAD_INPUT, "KV type '%s' is unknown: use f32, f16, bf16, q8 or q4", name);
 }
 
 const char *terse_kv_type_name(terse_kv_type type)

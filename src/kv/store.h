@@ -55,7 +55,18 @@ static inline char *terse_kv_block(const terse_kv *kv, int32_t id)
 /* The internal storage type of a public one. */
 static inline terse_page_type terse_kv_page_type(terse_kv_type t)
 {
-    return t == TERSE_KV_F32 ? TERSE_PAGE_F32 : t == TERSE_KV_Q8 ? TERSE_PAGE_Q8 : TERSE_PAGE_F16;
+    switch (t) {
+    case TERSE_KV_F32:
+        return TERSE_PAGE_F32;
+    case TERSE_KV_Q8:
+        return TERSE_PAGE_Q8;
+    case TERSE_KV_BF16:
+        return TERSE_PAGE_BF16;
+    case TERSE_KV_Q4:
+        return TERSE_PAGE_Q4;
+    default:
+        return TERSE_PAGE_F16;
+    }
 }
 
 #endif

@@ -1,0 +1,43 @@
+/* simd/attn_avx2.h: what the files of the avx2 tier's page attention share. */
+#ifndef TERSE_SIMD_ATTN_AVX2_H
+#define TERSE_SIMD_ATTN_AVX2_H
+
+#include "simd/attn.h"
+
+#include <immintrin.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* Elements i to i + 7 of floats. */
+INLINE __m256 load(terse_page_type type, const void *p, size_t i)
+{
+    if (type == TERSE_PAGE_F32)
+        return _mm256_loadu_ps((const float *)p + i);
+    const __m128i h = _mm_loadu_si128((const __m128i *)((const uint16_t *)p + i));
+    if (type == TERSE_PAGE_BF16)
+        return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
+    return _mm256_cvtph_ps(h);
+}
+
+/* Sends the next block on its way to the second-level cache. */
+INLINE void fetch(const char *p, terse_page_type type, int32_t dim)
+{
+    for (size_t i = 0; p && i < terse_page_block_size(type, dim); i += 64)
+        _mm_prefetch(p + i, _MM_HINT_T1);
+}
+
+/* All ones in the lanes of tokens t to t + 7 that are below n. */
+INLINE __m256 live(int32_t n, int32_t t)
+{
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(n - t), lane));
+}
+
+INLINE float max8(__m256 x)
+{
+    __m128 m = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+    return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+}
+
+#endif

@@ -1,0 +1,325 @@
+/* simd/attn_coded_avx512.c: page attention over q8 and q4. One instruction multiplies 64 pairs of bytes and
+ * adds four neighbours: channels of a key while scoring, tokens of a channel while mixing. Its first operand is
+ * unsigned, its second signed: keys and weights' bytes of q8 go first, q4 codes (plus 8) always do. */
+#if !defined(__AVX512F__) || !defined(__AVX512BW__) || !defined(__AVX512DQ__) || !defined(__AVX512VNNI__)
+#error "compile this file with the avx512 tier's flags"
+#endif
+
+#include "simd/attn_avx512.h"
+
+#include <math.h>
+
+enum {
+    P = TERSE_PAGE,
+    B = TERSE_KV_BLOCK,
+    ROWS = 4,
+    MAX_BLOCKS = 512 / B,
+    Q8 = TERSE_PAGE_Q8,
+    Q4 = TERSE_PAGE_Q4
+};
+
+/* Bytes of a block's codes of n channels. */
+INLINE size_t code_size(int type, int32_t n)
+{
+    return (size_t)n * P / (type == Q8 ? 1 : 2);
+}
+
+INLINE __m512i low_nibbles(__m512i x)
+{
+    return _mm512_and_si512(x, _mm512_set1_epi8(15));
+}
+
+INLINE __m512i high_nibbles(__m512i x)
+{
+    return low_nibbles(_mm512_srli_epi16(x, 4));
+}
+
+/* ---- score ---- */
+
+/* Integer sums of one block of 32 channels: i[row][16 tokens each] += codes . query codes. */
+INLINE void score_block(int type, __m512i i[][2], const char *q, size_t q_size, const uint8_t *code,
+                        const char *next, const int n_row)
+{
+    const int32_t step = type == Q8 ? 4 : 8; /* channels in 4 bytes of each token */
+    for (int32_t d = 0; d < B; d += step, code += 4 * P, next += 4 * P) {
+        const __m512i k0 = _mm512_loadu_si512(code), k1 = _mm512_loadu_si512(code + 64);
+        fetch(next);
+        fetch(next + 64);
+        for (int r = 0; r < n_row; r++) {
+            const char *x = q + (size_t)r * q_size + d;
+            const __m512i x0 = _mm512_set1_epi32(*(const int32_t *)x);
+            i[r][0] = _mm512_dpbusd_epi32(i[r][0], type == Q8 ? k0 : low_nibbles(k0), x0);
+            i[r][1] = _mm512_dpbusd_epi32(i[r][1], type == Q8 ? k1 : low_nibbles(k1), x0);
+            if (type == Q4) {
+                const __m512i x1 = _mm512_set1_epi32(*(const int32_t *)(x + 4));
+                i[r][0] = _mm512_dpbusd_epi32(i[r][0], high_nibbles(k0), x1);
+                i[r][1] = _mm512_dpbusd_epi32(i[r][1], high_nibbles(k1), x1);
+            }
+        }
+    }
+}
+
+INLINE void score_rows(int type, float *s, const char *q, const uint8_t *code, int32_t dim, const char *next,
+                       const int n_row)
+{
+    const size_t q_size = terse_query_size(TERSE_PAGE_Q8, dim), scales = code_size(type, dim);
+    __m512 a[ROWS][2];
+    for (int r = 0; r < n_row; r++)
+        a[r][0] = a[r][1] = _mm512_setzero_ps();
+    for (int32_t b = 0; b < dim / B; b++) {
+        __m512i i[ROWS][2];
+        const char *x = q + dim + (size_t)b * 4; /* scales, offsets */
+        const size_t dk = scales + (size_t)b * P * sizeof(uint16_t);
+        for (int r = 0; r < n_row; r++) {
+            const __m512i offset = _mm512_set1_epi32(*(const int32_t *)(x + (size_t)r * q_size + dim / B * 4));
+            i[r][0] = i[r][1] = type == Q8 ? _mm512_slli_epi32(offset, 4) : offset;
+        }
+        score_block(type, i, q + b * B, q_size, code + code_size(type, b * B), next + code_size(type, b * B),
+                    n_row);
+        const __m512 d0 = load(TERSE_PAGE_F16, code + dk, 0), d1 = load(TERSE_PAGE_F16, code + dk, 16);
+        fetch(next + dk);
+        for (int r = 0; r < n_row; r++) {
+            const __m512 dq = _mm512_set1_ps(*(const float *)(x + (size_t)r * q_size));
+            a[r][0] = _mm512_fmadd_ps(_mm512_mul_ps(dq, d0), _mm512_cvtepi32_ps(i[r][0]), a[r][0]);
+            a[r][1] = _mm512_fmadd_ps(_mm512_mul_ps(dq, d1), _mm512_cvtepi32_ps(i[r][1]), a[r][1]);
+        }
+    }
+    for (int r = 0; r < n_row; r++) {
+        _mm512_storeu_ps(s + r * P, a[r][0]);
+        _mm512_storeu_ps(s + r * P + 16, a[r][1]);
+    }
+}
+
+INLINE void score(int type, float *s, const char *q, const void *k, int32_t n_row, int32_t dim,
+                  const void *ahead)
+{
+    const size_t size = terse_query_size(TERSE_PAGE_Q8, dim);
+    const char *next = next_of(ahead, k);
+    for (; n_row >= 4; n_row -= 4, s += 4 * P, q += 4 * size, next = k)
+        score_rows(type, s, q, k, dim, next, 4);
+    if (n_row == 3)
+        score_rows(type, s, q, k, dim, next, 3);
+    else if (n_row == 2)
+        score_rows(type, s, q, k, dim, next, 2);
+    else if (n_row == 1)
+        score_rows(type, s, q, k, dim, next, 1);
+}
+
+static void score_q8(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
+{
+    score(Q8, s, q, k, n_row, dim, ahead);
+}
+
+static void score_q4(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
+{
+    score(Q4, s, q, k, n_row, dim, ahead);
+}
+
+/* ---- mix ---- */
+
+/* Weights times value scales of some rows and one block as the bytes that the products take.
+ *   q8: code[2i], code[2i + 1]: low and high bytes of tokens 4i to 4i + 3
+ *   q4: code[i]: tokens 4i to 4i + 3; less[row]: 8 * their sum, what the 8 in each value's code adds
+ * unit: what a code is worth; inv: the reverse; most: the largest code. inv and most are 0 where nothing weighs
+ * anything or a product is not finite. */
+typedef struct {
+    _Alignas(64) int32_t code[ROWS][P / 2];
+    _Alignas(16) float unit[ROWS], inv[ROWS], most[ROWS];
+    _Alignas(16) int32_t less[ROWS];
+} weights;
+
+/* The scales of a block's tokens, 0 past the last one. */
+INLINE void load_scales(__m512 d[2], const uint16_t *dv, int32_t n)
+{
+    const uint32_t live = first(n);
+    d[0] = _mm512_maskz_mov_ps((__mmask16)live, load(TERSE_PAGE_F16, dv, 0));
+    d[1] = _mm512_maskz_mov_ps((__mmask16)(live >> 16), load(TERSE_PAGE_F16, dv, 16));
+}
+
+/* From the largest |x| of every row. As integers, NaN is the largest of all and stays. */
+INLINE void find_units(int type, weights *q, const float *w, const __m512 d[2], const int n_row)
+{
+    __m512i top[ROWS];
+    for (int r = 0; r < ROWS; r++)
+        top[r] = _mm512_setzero_si512();
+    for (int r = 0; r < n_row; r++) {
+        __m512 x0 = _mm512_mul_ps(_mm512_loadu_ps(w + r * P), d[0]);
+        __m512 x1 = _mm512_mul_ps(_mm512_loadu_ps(w + r * P + 16), d[1]);
+        if (type == Q4) {
+            x0 = _mm512_abs_ps(x0);
+            x1 = _mm512_abs_ps(x1);
+        }
+        top[r] = _mm512_max_epu32(_mm512_castps_si512(x0), _mm512_castps_si512(x1));
+    }
+    const __m128 most = _mm_set1_ps(type == Q8 ? 32767.0f : 127.0f);
+    const __m128 m = _mm_castsi128_ps(umax16_4(top[0], top[1], top[2], top[3]));
+    const __m128 inv = _mm_and_ps(_mm_cmpgt_ps(m, _mm_set1_ps(TERSE_MIX_TINY)), _mm_div_ps(most, m));
+    _mm_store_ps(q->unit, _mm_div_ps(m, most));
+    _mm_store_ps(q->inv, inv);
+    _mm_store_ps(q->most, _mm_and_ps(_mm_cmpgt_ps(inv, _mm_setzero_ps()), most));
+}
+
+/* The words of two registers of dwords, and of 4 tokens each the low bytes, then the high bytes. */
+INLINE __m512i split_bytes(__m512i c0, __m512i c1)
+{
+    const __m512i evens = _mm512_set_epi16(62, 60, 58, 56, 54, 52, 50, 48, 46, 44, 42, 40, 38, 36, 34, 32, 30,
+                                           28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    const __m512i split =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15));
+    return _mm512_shuffle_epi8(_mm512_permutex2var_epi16(c0, evens, c1), split);
+}
+
+INLINE __m512 dither(int32_t t)
+{
+    float x[16];
+    for (int32_t i = 0; i < 16; i++)
+        x[i] = TERSE_DITHER(t + i);
+    return _mm512_loadu_ps(x);
+}
+
+INLINE void quantize(int type, weights *q, const float *w, const __m512 d[2], const int n_row)
+{
+    __m512i sum[ROWS];
+    for (int r = 0; r < ROWS; r++)
+        sum[r] = _mm512_setzero_si512();
+    for (int r = 0; r < n_row; r++) {
+        const __m512 inv = _mm512_set1_ps(q->inv[r]), most = _mm512_set1_ps(q->most[r]);
+        __m512 x0 = _mm512_mul_ps(_mm512_mul_ps(_mm512_loadu_ps(w + r * P), d[0]), inv);
+        __m512 x1 = _mm512_mul_ps(_mm512_mul_ps(_mm512_loadu_ps(w + r * P + 16), d[1]), inv);
+        x0 = _mm512_min_ps(x0, most); /* 0 if it is NaN */
+        x1 = _mm512_min_ps(x1, most);
+        if (type == Q8) {
+            _mm512_store_si512(q->code[r], split_bytes(_mm512_cvtps_epi32(x0), _mm512_cvtps_epi32(x1)));
+            continue;
+        }
+        const __m512i c0 = _mm512_cvtps_epi32(_mm512_add_ps(x0, dither(0)));
+        const __m512i c1 = _mm512_cvtps_epi32(_mm512_add_ps(x1, dither(16)));
+        _mm_store_si128((__m128i *)q->code[r], _mm512_cvtepi32_epi8(c0));
+        _mm_store_si128((__m128i *)q->code[r] + 1, _mm512_cvtepi32_epi8(c1));
+        sum[r] = _mm512_add_epi32(c0, c1);
+    }
+    if (type == Q4)
+        _mm_store_si128((__m128i *)q->less, _mm_slli_epi32(sum16_4(sum[0], sum[1], sum[2], sum[3]), 3));
+}
+
+/* o = o + unit * isum for 32 channels of one row. */
+INLINE void update(float *o, float unit, __m512i i0, __m512i i1)
+{
+    const __m512 u = _mm512_set1_ps(unit);
+    _mm512_storeu_ps(o, _mm512_fmadd_ps(u, _mm512_cvtepi32_ps(i0), _mm512_loadu_ps(o)));
+    _mm512_storeu_ps(o + 16, _mm512_fmadd_ps(u, _mm512_cvtepi32_ps(i1), _mm512_loadu_ps(o + 16)));
+}
+
+/* o = o * keep; rarely other than 1. */
+INLINE void rescale(float *o, const float *keep, int32_t dim, const int n_row)
+{
+    for (int r = 0; r < n_row; r++, o += dim)
+        for (int32_t d = 0; d < dim && keep[r] != 1.0f; d += 16)
+            _mm512_storeu_ps(o + d, _mm512_mul_ps(_mm512_loadu_ps(o + d), _mm512_set1_ps(keep[r])));
+}
+
+/* 32 channels for n_row rows: a register holds 16 channels x 4 tokens. */
+INLINE void mix_block_q8(float *o, const weights *q, const char *code, int32_t n, int32_t dim, const char *next,
+                         const int n_row)
+{
+    __m512i low[ROWS][2], high[ROWS][2];
+    for (int r = 0; r < n_row; r++)
+        low[r][0] = low[r][1] = high[r][0] = high[r][1] = _mm512_setzero_si512();
+    for (int32_t t = 0; t < n; t += 4, code += 4 * (size_t)dim, next += 4 * (size_t)dim) {
+        const __m512i v0 = _mm512_loadu_si512(code), v1 = _mm512_loadu_si512(code + 64);
+        fetch(next);
+        fetch(next + 64);
+        for (int r = 0; r < n_row; r++) {
+            const __m512i l = _mm512_set1_epi32(q->code[r][t / 2]),
+                          h = _mm512_set1_epi32(q->code[r][t / 2 + 1]);
+            low[r][0] = _mm512_dpbusd_epi32(low[r][0], l, v0);
+            low[r][1] = _mm512_dpbusd_epi32(low[r][1], l, v1);
+            high[r][0] = _mm512_dpbusd_epi32(high[r][0], h, v0);
+            high[r][1] = _mm512_dpbusd_epi32(high[r][1], h, v1);
+        }
+    }
+    for (int r = 0; r < n_row; r++)
+        update(o + r * dim, q->unit[r], _mm512_add_epi32(low[r][0], _mm512_slli_epi32(high[r][0], 8)),
+               _mm512_add_epi32(low[r][1], _mm512_slli_epi32(high[r][1], 8)));
+}
+
+INLINE void mix_block_q4(float *o, const weights *q, const char *code, int32_t n, int32_t dim, const char *next,
+                         const int n_row)
+{
+    __m512i a[ROWS][2];
+    for (int r = 0; r < n_row; r++)
+        a[r][0] = a[r][1] = _mm512_set1_epi32(-q->less[r]);
+    for (int32_t t = 0; t < n; t += 8, code += 4 * (size_t)dim, next += 4 * (size_t)dim) {
+        const __m512i v0 = _mm512_loadu_si512(code), v1 = _mm512_loadu_si512(code + 64);
+        fetch(next);
+        fetch(next + 64);
+        for (int r = 0; r < n_row; r++) {
+            const __m512i c0 = _mm512_set1_epi32(q->code[r][t / 4]),
+                          c1 = _mm512_set1_epi32(q->code[r][t / 4 + 1]);
+            a[r][0] = _mm512_dpbusd_epi32(a[r][0], low_nibbles(v0), c0);
+            a[r][1] = _mm512_dpbusd_epi32(a[r][1], low_nibbles(v1), c0);
+            a[r][0] = _mm512_dpbusd_epi32(a[r][0], high_nibbles(v0), c1);
+            a[r][1] = _mm512_dpbusd_epi32(a[r][1], high_nibbles(v1), c1);
+        }
+    }
+    for (int r = 0; r < n_row; r++)
+        update(o + r * dim, q->unit[r], a[r][0], a[r][1]);
+}
+
+INLINE void mix_rows(int type, float *o, const float *keep, const float *w, const char *v, int32_t n,
+                     int32_t dim, const char *next, const int n_row)
+{
+    const size_t scales = code_size(type, dim), step = P * sizeof(uint16_t);
+    weights q[MAX_BLOCKS];
+    __m512 d[2];
+    rescale(o, keep, dim, n_row);
+    for (int32_t b = 0; b < dim / B; b++) {
+        fetch(next + scales + (size_t)b * step);
+        load_scales(d, (const uint16_t *)(v + scales + (size_t)b * step), n);
+        find_units(type, &q[b], w, d, n_row);
+    }
+    for (int32_t b = 0; b < dim / B; b++) { /* apart from the above: short chains of latencies */
+        load_scales(d, (const uint16_t *)(v + scales + (size_t)b * step), n);
+        quantize(type, &q[b], w, d, n_row);
+    }
+    for (int32_t b = 0; b < dim / B; b++, o += B, v += B * 4, next += B * 4) {
+        if (type == Q8)
+            mix_block_q8(o, &q[b], v, n, dim, next, n_row);
+        else
+            mix_block_q4(o, &q[b], v, n, dim, next, n_row);
+    }
+}
+
+INLINE void mix(int type, float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
+                int32_t dim, const void *ahead)
+{
+    const char *next = next_of(ahead, v);
+    for (; n_row >= 4; n_row -= 4, o += 4 * dim, keep += 4, w += 4 * P, next = v)
+        mix_rows(type, o, keep, w, v, n, dim, next, 4);
+    if (n_row == 3)
+        mix_rows(type, o, keep, w, v, n, dim, next, 3);
+    else if (n_row == 2)
+        mix_rows(type, o, keep, w, v, n, dim, next, 2);
+    else if (n_row == 1)
+        mix_rows(type, o, keep, w, v, n, dim, next, 1);
+}
+
+static void mix_q8(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
+                   int32_t dim, const void *ahead)
+{
+    mix(Q8, o, keep, w, v, n, n_row, dim, ahead);
+}
+
+static void mix_q4(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
+                   int32_t dim, const void *ahead)
+{
+    mix(Q4, o, keep, w, v, n, n_row, dim, ahead);
+}
+
+void terse_attn_coded_avx512(terse_attn_kernels *k)
+{
+    k->score[Q8] = score_q8;
+    k->score[Q4] = score_q4;
+    k->mix[Q8] = mix_q8;
+    k->mix[Q4] = mix_q4;
+}
