@@ -2,6 +2,7 @@
  * prompts in both formats, and what the program says of wrong files. */
 #include "lab/statistics.h"
 #include "lab/tasks.h"
+#include "make_model.h"
 #include "terse/terse.h"
 
 #include <math.h>
@@ -209,6 +210,50 @@ static void windows_must_fit(void **state)
     const terse_eval_rule wrong[] = { { NULL, "none" }, { NULL, "sometimes" } };
     assert_int_equal(terse_eval_open(&e, model, &o, wrong, 2, &err), TERSE_BAD_INPUT);
     assert_null(e);
+}
+
+/* Without bos a window begins with the text, which must then be one token longer. */
+static void a_model_may_have_no_bos(void **state)
+{
+    (void)state;
+    static const make_model_opts plain = { .n_layer = 1,
+                                           .n_embd = 64,
+                                           .n_head = 2,
+                                           .n_head_kv = 1,
+                                           .head_dim = 32,
+                                           .n_ff = 64,
+                                           .n_vocab = 32,
+                                           .n_ctx = 64,
+                                           .seed = 3 };
+    const terse_eval_rule rule = { NULL, NULL };
+    const terse_eval_opts o = { .session = { .ctx = 16 } };
+    const terse_eval_windows w = { .scored = 15 };
+    const float *logits;
+    char path[128];
+    int32_t ids[17];
+    terse_error err = { 0 };
+    terse_model *m;
+    terse_eval *e;
+    terse_session *s;
+    snprintf(path, sizeof path, "%s/plain.gguf", directory);
+    for (int32_t t = 0; t < 17; t++)
+        ids[t] = t * 7 % 32;
+    assert_int_equal(make_model(path, &plain, &err), TERSE_OK);
+    assert_int_equal(terse_model_open(&m, path, &err), TERSE_OK);
+    assert_false(terse_vocab_adds_bos(terse_model_vocab(m)));
+    assert_int_equal(terse_eval_open(&e, m, &o, &rule, 1, &err), TERSE_OK);
+    assert_int_equal(terse_eval_text(e, ids, 16, &w, &err), TERSE_BAD_INPUT);
+    assert_int_equal(terse_eval_text(e, ids, 17, &w, &err), TERSE_OK);
+    double nll = 0.0;
+    assert_int_equal(terse_session_open(&s, m, &o.session, &err), TERSE_OK);
+    for (int32_t t = 0; t < 16; t++) {
+        assert_int_equal(terse_session_decode(s, ids[t], &logits, &err), TERSE_OK);
+        nll += t > 0 ? terse_logits_log_sum(logits, 32) - (double)logits[ids[t + 1]] : 0.0;
+    }
+    near(result_of(e, 0).ppl, exp(nll / 15), 1e-9);
+    terse_session_close(&s);
+    terse_eval_close(&e);
+    terse_model_close(&m);
 }
 
 /* ---- prompts ---- */
@@ -444,6 +489,7 @@ int main(void)
         cmocka_unit_test(text_gives_what_separate_sessions_give),
         cmocka_unit_test(complete_windows_survive),
         cmocka_unit_test(windows_must_fit),
+        cmocka_unit_test(a_model_may_have_no_bos),
         cmocka_unit_test(wrong_lines_are_named),
         cmocka_unit_test(options_choose_prompts),
         cmocka_unit_test(outputs_are_judged),

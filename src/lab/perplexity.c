@@ -54,7 +54,7 @@ terse_status terse_eval_text(terse_eval *e, const int32_t *tokens, size_t n, con
                              terse_error *err)
 {
     const terse_vocab *v = terse_model_vocab(e->model);
-    const bool bos = terse_vocab_adds_bos(v) && terse_vocab_bos(v) >= 0;
+    const bool bos = terse_vocab_adds_bos(v);
     terse_eval_windows w = *windows;
     terse_status st = plan(&w, e, n, bos, err);
     for (size_t i = 0; i < n && st == TERSE_OK; i++) /* what is only predicted no session looks at */
