@@ -25,6 +25,7 @@ typedef struct {
     terse_kv_type type_k, type_v;
     kvdata data;
     terse_kv *kv;
+    double type_error_mean, type_error_max;
 } bench;
 
 static int usage(void)
@@ -83,13 +84,14 @@ static void print_json(bench *b, const walks *w, const walks_rule *r, const repo
                             report_real(per_step(b, s->bytes_summary)), "bytes_ratio",
                             report_real(t->bytes / per_step(b, s->bytes_dense)), "bytes_per_head",
                             report_real(t->bytes / heads), "ns_per_head", report_real(t->ns.median / heads)));
-    report_add(j, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "pages_listed_per_token",
+    report_add(j, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "pages_listed_per_token",
                             report_real(per_step(b, s->pages_listed)), "pages_scored_per_token",
                             report_real(per_step(b, s->pages_scored)), "pages_read_per_token",
                             report_real(per_step(b, s->pages_read)), "stops_share",
                             report_real((double)s->stops / (double)s->walks), "error_mean",
                             report_real(r->error_mean), "error_max", report_real(r->error_max), "bound_max",
-                            bounded ? report_real((double)s->bound_max) : json_null()));
+                            bounded ? report_real((double)s->bound_max) : json_null(), "type_error_mean",
+                            report_real(b->type_error_mean), "type_error_max", report_real(b->type_error_max)));
     report_print(&b->o->report, j);
 }
 
@@ -103,12 +105,12 @@ static void print_rule(bench *b, const walks *w, walks_rule *r)
         print_json(b, w, r, &t);
         return;
     }
-    printf("%4s/%-4s %5d %4d %7d %7d %8.1f %8.1f %8.1f %8.1f %6.3f %6.2f %8.2f %6.1f%% %9.2g %8.2g  %s\n",
+    printf("%4s/%-4s %5d %4d %7d %7d %8.1f %8.1f %8.1f %8.1f %6.3f %6.2f %8.2f %6.1f%% %9.2g %8.2g %7.2g  %s\n",
            terse_kv_type_name(b->type_k), terse_kv_type_name(b->type_v), w->n_row, b->data.dim_k,
            kvdata_depth(&b->data, b->data.n_step - 1), w->n_thread, t.ns.median / heads / 1000,
            t.ns.q1 / heads / 1000, t.ns.q3 / heads / 1000, bytes / heads / 1024,
            bytes / per_step(b, s->bytes_dense), t.gbs, t.roofline_gbs, 100 * t.fraction, r->error_mean,
-           r->error_max, terse_attend_stop_text(r->attend));
+           r->error_max, b->type_error_mean, terse_attend_stop_text(r->attend));
     fflush(stdout);
 }
 
@@ -122,7 +124,9 @@ static terse_status measure(bench *b, int32_t group, int32_t n_thread, terse_err
                 .rule = b->rule,
                 .n_rule = b->n_rule,
                 .n_sample = b->o->samples.v[0] };
-    const terse_status st = walks_open(&w, err);
+    terse_status st = walks_open(&w, err);
+    if (st == TERSE_OK)
+        st = walks_type_error(&w, &b->type_error_mean, &b->type_error_max, err);
     if (st == TERSE_OK) {
         walks_compare(&w);
         walks_time(&w);
@@ -268,9 +272,9 @@ static terse_status run(options *o, terse_error *err)
     if (st == TERSE_OK && !o->report.json)
         printf(
             "walk, tier %s; us and KiB per token, layer and KV head\n%9s %5s %4s %7s %7s %8s %8s %8s %8s %6s "
-            "%6s %8s %7s %9s %8s  %s\n",
+            "%6s %8s %7s %9s %8s %7s  %s\n",
             terse_cpu_tier_name(o->cpu), "K/V", "group", "dim", "depth", "threads", "us", "q1", "q3", "KiB",
-            "bytes", "GB/s", "roofline", "share", "error", "max", "stop rule");
+            "bytes", "GB/s", "roofline", "share", "error", "max", "type", "stop rule");
     if (st == TERSE_OK)
         st = run_types(&b, err);
     for (int32_t r = 0; r < b.n_rule; r++)

@@ -126,6 +126,18 @@ static double distance(const float *x, const float *of, int32_t n)
     return off > 0.0 ? sqrt(off / all) : 0.0;
 }
 
+/* Of p->out against p->dense. */
+static void add_errors(const walks *w, walks_part *p)
+{
+    const int32_t dim = w->data->dim_v;
+    for (int32_t r = 0; r < w->n_row; r++) {
+        const double e = distance(p->out + r * dim, p->dense + r * dim, dim);
+        p->error_sum += e;
+        p->error_max = fmax(p->error_max, e);
+        p->n_error++;
+    }
+}
+
 static void compare_part(void *ctx, int32_t thread, int32_t n_thread)
 {
     walks *w = ctx;
@@ -139,12 +151,7 @@ static void compare_part(void *ctx, int32_t thread, int32_t n_thread)
             walk_head(w, thread, l, h);
             terse_walk_decode(w->dense_walk[thread], l, h, kvdata_depth(d, w->step), d->scale,
                               kvdata_query(d, w->step, l, h), p->dense, &ignored);
-            for (int32_t r = 0; r < w->n_row; r++) {
-                const double e = distance(p->out + r * d->dim_v, p->dense + r * d->dim_v, d->dim_v);
-                p->error_sum += e;
-                p->error_max = fmax(p->error_max, e);
-                p->n_error++;
-            }
+            add_errors(w, p);
         }
         terse_phase_wait(&w->phase[l], d->n_head);
     }
@@ -184,6 +191,66 @@ void walks_compare(walks *w)
         }
         r->error_mean /= (double)n;
     }
+}
+
+/* Stores the tokens of one (layer, head) of the recording as those of a store of one head. */
+static terse_status refill(terse_kv *kv, const kvdata *d, int32_t layer, int32_t head, terse_error *err)
+{
+    float k[KVDATA_MAX_DIM], v[KVDATA_MAX_DIM];
+    terse_kv_truncate(kv, 0);
+    const terse_status st = terse_kv_reserve(kv, d->ctx, err);
+    for (int32_t t = 0; t < d->ctx && st == TERSE_OK; t++) {
+        terse_record_kv(d->record, layer, head, t, k, v);
+        terse_kv_put(kv, 0, 0, t, k, v);
+    }
+    if (st == TERSE_OK)
+        terse_kv_commit(kv, d->ctx);
+    return st;
+}
+
+/* Adds the errors of one (layer, head) to the first thread's part. */
+static void compare_types(walks *w, terse_walk *exact, int32_t layer, int32_t head)
+{
+    const kvdata *d = w->data;
+    walks_part *p = &w->part[0];
+    for (int32_t s = 0; s < d->n_step; s++) {
+        const float *q = kvdata_query(d, s, layer, head);
+        const int32_t depth = kvdata_depth(d, s);
+        terse_walk_decode(exact, 0, 0, depth, d->scale, q, p->dense, &p->stats);
+        terse_walk_decode(w->dense_walk[0], layer, head, depth, d->scale, q, p->out, &p->stats);
+        add_errors(w, p);
+    }
+}
+
+terse_status walks_type_error(walks *w, double *mean, double *max, terse_error *err)
+{
+    const kvdata *d = w->data;
+    const terse_kv_opts one = { .n_layer = 1,
+                                .n_head = 1,
+                                .dim_k = d->dim_k,
+                                .dim_v = d->dim_v,
+                                .type_k = TERSE_KV_F32,
+                                .type_v = TERSE_KV_F32,
+                                .ctx = d->ctx };
+    terse_kv *kv = NULL;
+    terse_walk *exact = NULL;
+    *mean = *max = NAN;
+    if (!d->record)
+        return TERSE_OK;
+    clear_parts(w);
+    terse_status st = terse_kv_open(&kv, &one, err);
+    if (st == TERSE_OK)
+        st = terse_walk_open(&exact, kv, w->dense, w->n_row, w->cpu, err);
+    for (int32_t u = 0; u < d->n_layer * d->n_head && st == TERSE_OK; u++) {
+        st = refill(kv, d, u / d->n_head, u % d->n_head, err);
+        if (st == TERSE_OK)
+            compare_types(w, exact, u / d->n_head, u % d->n_head);
+    }
+    *mean = w->part[0].error_sum / (double)w->part[0].n_error;
+    *max = w->part[0].error_max;
+    terse_walk_close(&exact);
+    terse_kv_close(&kv);
+    return st;
 }
 
 void walks_time(walks *w)

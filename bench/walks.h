@@ -53,6 +53,9 @@ terse_status walks_open(walks *w, terse_error *err);
 void walks_close(walks *w);
 /* Fills stats and errors of all rules: every step once. */
 void walks_compare(walks *w);
+/* What the store's types cost: |o - o_f32| / |o_f32| of dense attention over query heads, layers and steps of
+ * recorded data, against a store of f32. NAN for generated data, whose values mean nothing. */
+terse_status walks_type_error(walks *w, double *mean, double *max, terse_error *err);
 /* Fills ns and roofline of all rules: rule by rule within a sample, each after a round of the probe, so that
  * all of them meet the same machine and cold caches. */
 void walks_time(walks *w);

@@ -222,6 +222,7 @@ static void generated_walks_are_measured(void **state)
                      0);
     root = records(1, "attend", walk_numbers, N_WALK);
     assert_true(json_is_null(json_object_get(json_array_get(root, 0), "bound_max"))); /* proves nothing */
+    assert_true(json_is_null(json_object_get(json_array_get(root, 0), "type_error_mean")));
     json_decref(root);
 }
 
@@ -240,8 +241,15 @@ static void recorded_walks_are_measured(void **state)
     check_pair(dense, json_array_get(root, 1));
     assert_string_equal(json_string_value(json_object_get(dense, "data")), "recording");
     assert_string_equal(json_string_value(json_object_get(dense, "model")), "Terse 28M 16K");
+    assert_true(number(dense, "type_error_mean") < 1e-5); /* f16 was recorded: it costs nothing more */
     near(number(dense, "n_depth"), 603);
     near(number(dense, "bytes_per_head"), 64 * 2 * (19 * 32 + 602)); /* on average over depths 601, 602, 603 */
+    json_decref(root);
+    assert_int_equal(run("'%s' --recording recording --type q8 -t 1 --samples 1 -o json", BENCH_ATTEND), 0);
+    root = records(1, "attend", walk_numbers, N_WALK);
+    dense = json_array_get(root, 0);
+    assert_true(number(dense, "type_error_mean") > 1e-4 && number(dense, "type_error_mean") < 0.05);
+    assert_true(number(dense, "type_error_max") > number(dense, "type_error_mean"));
     json_decref(root);
     assert_int_equal(run("'%s' --recording recording --ctx 5", BENCH_ATTEND), 2);
     assert_int_equal(run("'%s' --recording absent", BENCH_ATTEND), 2);
