@@ -180,7 +180,7 @@ INLINE void mix_tile_q8(float *o, const float *keep, const float *unit, const in
     for (int r = 0; r < n_row; r++)
         for (int j = 0; j < 4; j++)
             a[r][j] = _mm256_setzero_si256();
-    for (int32_t t = 0; t < n; t += 4, v += 4 * (size_t)dim) {
+    for (int32_t t = 0; t < n; t += 4, v += 4 * B) {
         __m256i c[MIX_ROWS];
         for (int r = 0; r < n_row; r++) {
             int64_t four;
@@ -209,7 +209,7 @@ INLINE void mix_tile_q4(float *o, const float *keep, const float *unit, const in
     for (int r = 0; r < n_row; r++)
         for (int j = 0; j < 4; j++)
             a[r][j] = _mm256_setzero_si256();
-    for (int32_t t = 0; t < n; t += 8, v += 4 * (size_t)dim)
+    for (int32_t t = 0; t < n; t += 8, v += 4 * B)
         for (int j = 0; j < 4; j++) {
             const __m256i x = _mm256_loadu_si256((const __m256i *)v + j);
             const __m256i v0 = low_nibbles(x), v1 = high_nibbles(x);
@@ -231,7 +231,7 @@ INLINE void mix_rows(int type, float *o, const float *keep, const float *w, cons
                      int32_t dim, const int n_row)
 {
     const uint16_t *dv = (const uint16_t *)(v + code_size(type, dim));
-    for (int32_t b = 0; b < dim / B; b++, dv += P, o += B, v += B * 4) {
+    for (int32_t b = 0; b < dim / B; b++, dv += P, o += B, v += code_size(type, B)) {
         int16_t words[MIX_ROWS][P];
         int8_t bytes[MIX_ROWS][P];
         float unit[MIX_ROWS];

@@ -225,7 +225,7 @@ INLINE void mix_block_q8(float *o, const weights *q, const char *code, int32_t n
     __m512i low[ROWS][2], high[ROWS][2];
     for (int r = 0; r < n_row; r++)
         low[r][0] = low[r][1] = high[r][0] = high[r][1] = _mm512_setzero_si512();
-    for (int32_t t = 0; t < n; t += 4, code += 4 * (size_t)dim, next += 4 * (size_t)dim) {
+    for (int32_t t = 0; t < n; t += 4, code += 4 * B, next += 4 * B) {
         const __m512i v0 = _mm512_loadu_si512(code), v1 = _mm512_loadu_si512(code + 64);
         fetch(next);
         fetch(next + 64);
@@ -249,7 +249,7 @@ INLINE void mix_block_q4(float *o, const weights *q, const char *code, int32_t n
     __m512i a[ROWS][2];
     for (int r = 0; r < n_row; r++)
         a[r][0] = a[r][1] = _mm512_set1_epi32(-q->less[r]);
-    for (int32_t t = 0; t < n; t += 8, code += 4 * (size_t)dim, next += 4 * (size_t)dim) {
+    for (int32_t t = 0; t < n; t += 8, code += 4 * B, next += 4 * B) {
         const __m512i v0 = _mm512_loadu_si512(code), v1 = _mm512_loadu_si512(code + 64);
         fetch(next);
         fetch(next + 64);
@@ -282,7 +282,7 @@ INLINE void mix_rows(int type, float *o, const float *keep, const float *w, cons
         load_scales(d, (const uint16_t *)(v + scales + (size_t)b * step), n);
         quantize(type, &q[b], w, d, n_row);
     }
-    for (int32_t b = 0; b < dim / B; b++, o += B, v += B * 4, next += B * 4) {
+    for (int32_t b = 0; b < dim / B; b++, o += B, v += code_size(type, B), next += code_size(type, B)) {
         if (type == Q8)
             mix_block_q8(o, &q[b], v, n, dim, next, n_row);
         else

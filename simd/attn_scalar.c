@@ -61,13 +61,13 @@ static int32_t key_q4(const uint8_t *k, int32_t t, int32_t d)
 {
     return (k[d / 8 * 4 * P + t * 4 + d % 4] >> d % 8 / 4 * 4 & 15) - 8;
 }
-static int32_t value_q8(const uint8_t *v, int32_t t, int32_t d, int32_t dim)
+static int32_t value_q8(const uint8_t *v, int32_t t, int32_t d)
 {
-    return (int8_t)v[(t / 4 * dim + d) * 4 + t % 4];
+    return (int8_t)v[d / B * B * P + (t / 4 * B + d % B) * 4 + t % 4];
 }
-static int32_t value_q4(const uint8_t *v, int32_t t, int32_t d, int32_t dim)
+static int32_t value_q4(const uint8_t *v, int32_t t, int32_t d)
 {
-    return (v[(t / 8 * dim + d) * 4 + t % 4] >> t % 8 / 4 * 4 & 15) - 8;
+    return (v[d / B * B * P / 2 + (t / 8 * B + d % B) * 4 + t % 4] >> t % 8 / 4 * 4 & 15) - 8;
 }
 
 static void score_coded(float *s, const void *q, const uint8_t *k, const uint16_t *dk, int32_t n_row,
@@ -211,7 +211,7 @@ static void mix_coded(float *o, const float *keep, const float *w, const uint8_t
             for (int32_t d = b * B; d < (b + 1) * B; d++) {
                 int32_t isum = 0;
                 for (int32_t t = 0; t < P; t++)
-                    isum += c[t] * (q4 ? value_q4(v, t, d, dim) : value_q8(v, t, d, dim));
+                    isum += c[t] * (q4 ? value_q4(v, t, d) : value_q8(v, t, d));
                 o[r * dim + d] = fmaf(unit, (float)isum, o[r * dim + d] * keep[r]);
             }
         }

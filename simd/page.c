@@ -57,19 +57,18 @@ typedef struct {
     int32_t high; /* q4: in its high nibble */
 } place;
 
-static place place_k(terse_page_type type, int32_t t, int32_t d, int32_t dim)
+static place place_k(terse_page_type type, int32_t t, int32_t d)
 {
-    (void)dim;
     if (type == TERSE_PAGE_Q8)
         return (place){ .at = (size_t)(d / 4 * 4 * P + t * 4 + d % 4) };
     return (place){ .at = (size_t)(d / 8 * 4 * P + t * 4 + d % 4), .high = d % 8 / 4 };
 }
 
-static place place_v(terse_page_type type, int32_t t, int32_t d, int32_t dim)
+static place place_v(terse_page_type type, int32_t t, int32_t d)
 {
     if (type == TERSE_PAGE_Q8)
-        return (place){ .at = (size_t)((t / 4 * dim + d) * 4 + t % 4) };
-    return (place){ .at = (size_t)((t / 8 * dim + d) * 4 + t % 4), .high = t % 8 / 4 };
+        return (place){ .at = (size_t)(d / B * B * P + (t / 4 * B + d % B) * 4 + t % 4) };
+    return (place){ .at = (size_t)(d / B * B * P / 2 + (t / 8 * B + d % B) * 4 + t % 4), .high = t % 8 / 4 };
 }
 
 /* bias: what is added to the code as it is stored. */
@@ -89,7 +88,7 @@ static int32_t get_code(terse_page_type type, const uint8_t *block, place p, int
     return (block[p.at] >> (4 * p.high) & 15) - bias;
 }
 
-typedef place (*place_fn)(terse_page_type type, int32_t t, int32_t d, int32_t dim);
+typedef place (*place_fn)(terse_page_type type, int32_t t, int32_t d);
 
 static int32_t bias_k(terse_page_type type)
 {
@@ -115,7 +114,7 @@ static void put_coded(terse_page_type type, uint8_t *block, int32_t t, const flo
         const uint16_t h = type == TERSE_PAGE_Q8 ? quantize_q8(q, x + b * B) : quantize_q4(q, x + b * B);
         memcpy(block + scale_at(type, t, b, dim), &h, sizeof h);
         for (int32_t i = 0; i < B; i++)
-            put_code(type, block, at(type, t, b * B + i, dim), q[i], bias);
+            put_code(type, block, at(type, t, b * B + i), q[i], bias);
     }
 }
 
@@ -125,7 +124,7 @@ static void get_coded(terse_page_type type, const uint8_t *block, int32_t t, flo
     for (int32_t d = 0; d < dim; d++) {
         uint16_t h;
         memcpy(&h, block + scale_at(type, t, d / B, dim), sizeof h);
-        x[d] = terse_f16_to_f32(h) * (float)get_code(type, block, at(type, t, d, dim), bias);
+        x[d] = terse_f16_to_f32(h) * (float)get_code(type, block, at(type, t, d), bias);
     }
 }
 

@@ -3,15 +3,19 @@
  *
  * A page holds TERSE_PAGE tokens of one KV head. Blocks are 64-byte aligned.
  *
- *   K f32, f16, bf16   [dim][P]             dimension-major: the lanes of a register are tokens
- *   K q8               [dim/4][P][4]        4 neighbouring channels of a token, one lane of an integer dot:
- * bytes of code + 128, code -127..127 K q4               [dim/8][P][4]        8 neighbouring channels: byte i
- * holds channel i in its low and i + 4 in its high nibble, each as code + 8, code -8..7 V f32, f16, bf16
- * [P][dim]             token-major: the lanes are channels V q8               [P/4][dim][4] int8   4
- * neighbouring tokens of a channel, one lane of an integer dot V q4               [P/8][dim][4]        8
- * neighbouring tokens: token i in the low, i + 4 in the high nibble of byte i, as code + 8 q8, q4 then
- * [dim/32][P] f16      scale per token and 32 channels: x ~ scale * code. The scale of q8 is not negative; that
- * of q4 makes the channel of largest magnitude -8.
+ *   K f32, f16, bf16   [dim][P]          dimension-major: the lanes of a register are tokens
+ *   K q8               [dim/4][P][4]     4 neighbouring channels of a token: one lane of an integer dot. Bytes
+ *                                        of code + 128, code -127..127
+ *   K q4               [dim/8][P][4]     8 neighbouring channels: byte i has channel i in its low nibble and
+ *                                        i + 4 in its high nibble, both as code + 8, code -8..7
+ *   V f32, f16, bf16   [P][dim]          token-major: the lanes are channels
+ *   V q8   [dim/32][P/4][32][4] int8     4 neighbouring tokens of a channel; channels that share scales lie
+ *                                        together and are read from end to end
+ *   V q4   [dim/32][P/8][32][4]          8 neighbouring tokens: byte i has token i in its low nibble and i + 4
+ *                                        in its high nibble, both as code + 8
+ *
+ * Behind the codes of q8 and q4 come the scales, [dim/32][P] f16, one per token and 32 channels: x ~ scale *
+ * code. Those of q8 are not negative; those of q4 make the channel of largest magnitude, of either sign, -8.
  *
  * dim is a multiple of 16, of 32 for q8 and q4. */
 #ifndef TERSE_SIMD_PAGE_H

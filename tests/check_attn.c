@@ -159,6 +159,58 @@ static bool check_accuracy(checkkernel *c, terse_page_type type, int32_t dim)
     return good;
 }
 
+/* Weighted values against float64. A weight of q8 may be off by half a unit, one of q4 by one unit. */
+static bool check_mix_accuracy(checkkernel *c, terse_page_type type, int32_t dim)
+{
+    shape x = make(c, type, dim, 1, false, true);
+    const double unit = type == TERSE_PAGE_Q8 ? 0.51 / 32767 : type == TERSE_PAGE_Q4 ? 1.01 / 127 : 0.0;
+    static float v[P][512];
+    bool good = true;
+    for (int32_t t = 0; t < P; t++)
+        terse_page_get_v(type, x.block, t, v[t], dim);
+    memset(x.o, 0, x.o_size);
+    c->got.attn.mix[type](x.o, x.keep, x.s, x.block, P, 1, dim, NULL);
+    for (int32_t d = 0; d < dim; d++) {
+        double want = 0.0, size = 0.0, most = 0.0, slack = 0.0;
+        for (int32_t t = 0; t < P; t++) {
+            float step = 0.0f; /* at least the scale of the token's block: codes reach 127, or -8 or 7 */
+            for (int32_t i = d / 32 * 32; i < d / 32 * 32 + 32 && i < dim; i++)
+                step = fmaxf(step, fabsf(v[t][i]) / (type == TERSE_PAGE_Q8 ? 126.0f : 7.0f));
+            want += (double)x.s[t] * (double)v[t][d];
+            size += (double)x.s[t] * fabs((double)v[t][d]);
+            most = fmax(most, (double)x.s[t] * (double)step);
+            slack += step > 0.0f ? fabs((double)(v[t][d] / step)) * 8.0 / 7.0 : 0.0;
+        }
+        if (fabs((double)x.o[d] - want) > 1e-6 * size + unit * most * slack) {
+            printf("mix_%s dim %d: channel %d is %g, float64 says %g\n", type_names[type], dim, d,
+                   (double)x.o[d], want);
+            good = false;
+        }
+    }
+    drop(&x);
+    return good;
+}
+
+/* One token weighs 1, the others 1/300 each: less than half a unit of q4, and yet their sum is not lost. */
+static bool check_mass(checkkernel *c, terse_page_type type)
+{
+    shape x = make(c, type, 64, 1, false, true);
+    float ones[64];
+    for (int32_t d = 0; d < 64; d++)
+        ones[d] = 1.0f;
+    for (int32_t t = 0; t < P; t++) {
+        terse_page_put_v(type, x.block, t, ones, 64);
+        x.s[t] = t == 5 ? 1.0f : 1.0f / 300;
+    }
+    memset(x.o, 0, x.o_size);
+    c->got.attn.mix[type](x.o, x.keep, x.s, x.block, P, 1, 64, NULL);
+    const bool good = fabsf(x.o[63] - (1.0f + 31.0f / 300)) < 0.01f;
+    if (!good)
+        printf("mix_%s: weights of 1 and 31 times 1/300 give %g\n", type_names[type], (double)x.o[63]);
+    drop(&x);
+    return good;
+}
+
 bool check_attn(checkkernel *c)
 {
     bool same = true;
@@ -177,7 +229,10 @@ bool check_attn(checkkernel *c)
                         same &= check_mix(c, (terse_page_type)type, dims[d], n_row, wild);
                 }
             same &= check_accuracy(c, (terse_page_type)type, dims[d]);
+            same &= check_mix_accuracy(c, (terse_page_type)type, dims[d]);
         }
+    for (int type = 0; type < TERSE_PAGE_TYPES; type++)
+        same &= check_mass(c, (terse_page_type)type);
     for (int32_t n_row = 1; n_row <= MAX_ROW && check_wanted(c, "weigh"); n_row++)
         for (int i = 0; i < 20; i++)
             same &= check_weigh(c, n_row, i < 15 ? 30.0f : 300.0f);

@@ -23,7 +23,8 @@ typedef struct {
     uint64_t hash; /* XXH3-64 of the logits [N_PROMPT + N_DECODE][N_VOCAB], little endian f32 */
 } golden;
 
-/* Rows of Q8_0 that are no whole step of 256, tied output; every K-quant; experts of three types. */
+/* Rows of Q8_0 that are no whole step of 256, tied output; every K-quant; experts of three types; keys and
+ * values of every type. */
 static const golden goldens[] = {
     { .name = "q8_0",
       .model = { .n_layer = 2,
@@ -58,6 +59,26 @@ static const golden goldens[] = {
                             TERSE_TYPE_Q8_0, TERSE_TYPE_Q4_0, TERSE_TYPE_F16, TERSE_TYPE_Q8_0 } },
       .session = { .type_k = TERSE_KV_F32, .type_v = TERSE_KV_F32 },
       .hash = UINT64_C(0x7983d73b09a99bdb) },
+    { .name = "q4 cache",
+      .model = { .n_layer = 2,
+                 .n_embd = 128,
+                 .n_head = 4,
+                 .n_head_kv = 1,
+                 .n_ff = 160,
+                 .types = { TERSE_TYPE_F32, TERSE_TYPE_F32, TERSE_TYPE_F32, TERSE_TYPE_F32, TERSE_TYPE_F32,
+                            TERSE_TYPE_F32, TERSE_TYPE_F32, TERSE_TYPE_F32, TERSE_TYPE_F32 } },
+      .session = { .type_k = TERSE_KV_Q4, .type_v = TERSE_KV_Q4 },
+      .hash = UINT64_C(0xf3025d1b833d2add) },
+    { .name = "bf16 and q8 cache",
+      .model = { .n_layer = 2,
+                 .n_embd = 128,
+                 .n_head = 4,
+                 .n_head_kv = 1,
+                 .n_ff = 160,
+                 .types = { TERSE_TYPE_F32, TERSE_TYPE_F32, TERSE_TYPE_F32, TERSE_TYPE_F32, TERSE_TYPE_F32,
+                            TERSE_TYPE_F32, TERSE_TYPE_F32, TERSE_TYPE_F32, TERSE_TYPE_F32 } },
+      .session = { .type_k = TERSE_KV_BF16, .type_v = TERSE_KV_Q8 },
+      .hash = UINT64_C(0x4f636dc055e9c13a) },
 };
 
 static uint64_t hash_of(const terse_model *m, const terse_session_opts *o)
