@@ -6,6 +6,7 @@ void terse_kernels_for(terse_kernels *k, uint32_t cpu)
     terse_dot_init_scalar(&k->dot);
     terse_vec_init_scalar(&k->vec);
     terse_attn_init_scalar(&k->attn);
+    terse_summary_init_scalar(&k->summary);
 #ifdef TERSE_HAVE_AVX2
     if (cpu & TERSE_TIER_AVX2) {
         terse_dot_init_avx2(&k->dot);
