@@ -7,23 +7,39 @@
 
 #include "terse/kv.h"
 
+/* Bins of audit histograms: bin i counts from terse_audit_bin_low(i) on, half a decade each. */
+enum { TERSE_AUDIT_BINS = 20 };
+/* 0, 1e-8, 3.2e-8, 1e-7, ... 10. */
+TERSE_API double terse_audit_bin_low(int32_t bin);
+
 /* What was read. Sums over (token, layer, KV head) walks. */
 typedef struct {
     int64_t walks;
     int64_t pages_listed; /* what dense attention reads */
     int64_t pages_scored; /* K block read */
     int64_t pages_read;   /* V block read */
+    /* Pages that the heads of a group would have walked alone, averaged over the group. pages_scored /
+     * pages_alone is what it costs that a page is skipped only if every head agrees. */
+    double pages_alone;
     int64_t bytes_k, bytes_v, bytes_summary;
     int64_t bytes_dense; /* K and V bytes that dense attention reads */
-    int64_t stops;       /* walks that the stop rule ended */
+    int64_t stops;       /* walks that left something out */
     /* Largest error bound |o_full - o| / |o| that a walk ended with; 0 while nothing was skipped. Meaningful
      * if the rule gives bounds (terse_attend_bounded). */
     float bound_max;
+    /* Share of the softmax whose values were not read, as the rule knows it at the end of a walk (exact where
+     * the keys were read, estimated where they were not; rules that estimate nothing leave 0): of the group's
+     * worst head. Largest, and sum over walks. */
+    float left_max;
+    double left_sum;
     /* Audits: walks that were repeated in full, the largest true |o_full - o| / |o_full| found, its mean, and
-     * how many were above their bound (rules that give one). */
+     * how many were above their bound (rules that give one); the true share of what was left out. */
     int64_t audits, audit_violations;
     float audit_error_max;
     double audit_error_sum;
+    double audit_left_sum;
+    /* True errors, and the bounds (bounded rules) or estimated shares beside them. */
+    int64_t audit_error[TERSE_AUDIT_BINS], audit_bound[TERSE_AUDIT_BINS];
 } terse_attend_stats;
 
 /* Adds b to a. */
@@ -32,11 +48,22 @@ TERSE_API void terse_attend_stats_add(terse_attend_stats *a, const terse_attend_
 /* A parsed pair of policy and stop rule: immutable. */
 typedef struct terse_attend terse_attend;
 
-/* policy: "dense" (NULL: that). stop: "RULE" or "RULE:key=value,..." (NULL: "none"):
+/* policy: "dense" (NULL: that) keeps every token; "dense:order=O" says in which order pages are walked: newest,
+ * oldest (first to last), mass (by estimated share of the softmax), box (Quest: by the largest possible score),
+ * auto (what suits the rule). Sinks and the last 128 tokens come first, but in oldest.
+ *
+ * stop: "RULE", "RULE:key=value,..." or two of them joined by "+", one that ends the walk and one that leaves
+ * out values of what it walked (NULL: "none"):
  *   none                                      read everything
+ *   mass:delta=0.05,floor=0.03,from=2048      stop when what is unread is estimated to matter less than delta;
+ *                                             read the floor's share of all pages in any case
+ *   budget:share=0.2                          stop after a share of all pages (Quest with order=box)
+ *   weight:tau=1e-4,patience=4                stop when pages weigh next to nothing
  *   stability:tau=1e-7,phi=1e-3,patience=5    stop when norm and direction of the output have settled (ART)
- *   value-skip:eps=0.1                        read all keys, leave out values while the error is proved <= eps
- * |o| audit: repeat every audit-th walk of a (layer, head) in full and record the true error; 0: never.
+ *   certified:eps=0.1                         stop when the error is proved to be at most eps |o|
+ *   value-skip:eps=0.1                        leave out values while the error is proved to be at most eps |o|
+ *   value-share:left=0.05                     leave out values that hold at most this share of the softmax
+ * audit: repeat every audit-th walk of a (layer, head) in full and record the true error; 0: never.
  * TERSE_BAD_INPUT names the word that is wrong and what is known. */
 TERSE_API terse_status terse_attend_open(terse_attend **out, const char *policy, const char *stop,
                                          int32_t audit, terse_error *err);
@@ -45,6 +72,9 @@ TERSE_API void terse_attend_close(terse_attend **a);
 TERSE_API const char *terse_attend_stop_text(const terse_attend *a);
 /* Whether the rule proves a bound on its error ("none" does: zero). */
 TERSE_API bool terse_attend_bounded(const terse_attend *a);
+/* TERSE_KV_*: what the store must keep for this rule; call terse_kv_summarize with it after a prompt. Pages
+ * without a summary are always read. */
+TERSE_API uint32_t terse_attend_needs(const terse_attend *a);
 /* i-th stop rule's name and one-line help; false past the last. */
 TERSE_API bool terse_attend_stop_at(int32_t i, const char **name, const char **help);
 

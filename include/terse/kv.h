@@ -56,6 +56,17 @@ TERSE_API void terse_kv_truncate(terse_kv *kv, int32_t n);
  * skipped values use them; any c is valid, the mean is tight. Tokens stored later are measured against the same
  * c. */
 TERSE_API void terse_kv_center(terse_kv *kv);
+
+/* What rules may need to know of pages that they do not read (terse_attend_needs). */
+enum {
+    TERSE_KV_CENTER = 1,  /* terse_kv_center */
+    TERSE_KV_MOMENTS = 2, /* mean and variance of the keys, per channel: int8, 2 bytes per channel and page */
+    TERSE_KV_BOX = 4      /* smallest and largest key, per channel, rounded outward: as much */
+};
+/* From now on keeps these for every page that fills up, and makes them for the pages that are full: reads the
+ * keys (and values, for the center) that it has not yet seen. Tokens of one (layer, head) must then be put in
+ * order. TERSE_NOMEM leaves the store as it was. */
+TERSE_API terse_status terse_kv_summarize(terse_kv *kv, uint32_t what, terse_error *err);
 /* Bytes of memory that pages hold now, and bytes of one token in all layers and heads. */
 TERSE_API size_t terse_kv_bytes(const terse_kv *kv);
 TERSE_API size_t terse_kv_token_bytes(const terse_kv *kv);

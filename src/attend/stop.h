@@ -1,51 +1,96 @@
-/* attend/stop.h: what a stop rule is. One file each (stop_*.c), one line in the registry (attend.c). */
+/* attend/stop.h: what a stop rule is. One file each (stop_*.c), one line in the registry (attend.c).
+ *
+ * A page rule says when no more pages are needed; a value rule, which may follow it, says when the values of
+ * enough of the scored pages have been read. */
 #ifndef TERSE_ATTEND_STOP_H
 #define TERSE_ATTEND_STOP_H
 
 #include "terse/attend.h"
 
-enum { TERSE_STOP_PARAMS = 4 };
+enum {
+    TERSE_STOP_PARAMS = 6,
+    TERSE_SURE_PAGES = 6, /* sinks and recent window: walked before a rule is asked (attend/plan.c) */
+};
 
 typedef struct {
     const char *name;
-    double value, low, high; /* default and range */
+    double value, low, high;  /* default and range */
+    const char *const *names; /* words for 0, 1, 2 ..., ended by NULL; NULL: a number */
 } terse_stop_param;
 
-/* The accumulator of a group of query heads after a page. Rows are heads; nothing is normalised by l yet. */
+/* How shares of pages add up to a limit: their sum, or the root of the sum of their squares. */
+enum { TERSE_NORM_RMS, TERSE_NORM_SUM };
+extern const char *const terse_norms[];
+
+/* In which order pages are walked. Sinks and the recent window always come first, but in OLDEST. */
+typedef enum {
+    TERSE_ORDER_AUTO,   /* what suits the rule */
+    TERSE_ORDER_NEWEST, /* newest first */
+    TERSE_ORDER_OLDEST, /* from first to last: the baseline of the literature */
+    TERSE_ORDER_MASS,   /* by estimated share of the softmax */
+    TERSE_ORDER_BOX     /* by the largest score that a page can hold (Quest) */
+} terse_order;
+
+/* The accumulator of a group of query heads after a page. Rows are heads; nothing is normalised by l yet. All
+ * weights are on the scale of l. */
 typedef struct {
     int32_t n_row, dim;
-    const float *o; /* [n_row][dim] sum of weight x value */
-    const float *l; /* [n_row] sum of weights */
-    const float *z; /* [n_row] sum of this page's weights, on the scale of l */
-    /* Two-pass rules: the weight whose values are not in o yet, the largest |v - c| among those, and c. */
-    const float *left; /* [n_row] */
-    float radius;
-    const float *center; /* [dim] */
+    int32_t n_read, n_page; /* pages walked so far, and in the sequence */
+    const float *l;         /* [n_row] sum of weights of the scored pages */
+    const float *z;         /* [n_row] sum of this page's weights */
+    const float *keep;      /* [n_row] what this page multiplied o by, before it added to it */
+    const float *o; /* [n_row][dim] sum of weight x value; NULL for a page rule that does not ask for it */
+    /* [n_row] weight of the pages that have not been walked: what is expected under MASS, at most that under
+     * BOX, 0 under orders that know nothing. */
+    const float *unread;
+    const float *unread_squares; /* [n_row] sum over those pages of weight^2 */
+    /* Value rules: weight of scored pages whose values are not in o yet. [n_row] */
+    const float *left;
+    const float *left_squares; /* [n_row] sum over their pages of weight^2 */
+    float radius;              /* largest |v - c| of those pages; page rules: of all pages */
+    const float *center;       /* [dim] c */
 } terse_acc;
 
 typedef struct {
     const char *name;
     const char *help;
     terse_stop_param param[TERSE_STOP_PARAMS]; /* ended by a NULL name */
-    /* Two passes: all keys are scored first; then values are read by falling share, and enough() is asked
-     * after each page. Otherwise keys and values are read together, in the policy's order. */
-    bool two_pass;
-    bool bounded; /* *bound of enough() is a proof */
+    bool values;                               /* a value rule */
+    bool output;                               /* a page rule that looks at o */
+    bool bounded;                              /* *bound of enough() is a proof */
+    bool steered;                              /* the order cannot be chosen */
+    terse_order order;                         /* that suits a page rule */
+    uint32_t needs;                            /* TERSE_KV_*; what the order needs comes on top */
+    /* Tokens below which every page is read without asking; NULL: 0. */
+    int32_t (*from)(const double *param);
     size_t (*state_size)(int32_t n_row, int32_t dim);
     void (*begin)(void *state, const double *param, int32_t n_row, int32_t dim);
-    /* May the walk end here? If so, *bound is what the error |o_full - o| / |o| is at most (bounded rules). */
-    bool (*enough)(void *state, const double *param, const terse_acc *acc, float *bound);
+    /* Asked after every page: done[r] where the walk could end here if there were no other heads. *bound is
+     * what the error |o_full - o| / |o| is at most if it ends here (bounded rules). */
+    void (*enough)(void *state, const double *param, const terse_acc *acc, bool *done, float *bound);
 } terse_stop;
 
-extern const terse_stop terse_stop_none, terse_stop_stability, terse_stop_value_skip;
+extern const terse_stop terse_stop_none, terse_stop_stability, terse_stop_weight, terse_stop_mass,
+    terse_stop_budget, terse_stop_certified, terse_stop_value_skip, terse_stop_value_share;
+
+/* One rule with its parameters. */
+typedef struct {
+    const terse_stop *stop;
+    double param[TERSE_STOP_PARAMS];
+} terse_rule;
 
 /* What terse_attend_open parsed. */
 struct terse_attend {
-    const terse_stop *stop;
-    double param[TERSE_STOP_PARAMS];
+    terse_rule page, value; /* value.stop is NULL without a value rule */
+    terse_order order;      /* never AUTO */
+    uint32_t needs;
+    int32_t from;
     int32_t audit;
-    char text[160];
+    char text[256];
 };
+
+/* attend/parse.c */
+terse_status terse_attend_parse(terse_attend *a, const char *policy, const char *stop, terse_error *err);
 
 static inline float terse_fold8(const float *lane)
 {

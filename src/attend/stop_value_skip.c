@@ -39,41 +39,43 @@ static void begin(void *state, const double *param, int32_t n_row, int32_t dim)
 static float norm_of(const terse_acc *acc, int32_t r)
 {
     const float *o = acc->o + r * acc->dim;
+    const float fill = acc->left[r] + acc->unread[r];
     float lane[8] = { 0.0f };
     for (int32_t d = 0; d < acc->dim; d += 8)
         for (int32_t i = 0; i < 8; i++) {
-            const float x = o[d + i] + acc->left[r] * acc->center[d + i];
+            const float x = o[d + i] + fill * acc->center[d + i];
             lane[i] += x * x;
         }
     return sqrtf(terse_fold8(lane));
 }
 
-static bool enough(void *state, const double *param, const terse_acc *acc, float *bound)
+static void enough(void *state, const double *param, const terse_acc *acc, bool *done, float *bound)
 {
     value_skip *s = state;
     const float eps = (float)param[EPS];
     if (s->age++ % REFRESH)
         for (int32_t r = 0; r < acc->n_row; r++)
-            if (acc->left[r] * acc->radius > eps * s->norm[r])
-                return false;
+            if (!(acc->left[r] * acc->radius <= eps * s->norm[r])) {
+                done[r] = false;
+                return;
+            }
     float worst = 0.0f;
-    bool all = true;
     for (int32_t r = 0; r < acc->n_row; r++) {
         const float error = acc->left[r] * acc->radius;
         s->norm[r] = norm_of(acc, r);
-        all &= error <= eps * s->norm[r] && s->norm[r] <= FLT_MAX; /* infinity would allow any error */
+        done[r] = error <= eps * s->norm[r] && s->norm[r] <= FLT_MAX; /* infinity would allow any error */
         worst = fmaxf(worst, error > 0.0f ? error / s->norm[r] : 0.0f);
     }
     *bound = worst;
-    return all;
 }
 
 const terse_stop terse_stop_value_skip = {
     .name = "value-skip",
     .help = "read all keys, leave out values while the error is proved to be at most eps |o|",
-    .param = { { "eps", 0.1, 0.0, 10.0 } },
-    .two_pass = true,
+    .param = { { "eps", 0.1, 0.0, 10.0, NULL } },
+    .values = true,
     .bounded = true,
+    .needs = TERSE_KV_CENTER,
     .state_size = state_size,
     .begin = begin,
     .enough = enough,

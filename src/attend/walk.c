@@ -7,44 +7,50 @@
 #include <math.h>
 #include <string.h>
 
-/* Stop rules are asked once the sinks and at least this many recent tokens have been read. */
-enum { WINDOW = 128, ARMED = 1 + WINDOW / TERSE_PAGE + 1 };
-
-int32_t terse_walk_plan(int32_t *list, int32_t n_token)
-{
-    const int32_t n = terse_kv_pages_of(n_token);
-    list[0] = 0;
-    for (int32_t i = 1; i < n; i++)
-        list[i] = n - i;
-    return n;
-}
-
 /* Lays the arrays out in one mapping, or just adds up their sizes while base is NULL. */
 static size_t lay_out(terse_walk *w, char *base)
 {
     const terse_kv *kv = w->kv;
-    const size_t rows = (size_t)w->max_row, row = (size_t)w->n_row, cap = (size_t)kv->cap;
-    const size_t dim_v = (size_t)kv->opts.dim_v;
-    const bool two = w->attend->stop->two_pass;
-    size_t at = 0;
+    const terse_attend *a = w->attend;
+    const size_t rows = (size_t)w->max_row, row = (size_t)w->n_row, cap = (size_t)kv->cap, one = sizeof(float);
+    const size_t dim_k = (size_t)kv->opts.dim_k, dim_v = (size_t)kv->opts.dim_v;
+    const bool rank = a->order == TERSE_ORDER_MASS || a->order == TERSE_ORDER_BOX,
+               apart = a->value.stop != NULL;
+    size_t at = 0, state = 0;
+    for (int i = 0; i < 2; i++) {
+        const terse_stop *stop = i ? a->value.stop : a->page.stop;
+        const size_t size = stop && stop->state_size ? stop->state_size(w->n_row, kv->opts.dim_v) : 0;
+        state = size > state ? size : state;
+    }
     w->query = terse_place(base, &at, rows * terse_query_size(kv->type_k, kv->opts.dim_k));
-    w->s = terse_place(base, &at, rows * TERSE_PAGE * sizeof(float));
-    w->o = terse_place(base, &at, rows * dim_v * sizeof(float));
-    w->m = terse_place(base, &at, rows * sizeof(float));
-    w->l = terse_place(base, &at, rows * sizeof(float));
-    w->keep = terse_place(base, &at, rows * sizeof(float));
-    w->z = terse_place(base, &at, rows * sizeof(float));
-    w->n = terse_place(base, &at, rows * sizeof(int32_t));
-    w->list = terse_place(base, &at, cap * sizeof(int32_t));
-    w->full = terse_place(base, &at, row * dim_v * sizeof(float));
-    w->state = terse_place(
-        base, &at, w->attend->stop->state_size ? w->attend->stop->state_size(w->n_row, kv->opts.dim_v) : 0);
-    w->weights = terse_place(base, &at, two ? cap * row * TERSE_PAGE * sizeof(float) : 0);
-    w->mass = terse_place(base, &at, two ? cap * row * sizeof(float) : 0);
-    w->order = terse_place(base, &at, two ? cap * sizeof(int32_t) : 0);
-    w->left = terse_place(base, &at, two ? (cap + 1) * row * sizeof(float) : 0);
-    w->radius = terse_place(base, &at, two ? (cap + 1) * sizeof(float) : 0);
-    w->share = terse_place(base, &at, two ? cap * sizeof(uint16_t) : 0);
+    w->s = terse_place(base, &at, rows * TERSE_PAGE * one);
+    w->o = terse_place(base, &at, rows * dim_v * one);
+    w->m = terse_place(base, &at, rows * one);
+    w->l = terse_place(base, &at, rows * one);
+    w->keep = terse_place(base, &at, rows * one);
+    w->z = terse_place(base, &at, rows * one);
+    w->n = terse_place(base, &at, rows * sizeof *w->n);
+    w->list = terse_place(base, &at, cap * sizeof *w->list);
+    w->full = terse_place(base, &at, row * dim_v * one);
+    w->state = terse_place(base, &at, state);
+    w->done = terse_place(base, &at, row * sizeof *w->done);
+    w->alone = terse_place(base, &at, row * sizeof *w->alone);
+    w->stride = terse_align_up(cap, TERSE_TILE);
+    w->moments_query = terse_place(base, &at, rank ? row * terse_moments_query_size(kv->opts.dim_k) : 0);
+    w->x = terse_place(base, &at, rank ? row * dim_k * one : 0);
+    w->fair = terse_place(base, &at, rank ? row * w->stride * one : 0);
+    w->high = terse_place(base, &at, rank ? row * w->stride * one : 0);
+    w->prior = terse_place(base, &at, rank || apart ? cap * one : 0);
+    w->behind = terse_place(base, &at, rank ? (cap + 1) * 2 * row * one : 0);
+    w->rel = terse_place(base, &at, row * one);
+    w->unread = terse_place(base, &at, 2 * row * one);
+    w->weights = terse_place(base, &at, apart ? cap * row * TERSE_PAGE * one : 0);
+    w->mass = terse_place(base, &at, apart ? cap * row * one : 0);
+    w->top = terse_place(base, &at, apart ? cap * row * one : 0);
+    w->order = terse_place(base, &at, apart ? cap * sizeof *w->order : 0);
+    w->left = terse_place(base, &at, apart ? (cap + 1) * 2 * row * one : 0);
+    w->radius = terse_place(base, &at, rank || apart ? (cap + 1) * one : 0);
+    w->key = terse_place(base, &at, rank || apart ? cap * sizeof *w->key : 0);
     return at;
 }
 
@@ -62,6 +68,7 @@ terse_status terse_walk_open(terse_walk **out, const terse_kv *kv, const terse_a
     w->kv = kv;
     w->attend = a;
     w->kernels = kernels.attn;
+    w->summary = kernels.summary;
     w->n_row = n_row;
     w->max_row = n_row * TERSE_PAGE;
     w->map_size = terse_align_up(lay_out(w, NULL), (size_t)2 << 20);
@@ -101,43 +108,97 @@ static void finish_row(float *out, const float *o, float l, int32_t dim)
         out[d] = o[d] * inv;
 }
 
-static bool armed_stop(const terse_walk *w, const terse_stop *stop, int32_t i, float *bound)
-{
-    const int32_t dim = w->kv->opts.dim_v;
-    const terse_acc acc = { .n_row = w->n_row, .dim = dim, .o = w->o, .l = w->l, .z = w->z };
-    return stop->enough && i >= ARMED && stop->enough(w->state, w->attend->param, &acc, bound);
-}
+/* What a walk goes by. */
+typedef struct {
+    const terse_rule *rule;
+    terse_order order;
+    bool apart; /* keys first, values later */
+} course;
 
-/* Keys and values together, in the policy's order, under a one-pass rule. */
-static void one_pass(terse_walk *w, const terse_stop *stop, int32_t layer, int32_t head, int32_t n_token,
-                     float *out, terse_attend_stats *stats, float *bound)
+/* Asks the page rule after i pages. Notes which heads would have stopped here alone. */
+static bool settled(terse_walk *w, const course *c, size_t unit, int32_t i, int32_t n, bool ranked,
+                    float *bound)
 {
     const terse_kv *kv = w->kv;
-    const int32_t *table = terse_kv_table(kv, layer, head), dim_v = kv->opts.dim_v;
-    const int32_t n = terse_walk_plan(w->list, n_token);
+    const int32_t dim = kv->opts.dim_v, rows = w->n_row;
+    for (int32_t r = 0; ranked && r < rows; r++) {
+        w->unread[r] = w->behind[i * 2 * rows + r] * w->rel[r];
+        w->unread[rows + r] = w->behind[(i * 2 + 1) * rows + r] * w->rel[r] * w->rel[r];
+    }
+    const terse_acc acc = { .n_row = rows,
+                            .dim = dim,
+                            .n_read = i,
+                            .n_page = n,
+                            .l = w->l,
+                            .z = c->apart ? w->mass + (i - 1) * rows : w->z,
+                            .o = c->apart ? NULL : w->o,
+                            .keep = w->keep,
+                            .unread = w->unread,
+                            .unread_squares = w->unread + rows,
+                            .radius = ranked && c->order == TERSE_ORDER_BOX ? w->radius[i] : INFINITY,
+                            .center = kv->center + unit * (size_t)dim };
+    const bool all = terse_walk_enough(w, c->rule, w->state, &acc, bound);
+    for (int32_t r = 0; r < rows; r++)
+        if (w->done[r] && !w->alone[r])
+            w->alone[r] = i;
+    return all;
+}
+
+/* Walks pages until the rule has enough; returns how many. Bytes of keys, of values that were read with them
+ * and of summaries go to stats. */
+static int32_t walk_pages(terse_walk *w, const course *c, size_t unit, int32_t n_token,
+                          terse_attend_stats *stats, float *bound)
+{
+    const terse_kv *kv = w->kv;
+    const int32_t *table = kv->table + unit * (size_t)kv->cap, rows = w->n_row, dim_v = kv->opts.dim_v;
+    const int32_t n = terse_kv_pages_of(n_token), known = terse_walk_plan(w, c->order, unit, n);
+    const bool rank = known < n && (c->order == TERSE_ORDER_MASS || c->order == TERSE_ORDER_BOX);
     int32_t i = 0, tokens = 0;
-    start_rows(w, w->n_row);
+    start_rows(w, rows);
     while (i < n) {
+        if (rank && i == known)
+            stats->bytes_summary += (int64_t)terse_walk_rank(w, unit, known, n);
         const char *page = terse_kv_block(kv, table[w->list[i]]);
+        const char *ahead =
+            i + 1 < n && !(rank && i + 1 == known) ? terse_kv_block(kv, table[w->list[i + 1]]) : NULL;
         const int32_t fill = terse_walk_fill(w->list[i], n_token);
-        for (int32_t r = 0; r < w->n_row; r++)
+        float *s = c->apart ? w->weights + (size_t)i * (size_t)rows * TERSE_PAGE : w->s;
+        for (int32_t r = 0; r < rows; r++)
             w->n[r] = fill;
-        const char *ahead = i + 1 < n ? terse_kv_block(kv, table[w->list[i + 1]]) : NULL;
-        w->kernels.score[kv->type_k](w->s, w->query, page, w->n_row, kv->opts.dim_k, ahead);
-        w->kernels.weigh(w->s, w->n_row, w->n, w->m, w->l, w->keep, w->z);
-        w->kernels.mix[kv->type_v](w->o, w->keep, w->s, page + kv->block_k, fill, w->n_row, dim_v,
-                                   ahead ? ahead + kv->block_k : NULL);
+        w->kernels.score[kv->type_k](s, w->query, page, rows, kv->opts.dim_k, ahead);
+        w->kernels.weigh(s, rows, w->n, w->m, w->l, w->keep, c->apart ? w->mass + i * rows : w->z);
+        if (c->apart)
+            memcpy(w->top + i * rows, w->m, (size_t)rows * sizeof *w->top);
+        else
+            w->kernels.mix[kv->type_v](w->o, w->keep, s, page + kv->block_k, fill, rows, dim_v,
+                                       ahead ? ahead + kv->block_k : NULL);
+        for (int32_t r = 0; rank && r < rows; r++)
+            w->rel[r] *= w->keep[r];
         tokens += fill;
-        if (armed_stop(w, stop, ++i, bound))
+        if (++i >= known + rank && c->rule->stop->enough && settled(w, c, unit, i, n, rank, bound))
             break;
     }
-    for (int32_t r = 0; r < w->n_row; r++)
-        finish_row(out + r * dim_v, w->o + r * dim_v, w->l[r], dim_v);
-    stats->pages_scored += i;
-    stats->pages_read += i;
     stats->bytes_k += (int64_t)kv->block_k * i;
-    stats->bytes_v += (int64_t)(kv->block_v / TERSE_PAGE) * tokens;
-    stats->stops += i < n;
+    stats->bytes_v += c->apart ? 0 : (int64_t)(kv->block_v / TERSE_PAGE) * tokens;
+    return i;
+}
+
+/* out = (o + fill c) / (l + unread): what was left out weighs as much as is known of it, and is worth c. */
+static float finish(terse_walk *w, size_t unit, const float *left, float *out)
+{
+    const int32_t dim = w->kv->opts.dim_v;
+    const float *c = w->kv->center + unit * (size_t)dim;
+    float worst = 0.0f;
+    for (int32_t r = 0; r < w->n_row; r++) {
+        const float fill = w->unread[r] + (left ? left[r] : 0.0f), inv = 1.0f / (w->l[r] + w->unread[r]);
+        const float *o = w->o + r * dim;
+        for (int32_t d = 0; d < dim && fill != 0.0f; d++)
+            out[r * dim + d] = fmaf(fill, c[d], o[d]) * inv;
+        if (fill == 0.0f)
+            finish_row(out + r * dim, o, w->l[r] + w->unread[r], dim);
+        worst = fmaxf(worst, fill * inv);
+    }
+    return worst;
 }
 
 /* |x - y|, or |x| if y is NULL. */
@@ -151,47 +212,88 @@ static double distance(const float *x, const float *y, int32_t n)
     return sqrt(sum);
 }
 
-/* The exact answer beside the one given, and whether the bound held. Not counted as bytes of the walk. */
-static void audit(terse_walk *w, int32_t layer, int32_t head, int32_t n_token, const float *out, float bound,
-                  terse_attend_stats *stats)
+static int32_t bin_of(double x)
 {
+    int32_t bin = 0;
+    while (bin + 1 < TERSE_AUDIT_BINS && x >= terse_audit_bin_low(bin + 1))
+        bin++;
+    return bin;
+}
+
+/* The exact answer beside the one given, and whether the bound held. Not counted as bytes of the walk. l, m:
+ * what the walk ended with; left: weight whose values it had left out. */
+static void audit(terse_walk *w, size_t unit, int32_t n_token, const float *out, float bound, float estimate,
+                  const float *weight, terse_attend_stats *stats)
+{
+    static const terse_rule none = { .stop = &terse_stop_none };
+    const course dense = { &none, TERSE_ORDER_NEWEST, false };
     const int32_t dim = w->kv->opts.dim_v;
+    const bool bounded = terse_attend_bounded(w->attend);
     terse_attend_stats ignored = { 0 };
     float no_bound = 0.0f, worst = 0.0f;
-    one_pass(w, &terse_stop_none, layer, head, n_token, w->full, &ignored, &no_bound);
+    double left = 0.0;
     bool broken = false;
+    walk_pages(w, &dense, unit, n_token, &ignored, &no_bound);
     for (int32_t r = 0; r < w->n_row; r++) {
-        const float *full = w->full + r * dim, *got = out + r * dim;
+        float *full = w->full + r * dim;
+        const float *got = out + r * dim;
+        finish_row(full, w->o + r * dim, w->l[r], dim);
         const double size = distance(full, NULL, dim), error = distance(full, got, dim);
         if (error != 0.0) /* fmaxf drops NaN */
             worst = fmaxf(worst, isnan(error) ? INFINITY : (float)(error / size));
         /* The bound is on exact arithmetic: leave room for the rounding of two f32 sums. NaN is a violation. */
         broken |= !(error <= (double)bound * distance(got, NULL, dim) * 1.0001 + 1e-4 * size);
+        left = fmax(left, 1.0 - exp((double)weight[2 * r] - (double)w->m[r]) * (double)weight[2 * r + 1] /
+                                    (double)w->l[r]);
     }
     stats->audits++;
-    stats->audit_violations += w->attend->stop->bounded && broken;
+    stats->audit_violations += bounded && broken;
     stats->audit_error_max = fmaxf(stats->audit_error_max, worst);
     stats->audit_error_sum += (double)worst;
+    stats->audit_left_sum += left;
+    stats->audit_error[bin_of((double)worst)]++;
+    stats->audit_bound[bin_of((double)(bounded ? bound : estimate))]++;
 }
 
 void terse_walk_decode(terse_walk *w, int32_t layer, int32_t head, int32_t n_token, float scale, const float *q,
                        float *out, terse_attend_stats *stats)
 {
+    static const terse_rule none = { .stop = &terse_stop_none };
     const terse_kv *kv = w->kv;
-    const terse_stop *stop = w->attend->stop;
-    const int32_t n = terse_kv_pages_of(n_token), every = w->attend->audit;
-    float bound = 0.0f;
+    const terse_attend *a = w->attend;
+    const size_t unit = terse_kv_unit(kv, layer, head);
+    const bool all = n_token < a->from;
+    const course c = all ? (course){ &none, TERSE_ORDER_NEWEST, false }
+                         : (course){ &a->page, a->order, a->value.stop != NULL };
+    const int32_t n = terse_kv_pages_of(n_token);
+    float bound = 0.0f, weight[512];
     terse_query_prepare(kv->type_k, w->query, q, w->n_row, kv->opts.dim_k, scale);
-    if (stop->begin)
-        stop->begin(w->state, w->attend->param, w->n_row, kv->opts.dim_v);
-    if (stop->two_pass)
-        terse_walk_two_pass(w, layer, head, n_token, out, stats, &bound);
-    else
-        one_pass(w, stop, layer, head, n_token, out, stats, &bound);
-    if (every && stats->walks % every == 0)
-        audit(w, layer, head, n_token, out, bound, stats);
+    memset(w->unread, 0, 2 * (size_t)w->n_row * sizeof *w->unread);
+    memset(w->alone, 0, (size_t)w->n_row * sizeof *w->alone);
+    if (c.rule->stop->begin)
+        c.rule->stop->begin(w->state, c.rule->param, w->n_row, kv->opts.dim_v);
+    const int32_t scored = walk_pages(w, &c, unit, n_token, stats, &bound);
+    for (int32_t r = 0; r < w->n_row; r++)
+        stats->pages_alone += (double)(w->alone[r] ? w->alone[r] : scored) / w->n_row;
+    if (c.order == TERSE_ORDER_BOX) /* a bound of the weight, not an estimate of it */
+        memset(w->unread, 0, 2 * (size_t)w->n_row * sizeof *w->unread);
+    const int32_t read = c.apart ? terse_walk_values(w, unit, scored, n_token, stats, &bound) : scored;
+    const float *left = c.apart ? w->left + read * 2 * w->n_row : NULL;
+    const float estimate = finish(w, unit, left, out);
+    stats->left_max = fmaxf(stats->left_max, estimate);
+    stats->left_sum += (double)estimate;
+    if (a->audit && stats->walks % a->audit == 0) {
+        for (int32_t r = 0; r < w->n_row; r++) {
+            weight[2 * r] = w->m[r];
+            weight[2 * r + 1] = w->l[r] - (left ? left[r] : 0.0f);
+        }
+        audit(w, unit, n_token, out, bound, estimate, weight, stats);
+    }
     stats->walks++;
     stats->pages_listed += n;
+    stats->pages_scored += scored;
+    stats->pages_read += read;
+    stats->stops += scored < n || read < scored;
     stats->bytes_dense += (int64_t)kv->block_k * n + (int64_t)(kv->block_v / TERSE_PAGE) * n_token;
     stats->bound_max = fmaxf(stats->bound_max, bound);
 }
@@ -206,7 +308,8 @@ void terse_walk_prefill(terse_walk *w, int32_t layer, int32_t head, int32_t pos,
     for (int32_t t = 0; t < n; t++)
         terse_query_prepare(kv->type_k, w->query + (size_t)t * query_size, q + (size_t)t * q_stride, w->n_row,
                             dim_k, scale);
-    const int32_t n_page = terse_walk_plan(w->list, pos + n);
+    const int32_t n_page = terse_kv_pages_of(pos + n);
+    terse_walk_plan(w, TERSE_ORDER_NEWEST, 0, n_page);
     start_rows(w, n_row);
     for (int32_t i = 0; i < n_page; i++) {
         const int32_t p = w->list[i];

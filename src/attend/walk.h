@@ -10,6 +10,7 @@ struct terse_walk {
     const terse_kv *kv;
     const terse_attend *attend;
     terse_attn_kernels kernels;
+    terse_summary_kernels summary;
     int32_t n_row;   /* query heads per KV head */
     int32_t max_row; /* n_row * TERSE_PAGE: a page of prefill tokens */
     size_t map_size; /* bytes of the mapping that all arrays below live in */
@@ -22,28 +23,68 @@ struct terse_walk {
     int32_t *n;              /* [max_row] tokens of the page that a row sees */
     int32_t *list;           /* [cap] page indices in walking order */
     float *full;             /* [n_row][dim_v] what an audit finds */
-    char *state;             /* of the stop rule */
+    char *state;             /* of the page rule, then of the value rule */
+    bool *done;              /* [n_row] heads that could stop */
+    int32_t *alone;          /* [n_row] pages that the head alone would have walked; 0: not done yet */
 
-    /* Two-pass rules; by position in list. */
-    float *weights;  /* [cap][n_row][P] */
-    float *mass;     /* [cap][n_row] sum of the page's weights */
-    int32_t *order;  /* [cap] positions by falling share */
-    float *left;     /* [cap + 1][n_row] weight from this place in order on */
-    float *radius;   /* [cap + 1] largest page radius from this place in order on */
-    uint16_t *share; /* [cap] sort key */
+    /* Orders that estimate (plan.c). Weights are relative to the maximum when the pages were ranked; rel brings
+     * them to the scale of l. */
+    char *moments_query; /* [n_row] */
+    float *x;            /* [n_row][dim_k] the query as f32 */
+    float *fair, *high;  /* [n_row][stride] weight of a page: expected, and with the benefit of the doubt */
+    float *prior;        /* [cap] largest high / l of the heads */
+    float *behind;       /* [cap + 1][2][n_row] weight from this place in list on, sum of weight^2 */
+    float *rel;          /* [n_row] */
+    float *unread;       /* [2][n_row] behind on the scale of l at the current place; zeros without estimates */
+    size_t stride;       /* cap, rounded up to whole tiles */
+
+    /* Value rules; by position in list. */
+    float *weights; /* [cap][n_row][P] */
+    float *mass;    /* [cap][n_row] sum of the page's weights */
+    float *top;     /* [cap][n_row] the maximum that these are relative to */
+    int32_t *order; /* [cap] positions by falling share */
+    float *left;    /* [cap + 1][2][n_row] weight from this place in order on, sum of weight^2 */
+    float *radius;  /* [cap + 1] largest page radius from this place in order on; under BOX also in list */
+    uint16_t *key;  /* [cap] sort keys */
 };
 
-/* attend/two_pass.c: all keys, then values by falling share until the rule has enough. */
-void terse_walk_two_pass(terse_walk *w, int32_t layer, int32_t head, int32_t n_token, float *out,
-                         terse_attend_stats *stats, float *bound);
+/* attend/plan.c */
 
-/* Page indices in walking order: the page of the sinks, then newest first. Returns how many. */
-int32_t terse_walk_plan(int32_t *list, int32_t n_token);
+/* Tokens that are always read, from the newest back; more than a page where the newest page is not full. */
+enum { TERSE_WINDOW = 128, TERSE_ARMED = 1 + TERSE_WINDOW / TERSE_PAGE + 1 };
+_Static_assert((int)TERSE_ARMED == (int)TERSE_SURE_PAGES, "rules count the pages that nobody chose");
+
+/* Page indices in walking order in w->list, as far as they are known before anything is read: returns how many
+ * that are. They include the sinks and the recent window; rules are not asked before they have been walked. */
+int32_t terse_walk_plan(terse_walk *w, terse_order order, size_t unit, int32_t n_page);
+/* The rest of the list, by what summaries say, once w->m and w->l are those of the first n_known pages. Returns
+ * the bytes of summaries that it read. */
+size_t terse_walk_rank(terse_walk *w, size_t unit, int32_t n_known, int32_t n_page);
+/* out = positions 0 ... n - 1 by falling x >= 0, up to a quarter of an octave; about equal ones keep their
+ * order. */
+void terse_walk_sort(terse_walk *w, int32_t *out, const float *x, int32_t n);
+
+/* attend/values.c: reads values of the n pages whose weights are known, by falling share, until the value rule
+ * has enough. Returns how many. */
+int32_t terse_walk_values(terse_walk *w, size_t unit, int32_t n, int32_t n_token, terse_attend_stats *stats,
+                          float *bound);
+
 /* Tokens of page p that a sequence of n_token has. */
 static inline int32_t terse_walk_fill(int32_t p, int32_t n_token)
 {
     const int32_t n = n_token - p * TERSE_PAGE;
     return n < TERSE_PAGE ? n : TERSE_PAGE;
+}
+
+/* Asks a rule: true if every head is done. */
+static inline bool terse_walk_enough(terse_walk *w, const terse_rule *rule, void *state, const terse_acc *acc,
+                                     float *bound)
+{
+    bool all = true;
+    rule->stop->enough(state, rule->param, acc, w->done, bound);
+    for (int32_t r = 0; r < w->n_row; r++)
+        all &= w->done[r];
+    return all;
 }
 
 #endif

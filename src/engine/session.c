@@ -18,7 +18,8 @@ struct terse_session {
     float *logits; /* [n_vocab] */
     int32_t ctx;
     uint32_t cpu;
-    terse_phase centering;
+    terse_phase preparing;
+    bool prepared;      /* the store knows what the rule needs, but for what decoding adds by itself */
     int32_t n_centered; /* tokens that the KV store's centers are the mean of; -1: to be made again */
 };
 
@@ -113,6 +114,8 @@ terse_status terse_session_open(terse_session **out, const terse_model *m, const
         goto fail;
     if ((st = open_store(s, o, err)) != TERSE_OK)
         goto fail;
+    if ((st = terse_kv_summary_open(s->kv, s->attend->needs, err)) != TERSE_OK)
+        goto fail;
     if ((st = open_forward(s, o, err)) != TERSE_OK)
         goto fail;
     *out = s;
@@ -137,15 +140,20 @@ void terse_session_close(terse_session **p)
     *p = NULL;
 }
 
-/* The centers of the values, before the first step that needs them: every thread takes some (layer, head). */
-static void center(void *ctx, int32_t thread, int32_t n_thread)
+/* What the rule must know of the pages, before the first step that needs it: every thread takes some (layer,
+ * head). */
+static void prepare(void *ctx, int32_t thread, int32_t n_thread)
 {
     terse_session *s = ctx;
     const int32_t n = s->model->info.n_layer * s->model->info.n_head_kv;
     (void)thread, (void)n_thread;
-    for (int32_t u; (u = terse_phase_take(&s->centering)) < n; terse_phase_finish(&s->centering, n))
-        terse_kv_center_unit(s->kv, (size_t)u);
-    terse_phase_wait(&s->centering, n);
+    for (int32_t u; (u = terse_phase_take(&s->preparing)) < n; terse_phase_finish(&s->preparing, n)) {
+        if (s->n_centered < 0 && s->attend->needs & TERSE_KV_CENTER)
+            terse_kv_center_unit(s->kv, (size_t)u);
+        if (s->kv->n_summary)
+            terse_kv_summary_update(s->kv, (size_t)u, terse_kv_count(s->kv));
+    }
+    terse_phase_wait(&s->preparing, n);
 }
 
 /* Ids in range and room for them, before anything is computed. */
@@ -195,6 +203,7 @@ terse_status terse_session_prefill(terse_session *s, const int32_t *tokens, int3
         t += m;
     }
     s->n_centered = -1;
+    s->prepared = false;
     if (st != TERSE_OK) {
         terse_kv_truncate(s->kv, before);
         return st;
@@ -213,11 +222,13 @@ terse_status terse_session_decode(terse_session *s, int32_t token, const float *
     terse_status st = admit(s, &token, 1, err);
     if (st != TERSE_OK)
         return st;
-    if (s->n_centered < 0 && s->attend->stop->two_pass) { /* nobody else asks for centers */
-        terse_phase_reset(&s->centering);
-        terse_team_run(s->forward.team, center, s);
-        s->n_centered = before;
+    if (!s->prepared && s->attend->needs) {
+        terse_phase_reset(&s->preparing);
+        terse_team_run(s->forward.team, prepare, s);
+        if (s->n_centered < 0 && s->attend->needs & TERSE_KV_CENTER)
+            s->n_centered = before;
     }
+    s->prepared = true;
     st = step(s, &token, 1, true, s->logits, false, err);
     if (st != TERSE_OK)
         terse_session_truncate(s, before);
@@ -233,11 +244,14 @@ terse_status terse_session_rule(terse_session *s, const char *policy, const char
     terse_walk **walk = NULL;
     terse_status st = terse_attend_open(&attend, policy, stop, audit, err);
     if (st == TERSE_OK)
+        st = terse_kv_summary_open(s->kv, attend->needs, err);
+    if (st == TERSE_OK)
         st = open_walks(&walk, s, attend, err);
     if (st != TERSE_OK) {
         terse_attend_close(&attend);
         return st;
     }
+    s->prepared = false;
     close_walks(s->forward.walk, s->forward.n_thread);
     terse_attend_close(&s->attend);
     s->forward.walk = walk;
@@ -249,8 +263,10 @@ terse_status terse_session_rule(terse_session *s, const char *policy, const char
 void terse_session_truncate(terse_session *s, int32_t n)
 {
     terse_kv_truncate(s->kv, n < 0 ? 0 : n);
-    if (terse_kv_count(s->kv) < s->n_centered)
+    if (terse_kv_count(s->kv) < s->n_centered) {
         s->n_centered = -1;
+        s->prepared = false;
+    }
 }
 int32_t terse_session_count(const terse_session *s)
 {

@@ -102,6 +102,7 @@ void terse_kv_close(terse_kv **p)
     free(kv->table);
     free(kv->radius);
     free(kv->center);
+    terse_kv_summary_close(kv);
     free(kv);
     *p = NULL;
 }
@@ -185,6 +186,8 @@ void terse_kv_put(terse_kv *kv, int32_t layer, int32_t head, int32_t pos, const 
     terse_page_put_v(kv->type_v, page + kv->block_k, t, v, kv->opts.dim_v);
     const float r = radius_of(kv, page + kv->block_k, t, kv->center + u * (size_t)kv->opts.dim_v);
     kv->radius[i] = kv->radius[i] > r ? kv->radius[i] : r;
+    if (kv->n_summary && t == TERSE_PAGE - 1)
+        terse_kv_summary_update(kv, u, pos + 1);
 }
 
 void terse_kv_commit(terse_kv *kv, int32_t n)
@@ -207,6 +210,7 @@ void terse_kv_truncate(terse_kv *kv, int32_t n)
 {
     const int32_t unit = kv->opts.n_layer * kv->opts.n_head;
     kv->n_token = n < kv->n_token ? n : kv->n_token;
+    terse_kv_summary_forget(kv, kv->n_token / TERSE_PAGE);
     while (kv->n_page > terse_kv_pages_of(kv->n_token)) {
         kv->n_page--;
         for (int32_t u = 0; u < unit; u++)

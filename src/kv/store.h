@@ -2,7 +2,7 @@
 #ifndef TERSE_KV_STORE_H
 #define TERSE_KV_STORE_H
 
-#include "simd/page.h"
+#include "simd/summary.h"
 #include "terse/kv.h"
 
 /* Pages come from slabs of this many, mapped one slab at a time. A page is a K block and a V block behind it.
@@ -25,7 +25,21 @@ struct terse_kv {
     int32_t *table; /* [n_layer][n_head][cap] page ids in token order */
     float *radius;  /* [n_layer][n_head][cap] max |v - c| over the page's tokens, rounded up */
     float *center;  /* [n_layer][n_head][dim_v] */
+
+    /* Summaries of full pages (kv/summary.c), in tiles of TERSE_TILE pages; NULL until asked for. */
+    char *moments, *box; /* [n_layer][n_head][n_tile] tiles */
+    int32_t n_tile;      /* per (layer, head) */
+    int32_t *n_summary;  /* [n_layer][n_head] pages that are summarized, from the first on */
 };
+
+/* Memory for summaries, without making any. */
+terse_status terse_kv_summary_open(terse_kv *kv, uint32_t what, terse_error *err);
+void terse_kv_summary_close(terse_kv *kv);
+/* Summaries of the pages of unit u that the first n_token tokens fill and that have none yet. Different units
+ * may run at the same time. */
+void terse_kv_summary_update(terse_kv *kv, size_t u, int32_t n_token);
+/* Pages from n on have changed. */
+void terse_kv_summary_forget(terse_kv *kv, int32_t n);
 
 /* terse_kv_center for one (layer, head), u = layer * n_head + head: different ones may run at the same time. */
 void terse_kv_center_unit(terse_kv *kv, size_t u);

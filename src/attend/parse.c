@@ -1,0 +1,189 @@
+/* attend/parse.c: the registry of stop rules, and policies and rules from text. */
+#include "attend/stop.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const terse_stop *const rules[] = { &terse_stop_none,       &terse_stop_mass,
+                                           &terse_stop_budget,     &terse_stop_weight,
+                                           &terse_stop_stability,  &terse_stop_certified,
+                                           &terse_stop_value_skip, &terse_stop_value_share };
+enum { N_RULES = sizeof rules / sizeof *rules };
+
+static const char *const orders[] = { "auto", "newest", "oldest", "mass", "box", NULL };
+const char *const terse_norms[] = { "rms", "sum", NULL };
+
+static const terse_stop dense = { .name = "dense", .param = { { "order", 0, 0, 4, orders } } };
+
+bool terse_attend_stop_at(int32_t i, const char **name, const char **help)
+{
+    if (i < 0 || i >= N_RULES)
+        return false;
+    *name = rules[i]->name;
+    *help = rules[i]->help;
+    return true;
+}
+
+/* Appends to text as printf, cut to its size. */
+#define APPEND(text, ...) snprintf((text) + strlen(text), sizeof(text) - strlen(text), __VA_ARGS__)
+
+static const terse_stop *rule_of(const char *name, size_t n)
+{
+    for (int i = 0; i < N_RULES; i++)
+        if (strlen(rules[i]->name) == n && !memcmp(rules[i]->name, name, n))
+            return rules[i];
+    return NULL;
+}
+
+/* A number in range or one of the words. */
+static bool value_of(const terse_stop_param *p, const char *text, double *x)
+{
+    for (int i = 0; p->names && p->names[i]; i++)
+        if (!strcmp(p->names[i], text)) {
+            *x = i;
+            return true;
+        }
+    char *end;
+    *x = strtod(text, &end);
+    return !p->names && end != text && !*end && *x >= p->low && *x <= p->high;
+}
+
+static terse_status bad_value(const terse_stop *stop, const terse_stop_param *p, const char *got,
+                              terse_error *err)
+{
+    if (!p->names)
+        return terse_fail(err, TERSE_BAD_INPUT, "%s: %s must be a number from %g to %g, not '%s'", stop->name,
+                          p->name, p->low, p->high, got);
+    char known[96] = "";
+    for (int i = 0; p->names[i]; i++)
+        APPEND(known, "%s%s", i ? ", " : "", p->names[i]);
+    return terse_fail(err, TERSE_BAD_INPUT, "%s: %s must be one of %s, not '%s'", stop->name, p->name, known,
+                      got);
+}
+
+/* "key=value" of n bytes into param. */
+static terse_status parse_param(const terse_stop *stop, double *param, const char *p, size_t n,
+                                terse_error *err)
+{
+    const char *eq = memchr(p, '=', n);
+    for (int i = 0; eq && i < TERSE_STOP_PARAMS && stop->param[i].name; i++) {
+        const terse_stop_param *d = &stop->param[i];
+        if (strlen(d->name) != (size_t)(eq - p) || memcmp(d->name, p, (size_t)(eq - p)))
+            continue;
+        char text[64] = "";
+        const size_t len = n - (size_t)(eq - p) - 1;
+        memcpy(text, eq + 1, len < sizeof text ? len : sizeof text - 1);
+        return value_of(d, text, &param[i]) ? TERSE_OK : bad_value(stop, d, text, err);
+    }
+    char known[96] = "";
+    for (int i = 0; i < TERSE_STOP_PARAMS && stop->param[i].name; i++)
+        APPEND(known, " %s", stop->param[i].name);
+    return terse_fail(err, TERSE_BAD_INPUT, "%s does not know '%.*s'; it takes%s", stop->name,
+                      (int)(n < 64 ? n : 64), p, *known ? known : " no parameters");
+}
+
+/* The parameters behind "name", of text that ends at end. */
+static terse_status parse_params(const terse_stop *stop, double *param, const char *p, const char *end,
+                                 terse_error *err)
+{
+    for (int i = 0; i < TERSE_STOP_PARAMS && stop->param[i].name; i++)
+        param[i] = stop->param[i].value;
+    while (p < end) {
+        p++; /* the colon or comma */
+        size_t n = strcspn(p, ",");
+        n = n < (size_t)(end - p) ? n : (size_t)(end - p);
+        const terse_status st = parse_param(stop, param, p, n, err);
+        if (st != TERSE_OK)
+            return st;
+        p += n;
+    }
+    return TERSE_OK;
+}
+
+static terse_status unknown_rule(const char *text, size_t n, terse_error *err)
+{
+    char known[128] = "";
+    for (int i = 0; i < N_RULES; i++)
+        APPEND(known, "%s%s", i ? ", " : "", rules[i]->name);
+    return terse_fail(err, TERSE_BAD_INPUT, "stop rule '%.*s' is unknown; known are %s", (int)(n < 64 ? n : 64),
+                      text, known);
+}
+
+/* One rule of n bytes, into the place that it is for. */
+static terse_status parse_rule(terse_attend *a, const char *text, size_t n, terse_error *err)
+{
+    size_t len = strcspn(text, ":");
+    len = len < n ? len : n;
+    const terse_stop *stop = rule_of(text, len);
+    if (!stop)
+        return unknown_rule(text, len, err);
+    terse_rule *to = stop->values ? &a->value : &a->page;
+    if (to->stop)
+        return terse_fail(err, TERSE_BAD_INPUT,
+                          "stop rules %s and %s do not go together: join one that ends the "
+                          "walk and one that leaves out values",
+                          to->stop->name, stop->name);
+    to->stop = stop;
+    return parse_params(stop, to->param, text + len, text + n, err);
+}
+
+static void describe(terse_attend *a, const terse_rule *r)
+{
+    APPEND(a->text, "%s%s", *a->text ? "+" : "", r->stop->name);
+    for (int i = 0; i < TERSE_STOP_PARAMS && r->stop->param[i].name; i++) {
+        const terse_stop_param *p = &r->stop->param[i];
+        APPEND(a->text, "%c%s=", i ? ',' : ':', p->name);
+        if (p->names)
+            APPEND(a->text, "%s", p->names[(int)r->param[i]]);
+        else
+            APPEND(a->text, "%g", r->param[i]);
+    }
+}
+
+static terse_status choose_order(terse_attend *a, const char *policy, terse_error *err)
+{
+    const terse_stop *rule = a->page.stop;
+    double order;
+    const size_t n = strcspn(policy, ":");
+    if (n != strlen(dense.name) || memcmp(policy, dense.name, n))
+        return terse_fail(err, TERSE_BAD_INPUT, "KV policy '%.*s' is unknown; known are dense",
+                          (int)(n < 64 ? n : 64), policy);
+    const terse_status st = parse_params(&dense, &order, policy + n, policy + strlen(policy), err);
+    if (st != TERSE_OK)
+        return st;
+    a->order = (terse_order)order != TERSE_ORDER_AUTO ? (terse_order)order
+               : rule->order != TERSE_ORDER_AUTO      ? rule->order
+                                                      : TERSE_ORDER_NEWEST;
+    if (rule->steered && a->order != rule->order)
+        return terse_fail(err, TERSE_BAD_INPUT, "stop rule %s needs the order %s, not %s", rule->name,
+                          orders[rule->order], orders[a->order]);
+    return TERSE_OK;
+}
+
+terse_status terse_attend_parse(terse_attend *a, const char *policy, const char *stop, terse_error *err)
+{
+    for (const char *p = stop; p; p = strchr(p, '+') ? strchr(p, '+') + 1 : NULL) {
+        const terse_status st = parse_rule(a, p, strcspn(p, "+"), err);
+        if (st != TERSE_OK)
+            return st;
+    }
+    if (!a->page.stop)
+        a->page.stop = &terse_stop_none;
+    if (a->value.stop && a->page.stop->output)
+        return terse_fail(err, TERSE_BAD_INPUT, "stop rule %s looks at the output: %s cannot follow it",
+                          a->page.stop->name, a->value.stop->name);
+    const terse_status st = choose_order(a, policy, err);
+    if (st != TERSE_OK)
+        return st;
+    a->needs = a->page.stop->needs | (a->value.stop ? a->value.stop->needs : 0) |
+               (a->order == TERSE_ORDER_MASS  ? TERSE_KV_MOMENTS | TERSE_KV_CENTER
+                : a->order == TERSE_ORDER_BOX ? TERSE_KV_BOX
+                                              : 0);
+    a->from = a->page.stop->from ? a->page.stop->from(a->page.param) : 0;
+    if (a->page.stop != &terse_stop_none || !a->value.stop)
+        describe(a, &a->page);
+    if (a->value.stop)
+        describe(a, &a->value);
+    return TERSE_OK;
+}

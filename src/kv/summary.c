@@ -1,0 +1,116 @@
+/* kv/summary.c: mean, variance and box of the keys of full pages, so that rules can tell which pages to read.
+ * Made from the keys as stored, once a page is full: younger pages are in the recent window, which is always
+ * read. */
+#include "kv/store.h"
+
+#include "base/memory.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static size_t units(const terse_kv *kv)
+{
+    return (size_t)kv->opts.n_layer * (size_t)kv->opts.n_head;
+}
+
+static size_t map_size(const terse_kv *kv, size_t tile)
+{
+    return terse_align_up(units(kv) * (size_t)kv->n_tile * tile, (size_t)2 << 20);
+}
+
+terse_status terse_kv_summary_open(terse_kv *kv, uint32_t what, terse_error *err)
+{
+    const bool moments = what & TERSE_KV_MOMENTS && !kv->moments, box = what & TERSE_KV_BOX && !kv->box;
+    if (!moments && !box)
+        return TERSE_OK;
+    kv->n_tile = (kv->cap + TERSE_TILE - 1) / TERSE_TILE;
+    int32_t *n = kv->n_summary ? kv->n_summary : calloc(units(kv), sizeof *n);
+    char *m = moments ? terse_pages_map(map_size(kv, terse_moments_size(kv->opts.dim_k))) : kv->moments;
+    char *b = box ? terse_pages_map(map_size(kv, terse_box_size(kv->opts.dim_k))) : kv->box;
+    if (!n || (moments && !m) || (box && !b)) {
+        if (n != kv->n_summary)
+            free(n);
+        if (moments && m)
+            terse_pages_unmap(m, map_size(kv, terse_moments_size(kv->opts.dim_k)));
+        if (box && b)
+            terse_pages_unmap(b, map_size(kv, terse_box_size(kv->opts.dim_k)));
+        return terse_fail(err, TERSE_NOMEM, "no memory for page summaries of %d tokens: use a smaller context",
+                          kv->opts.ctx);
+    }
+    kv->n_summary = n;
+    kv->moments = m;
+    kv->box = b;
+    terse_kv_summary_forget(kv, 0); /* what is there may lack the new kind */
+    return TERSE_OK;
+}
+
+void terse_kv_summary_close(terse_kv *kv)
+{
+    if (kv->moments)
+        terse_pages_unmap(kv->moments, map_size(kv, terse_moments_size(kv->opts.dim_k)));
+    if (kv->box)
+        terse_pages_unmap(kv->box, map_size(kv, terse_box_size(kv->opts.dim_k)));
+    free(kv->n_summary);
+}
+
+void terse_kv_summary_forget(terse_kv *kv, int32_t n)
+{
+    for (size_t u = 0; kv->n_summary && u < units(kv); u++)
+        kv->n_summary[u] = kv->n_summary[u] < n ? kv->n_summary[u] : n;
+}
+
+/* Of the TERSE_PAGE keys of a full page. */
+static void measure(const terse_kv *kv, const char *block, float *mean, float *variance, float *low,
+                    float *high)
+{
+    const int32_t dim = kv->opts.dim_k;
+    double sum[512] = { 0.0 }, squares[512] = { 0.0 };
+    float k[512];
+    for (int32_t d = 0; d < dim; d++) {
+        low[d] = INFINITY;
+        high[d] = -INFINITY;
+    }
+    for (int32_t t = 0; t < TERSE_PAGE; t++) {
+        terse_page_get_k(kv->type_k, block, t, k, dim);
+        for (int32_t d = 0; d < dim; d++) {
+            sum[d] += (double)k[d];
+            squares[d] += (double)k[d] * (double)k[d];
+            low[d] = fminf(low[d], k[d]);
+            high[d] = fmaxf(high[d], k[d]);
+        }
+    }
+    for (int32_t d = 0; d < dim; d++) {
+        const double m = sum[d] / TERSE_PAGE, v = squares[d] / TERSE_PAGE - m * m;
+        mean[d] = (float)m;
+        variance[d] = v < 0.0 ? 0.0f : (float)v;
+        if (!isfinite(m)) /* fminf and fmaxf drop NaN */
+            low[d] = high[d] = INFINITY;
+    }
+}
+
+void terse_kv_summary_update(terse_kv *kv, size_t u, int32_t n_token)
+{
+    const int32_t dim = kv->opts.dim_k, *table = kv->table + u * (size_t)kv->cap;
+    float mean[512], variance[512], low[512], high[512];
+    for (int32_t *p = &kv->n_summary[u]; *p < n_token / TERSE_PAGE; ++*p) {
+        const size_t tile = u * (size_t)kv->n_tile + (size_t)(*p / TERSE_TILE);
+        measure(kv, terse_kv_block(kv, table[*p]), mean, variance, low, high);
+        if (kv->moments)
+            terse_moments_put(kv->moments + tile * terse_moments_size(dim), *p % TERSE_TILE, mean, variance,
+                              dim);
+        if (kv->box)
+            terse_box_put(kv->box + tile * terse_box_size(dim), *p % TERSE_TILE, low, high, dim);
+    }
+}
+
+terse_status terse_kv_summarize(terse_kv *kv, uint32_t what, terse_error *err)
+{
+    const terse_status st = terse_kv_summary_open(kv, what, err);
+    if (st != TERSE_OK)
+        return st;
+    for (size_t u = 0; kv->n_summary && u < units(kv); u++)
+        terse_kv_summary_update(kv, u, kv->n_token);
+    if (what & TERSE_KV_CENTER)
+        terse_kv_center(kv);
+    return TERSE_OK;
+}
