@@ -12,6 +12,7 @@ void terse_kernels_for(terse_kernels *k, uint32_t cpu)
         terse_dot_init_avx2(&k->dot);
         terse_vec_init_avx2(&k->vec);
         terse_attn_init_avx2(&k->attn);
+        terse_summary_init_avx2(&k->summary);
     }
 #endif
 #ifdef TERSE_HAVE_AVX512
@@ -19,6 +20,7 @@ void terse_kernels_for(terse_kernels *k, uint32_t cpu)
         terse_dot_init_avx512(&k->dot);
         terse_vec_init_avx512(&k->vec);
         terse_attn_init_avx512(&k->attn);
+        terse_summary_init_avx512(&k->summary);
     }
 #endif
     (void)cpu;

@@ -61,6 +61,7 @@ void terse_box_put(void *tile, int32_t lane, const float *low, const float *high
         const float top = fmaxf(largest(low, b, dim), largest(high, b, dim)) * 1.000001f;
         const uint16_t h = f16_above(top / 127.0f);
         scale[b * TERSE_TILE + lane] = h;
+        /* code * scale is exact, and no float beyond it has a quotient that rounds to the code. */
         for (int32_t j = b * B; j < block_end(b, dim); j++) {
             lo[j * TERSE_TILE + lane] = (int8_t)floorf(code_of(low[j], terse_f16_to_f32(h)));
             hi[j * TERSE_TILE + lane] = (int8_t)ceilf(code_of(high[j], terse_f16_to_f32(h)));

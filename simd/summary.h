@@ -18,6 +18,9 @@
 
 enum { TERSE_TILE = 16 };
 
+#define TERSE_LOG_PAGE 3.46573590f /* log 32 */
+_Static_assert(TERSE_PAGE == 32, "TERSE_LOG_PAGE is the logarithm of the page size");
+
 static inline int32_t terse_summary_blocks(int32_t dim)
 {
     return (dim + TERSE_KV_BLOCK - 1) / TERSE_KV_BLOCK;
@@ -60,8 +63,9 @@ typedef struct {
     void (*moments)(float *fair, float *high, size_t stride, const void *query, const void *tile, int32_t n_row,
                     int32_t dim);
     /* upper = a bound of the largest x . k of the page: per block an fmaf chain of x_j * (x_j > 0 ? high_j :
-     * low_j) over j, times the scale, plus the rounding of such chains: dim 2^-22 of sum_b |x_b|_1 127 scale_b.
-     * x: [n_row][dim] f32. */
+     * low_j) over j, times the scale, plus the rounding of such chains: dim 2^-22 of sum_b |x_b|_1 127 scale_b,
+     * |x_b|_1 over 16 lanes (j mod 16) folded by halving. Infinite where not finite: an overflow may end as
+     * -infinity, which bounds nothing. x: [n_row][dim] f32. */
     void (*box)(float *upper, size_t stride, const float *x, const void *tile, int32_t n_row, int32_t dim);
     /* x[i] = exp(min(x[i] - m, 80)); n a multiple of 16. */
     void (*exps)(float *x, int32_t n, float m);

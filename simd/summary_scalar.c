@@ -7,9 +7,6 @@
 
 enum { B = TERSE_KV_BLOCK, T = TERSE_TILE };
 
-#define LOG_PAGE 3.46573590f /* log 32 */
-_Static_assert(TERSE_PAGE == 32, "LOG_PAGE is the logarithm of the page size");
-
 static int32_t block_end(int32_t b, int32_t dim)
 {
     return (b + 1) * B < dim ? (b + 1) * B : dim;
@@ -36,11 +33,24 @@ static void moments(float *fair, float *high, size_t stride, const void *query, 
                 v = fmaf(dx2[b] * terse_f16_to_f32(dv[b * T + p]), (float)xv, v);
             }
             const float most = a + 0.5f * v;
-            const float held = v <= 2.0f * LOG_PAGE ? most : a + (sqrtf(2.0f * LOG_PAGE * v) - LOG_PAGE);
-            high[p] = most <= INFINITY ? most : INFINITY; /* NaN too */
-            fair[p] = held <= INFINITY ? held : INFINITY;
+            const float held =
+                v <= 2.0f * TERSE_LOG_PAGE ? most : a + (sqrtf(2.0f * TERSE_LOG_PAGE * v) - TERSE_LOG_PAGE);
+            high[p] = isfinite(most) ? most : INFINITY;
+            fair[p] = isfinite(held) ? held : INFINITY;
         }
     }
+}
+
+/* sum |x[n]|, n = 16 or 32. */
+static float size_of(const float *x, int32_t n)
+{
+    float lane[T] = { 0.0f };
+    for (int32_t j = 0; j < n; j++)
+        lane[j % T] += fabsf(x[j]);
+    for (int32_t half = T / 2; half > 0; half /= 2)
+        for (int32_t i = 0; i < half; i++)
+            lane[i] += lane[i + half];
+    return lane[0];
 }
 
 static void box(float *upper, size_t stride, const float *x, const void *tile, int32_t n_row, int32_t dim)
@@ -52,16 +62,14 @@ static void box(float *upper, size_t stride, const float *x, const void *tile, i
             float sum = 0.0f, slack = 0.0f;
             for (int32_t b = 0; b < terse_summary_blocks(dim); b++) {
                 const float d = terse_f16_to_f32(scale[b * T + p]);
-                float part = 0.0f, size = 0.0f;
-                for (int32_t j = b * B; j < block_end(b, dim); j++) {
+                float part = 0.0f;
+                for (int32_t j = b * B; j < block_end(b, dim); j++)
                     part = fmaf(x[j], (float)(x[j] > 0.0f ? high : low)[j * T + p], part);
-                    size += fabsf(x[j]);
-                }
                 sum = fmaf(part, d, sum);
-                slack = fmaf(size, d, slack);
+                slack = fmaf(size_of(x + b * B, block_end(b, dim) - b * B), d, slack);
             }
             sum = fmaf(slack, 127.0f * 0x1p-22f * (float)dim, sum);
-            upper[p] = sum <= INFINITY ? sum : INFINITY;
+            upper[p] = isfinite(sum) ? sum : INFINITY;
         }
 }
 

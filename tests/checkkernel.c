@@ -19,6 +19,7 @@ static const struct {
     { "dot", check_dot, bench_dot },
     { "vec", check_vec, bench_vec },
     { "attn", check_attn, bench_attn },
+    { "summary", check_summary, bench_summary },
 };
 enum { N_FAMILY = sizeof families / sizeof *families };
 

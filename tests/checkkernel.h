@@ -26,6 +26,8 @@ bool check_vec(checkkernel *c);
 void bench_vec(checkkernel *c);
 bool check_attn(checkkernel *c);
 void bench_attn(checkkernel *c);
+bool check_summary(checkkernel *c);
+void bench_summary(checkkernel *c);
 
 /* Whether --match selects the kernel of this name. */
 bool check_wanted(const checkkernel *c, const char *name);
