@@ -1,8 +1,9 @@
 /* bench/bench_attn.c: the kernels of page attention, one thread. In the cache one page is worked on again and
  * again; streaming, a buffer far larger than the caches is walked page by page, each call fetching the next
- * page as the walk does. A sample of the read probe over as much memory comes before each. Medians. bench_attn
- * [--types NAME,..] [--groups N,..] [--dims N,..] [--kernel score|mix] [--mode cache|stream]
- *              [--mib N] [--samples N] [--tier NAME] [-o table|json] */
+ * page as the walk does. Summaries of pages (moments, box) are worked on by the tile, and told by the page. A
+ * sample of the read probe over as much memory comes before each. Medians.
+ *   bench_attn [--types NAME,..] [--groups N,..] [--dims N,..] [--kernel score,mix,moments,box]
+ *              [--mode cache,stream] [--mib N] [--samples N] [--tier NAME] [-o table|json] */
 #include "report.h"
 
 #include "base/memory.h"
@@ -14,7 +15,12 @@
 
 enum { P = TERSE_PAGE, MAX_SAMPLES = 1000, MAX_DIM = 512, MAX_GROUP = 64, N_DISTINCT = 16, CALLS = 50 };
 
-static const char *const type_names[TERSE_PAGE_TYPES] = { "f32", "f16", "q8", "bf16", "q4" };
+/* Summaries have one type, which comes after those of pages. */
+enum { SUMMARY = TERSE_PAGE_TYPES, N_TYPE };
+static const char *const type_names[N_TYPE] = { "f32", "f16", "q8", "bf16", "q4", "sum" };
+
+typedef enum { SCORE, MIX, MOMENTS, BOX, N_KERNEL } kernel;
+static const char *const kernel_names[N_KERNEL] = { "score", "mix", "moments", "box" };
 
 typedef struct {
     const char *types, *kernel, *mode, *tier;
@@ -26,11 +32,13 @@ typedef struct {
 /* One kernel over one buffer. */
 typedef struct {
     options *o;
-    const terse_attn_kernels *k;
+    const terse_kernels *k;
     terse_page_type type;
-    bool mix, stream;
+    kernel kernel;
+    bool stream;
     int32_t dim, group;
-    char *blocks; /* [n_block] of block_size bytes */
+    int32_t n_page; /* of a block */
+    char *blocks;   /* [n_block] of block_size bytes */
     size_t block_size, n_block;
     void *query;  /* @64, of group rows */
     float *s, *w; /* [group][P] */
@@ -47,25 +55,35 @@ static float random_float(uint64_t *s)
     return (float)(int32_t)(*s * 0x2545f4914f6cdd1d >> 32) * 0x1p-31f;
 }
 
-/* Some blocks of random tokens, then copies of them. */
+static void fill_block(const bench *b, char *block, uint64_t *seed)
+{
+    float x[MAX_DIM], more[MAX_DIM];
+    for (int32_t t = 0; t < (b->kernel < MOMENTS ? P : TERSE_TILE); t++) {
+        for (int32_t d = 0; d < b->dim; d++) {
+            x[d] = random_float(seed);
+            more[d] = x[d] + 1.0f;
+        }
+        if (b->kernel == SCORE)
+            terse_page_put_k(b->type, block, t, x, b->dim);
+        else if (b->kernel == MIX)
+            terse_page_put_v(b->type, block, t, x, b->dim);
+        else if (b->kernel == MOMENTS)
+            terse_moments_put(block, t, x, more, b->dim);
+        else
+            terse_box_put(block, t, x, more, b->dim);
+    }
+}
+
+/* Some blocks of random tokens, or pages, then copies of them. */
 static void fill_blocks(bench *b)
 {
     uint64_t seed = 1;
-    float x[MAX_DIM];
     for (size_t i = 0; i < b->n_block; i++) {
         char *block = b->blocks + i * b->block_size;
-        if (i >= N_DISTINCT) {
+        if (i >= N_DISTINCT)
             memcpy(block, block - N_DISTINCT * b->block_size, b->block_size);
-            continue;
-        }
-        for (int32_t t = 0; t < P; t++) {
-            for (int32_t d = 0; d < b->dim; d++)
-                x[d] = random_float(&seed);
-            if (b->mix)
-                terse_page_put_v(b->type, block, t, x, b->dim);
-            else
-                terse_page_put_k(b->type, block, t, x, b->dim);
-        }
+        else
+            fill_block(b, block, &seed);
     }
 }
 
@@ -76,8 +94,13 @@ static void fill_rows(bench *b)
     for (int32_t r = 0; r < b->group; r++) {
         for (int32_t d = 0; d < b->dim; d++)
             x[d] = random_float(&seed);
-        terse_query_prepare(b->type, (char *)b->query + (size_t)r * terse_query_size(b->type, b->dim), x, 1,
-                            b->dim, 0.125f);
+        if (b->kernel == MOMENTS)
+            terse_moments_query((char *)b->query + (size_t)r * terse_moments_query_size(b->dim), x, 1, b->dim);
+        else if (b->kernel == BOX)
+            memcpy((float *)b->query + r * b->dim, x, (size_t)b->dim * sizeof *x);
+        else
+            terse_query_prepare(b->type, (char *)b->query + (size_t)r * terse_query_size(b->type, b->dim), x, 1,
+                                b->dim, 0.125f);
         for (int32_t t = 0; t < P; t++)
             b->w[r * P + t] = 1.0f + random_float(&seed);
         b->keep[r] = 1.0f; /* as in most pages of a walk: the largest score has been seen */
@@ -92,26 +115,30 @@ static double pass(const bench *b, int32_t calls)
         for (size_t i = 0; i < b->n_block; i++) {
             const char *block = b->blocks + i * b->block_size;
             const char *ahead = i + 1 < b->n_block ? block + b->block_size : b->blocks;
-            if (b->mix)
-                b->k->mix[b->type](b->out, b->keep, b->w, block, P, b->group, b->dim, ahead);
+            if (b->kernel == SCORE)
+                b->k->attn.score[b->type](b->s, b->query, block, b->group, b->dim, ahead);
+            else if (b->kernel == MIX)
+                b->k->attn.mix[b->type](b->out, b->keep, b->w, block, P, b->group, b->dim, ahead);
+            else if (b->kernel == MOMENTS)
+                b->k->summary.moments(b->s, b->w, P, b->query, block, b->group, b->dim);
             else
-                b->k->score[b->type](b->s, b->query, block, b->group, b->dim, ahead);
+                b->k->summary.box(b->s, P, b->query, block, b->group, b->dim);
         }
     return (double)(terse_now_ns() - start);
 }
 
 static void print(const bench *b, const report_times *t)
 {
-    const char *kernel = b->mix ? "mix" : "score", *mode = b->stream ? "stream" : "cache";
+    const char *name = kernel_names[b->kernel], *mode = b->stream ? "stream" : "cache";
     if (!b->o->report.json) {
-        printf("%-6s %-5s %-4s %5d %5d  %-6s %7zu  %9.1f  %9.1f  %9.1f  %7.2f  %8.2f  %7.1f%%\n", b->k->tier,
-               kernel, type_names[b->type], b->group, b->dim, mode, b->block_size, t->ns.median, t->ns.q1,
-               t->ns.q3, t->gbs, t->roofline_gbs, 100.0 * t->fraction);
+        printf("%-6s %-7s %-4s %5d %5d  %-6s %7.0f  %9.1f  %9.1f  %9.1f  %7.2f  %8.2f  %7.1f%%\n",
+               b->k->attn.tier, name, type_names[b->type], b->group, b->dim, mode, t->bytes, t->ns.median,
+               t->ns.q1, t->ns.q3, t->gbs, t->roofline_gbs, 100.0 * t->fraction);
         fflush(stdout);
         return;
     }
-    json_t *r = report_record("attn", b->k->tier, 1);
-    report_add(r, json_pack("{s:s, s:s, s:i, s:i, s:s}", "kernel", kernel, "type", type_names[b->type], "group",
+    json_t *r = report_record("attn", b->k->attn.tier, 1);
+    report_add(r, json_pack("{s:s, s:s, s:i, s:i, s:s}", "kernel", name, "type", type_names[b->type], "group",
                             b->group, "dim", b->dim, "mode", mode));
     report_add(r, report_times_json(t));
     report_print(&b->o->report, r);
@@ -131,10 +158,10 @@ static terse_status measure(bench *b, terse_error *err)
     pass(b, calls);
     for (size_t i = 0; i < n; i++) {
         read[i] = terse_probe_read(probe);
-        ns[i] = pass(b, calls) / (double)(b->n_block * (size_t)calls);
+        ns[i] = pass(b, calls) / (double)(b->n_block * (size_t)(calls * b->n_page));
     }
     terse_probe_close(&probe);
-    const report_times t = report_times_of((double)b->block_size, ns, read, n);
+    const report_times t = report_times_of((double)b->block_size / b->n_page, ns, read, n);
     print(b, &t);
     return TERSE_OK;
 }
@@ -144,11 +171,14 @@ static terse_status run_buffer(bench *b, terse_error *err)
 {
     const size_t row = MAX_GROUP;
     terse_status st = TERSE_OK;
-    b->block_size = terse_page_block_size(b->type, b->dim);
+    b->n_page = b->kernel < MOMENTS ? 1 : TERSE_TILE;
+    b->block_size = b->kernel == MOMENTS ? terse_moments_size(b->dim)
+                    : b->kernel == BOX   ? terse_box_size(b->dim)
+                                         : terse_page_block_size(b->type, b->dim);
     b->n_block = b->stream ? ((size_t)b->o->mib.v[0] << 20) / b->block_size : 1;
     const size_t map_size = terse_align_up(b->n_block * b->block_size, (size_t)2 << 20);
     b->blocks = terse_pages_map(map_size);
-    b->query = terse_calloc64(row, terse_query_size(b->type, b->dim));
+    b->query = terse_calloc64(row, terse_query_size(TERSE_PAGE_F32, b->dim)); /* the largest of all */
     b->s = terse_calloc64(row * P, sizeof *b->s);
     b->w = terse_calloc64(row * P, sizeof *b->w);
     b->out = terse_calloc64(row * (size_t)b->dim, sizeof *b->out);
@@ -187,17 +217,17 @@ static terse_status run(options *o, terse_error *err)
     terse_kernels_for(&k, o->cpu);
     if (!o->report.json)
         printf(
-            "page attention, per call; fraction: of reading as much memory\n%-6s %-5s %-4s %5s %5s  %-6s %7s  "
+            "page attention, per page; fraction: of reading as much memory\n%-6s %-7s %-4s %5s %5s  %-6s %7s  "
             "%9s  %9s  %9s  %7s  %8s  %8s\n",
             "tier", "", "type", "group", "dim", "mode", "bytes", "ns", "q1", "q3", "GB/s", "roofline",
             "fraction");
-    for (int type = 0; type < TERSE_PAGE_TYPES; type++)
+    for (int type = 0; type < N_TYPE; type++)
         for (int32_t d = 0; d < o->dims.n; d++)
             for (int i = 0; i < 4 && st == TERSE_OK; i++) {
-                bench b = { .o = o, .k = &k.attn, .type = (terse_page_type)type, .dim = o->dims.v[d] };
+                bench b = { .o = o, .k = &k, .type = (terse_page_type)type, .dim = o->dims.v[d] };
                 b.stream = i / 2;
-                b.mix = i % 2;
-                if (chosen(o->types, type_names[type]) && chosen(o->kernel, b.mix ? "mix" : "score") &&
+                b.kernel = (kernel)(i % 2 + (type == SUMMARY ? MOMENTS : SCORE));
+                if (chosen(o->types, type_names[type]) && chosen(o->kernel, kernel_names[b.kernel]) &&
                     chosen(o->mode, b.stream ? "stream" : "cache") && terse_page_dim_ok(b.type, b.dim))
                     st = run_buffer(&b, err);
             }
@@ -246,10 +276,12 @@ int main(int argc, char **argv)
                   .samples = { { 9 }, 1 } };
     terse_error err;
     if (!parse(&o, argc, argv)) {
-        fprintf(stderr,
-                "usage: bench_attn [--types NAME,..] [--groups N,..] [--dims N,..] [--kernel score|mix]\n"
-                "                  [--mode cache|stream] [--mib N] [--samples N] [--tier NAME]\n"
-                "                  [-o table|json]\n");
+        fprintf(
+            stderr,
+            "usage: bench_attn [--types NAME,..] [--groups N,..] [--dims N,..] [--kernel NAME,..]\n"
+            "                  [--mode cache,stream] [--mib N] [--samples N] [--tier NAME]\n"
+            "                  [-o table|json]\n"
+            "types: f32, f16, q8, bf16, q4 of pages, sum of summaries; kernels: score, mix, moments, box\n");
         return 2;
     }
     terse_status st = terse_cpu_tiers_upto(o.tier, &o.cpu, &err);
