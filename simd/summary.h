@@ -52,6 +52,7 @@ void terse_moments_query(void *dst, const float *x, int32_t n_row, int32_t dim);
 /* x[n_row][dim] of rows that terse_query_prepare made for keys of this type. */
 void terse_query_restore(terse_page_type type, float *x, const void *query, int32_t n_row, int32_t dim);
 
+/* Tiles should be walked in the order they lie in: a call fetches the tile behind its own. */
 typedef struct {
     /* Estimates of log(sum over the page's tokens of exp(x . k) / TERSE_PAGE), all 16 lanes of each row:
      *   a = sum_b dx[b] * dm[b] * sum_j x_j mean_j,   v = sum_b dx2[b] * dv[b] * sum_j (x^2)_j variance_j
