@@ -68,6 +68,11 @@ typedef struct terse_attend terse_attend;
 TERSE_API terse_status terse_attend_open(terse_attend **out, const char *policy, const char *stop,
                                          int32_t audit, terse_error *err);
 TERSE_API void terse_attend_close(terse_attend **a);
+/* A profile: scale[n_layer][n_head] (copied; finite, not negative) multiplies mass's delta and value-share's
+ * left for that (layer, KV head). Before the first walk is opened. TERSE_BAD_INPUT if neither rule is one of
+ * these. */
+TERSE_API terse_status terse_attend_profile(terse_attend *a, const float *scale, int32_t n_layer,
+                                            int32_t n_head, terse_error *err);
 /* "value-skip:eps=0.1": the rule with all its parameters. Borrowed until close. */
 TERSE_API const char *terse_attend_stop_text(const terse_attend *a);
 /* Whether the rule proves a bound on its error ("none" does: zero). */

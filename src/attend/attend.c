@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 terse_status terse_attend_open(terse_attend **out, const char *policy, const char *stop, int32_t audit,
                                terse_error *err)
@@ -24,9 +25,43 @@ terse_status terse_attend_open(terse_attend **out, const char *policy, const cha
 void terse_attend_close(terse_attend **a)
 {
     if (a && *a) {
+        free((*a)->scale);
         free(*a);
         *a = NULL;
     }
+}
+
+terse_status terse_attend_profile(terse_attend *a, const float *scale, int32_t n_layer, int32_t n_head,
+                                  terse_error *err)
+{
+    if (!a->page.stop->scaled && !(a->value.stop && a->value.stop->scaled))
+        return terse_fail(err, TERSE_BAD_INPUT,
+                          "a profile goes with the stop rules mass and value-share, not with %.160s", a->text);
+    if (n_layer < 1 || n_head < 1)
+        return terse_fail(err, TERSE_BAD_INPUT, "a profile of %d layers and %d heads", n_layer, n_head);
+    const size_t n = (size_t)n_layer * (size_t)n_head;
+    for (size_t u = 0; u < n; u++)
+        if (!(scale[u] >= 0.0f && isfinite(scale[u])))
+            return terse_fail(err, TERSE_BAD_INPUT,
+                              "profile: layer %d, head %d: a scale of %g is negative or not finite",
+                              (int)(u / (size_t)n_head), (int)(u % (size_t)n_head), (double)scale[u]);
+    float *copy = calloc(n, sizeof *copy);
+    if (!copy)
+        return terse_fail(err, TERSE_NOMEM, "no memory for a profile");
+    memcpy(copy, scale, n * sizeof *copy);
+    free(a->scale);
+    a->scale = copy;
+    a->n_layer = n_layer;
+    a->n_head = n_head;
+    return TERSE_OK;
+}
+
+terse_rule terse_attend_scaled(const terse_attend *a, const terse_rule *rule, int32_t layer, int32_t head)
+{
+    terse_rule r = *rule;
+    if (r.stop && r.stop->scaled)
+        r.param[0] = fmin(r.param[0] * (double)a->scale[layer * a->n_head + head], r.stop->param[0].high);
+    return r;
 }
 
 const char *terse_attend_stop_text(const terse_attend *a)

@@ -59,6 +59,7 @@ typedef struct {
     bool output;                               /* a page rule that looks at o */
     bool bounded;                              /* *bound of enough() is a proof */
     bool steered;                              /* the order cannot be chosen */
+    bool scaled;                               /* a profile multiplies the first parameter */
     terse_order order;                         /* that suits a page rule */
     uint32_t needs;                            /* TERSE_KV_*; what the order needs comes on top */
     /* Tokens below which every page is read without asking; NULL: 0. */
@@ -87,10 +88,15 @@ struct terse_attend {
     int32_t from;
     int32_t audit;
     char text[256];
+    float *scale; /* [n_layer][n_head] owned; NULL without a profile */
+    int32_t n_layer, n_head;
 };
 
 /* attend/parse.c */
 terse_status terse_attend_parse(terse_attend *a, const char *policy, const char *stop, terse_error *err);
+
+/* attend/attend.c: the rule as (layer, head) of the profile has it. */
+terse_rule terse_attend_scaled(const terse_attend *a, const terse_rule *rule, int32_t layer, int32_t head);
 
 static inline float terse_fold8(const float *lane)
 {

@@ -42,6 +42,7 @@ const terse_stop terse_stop_mass = {
                { "from", 2048, 0, 1e9, NULL },
                { "norm", TERSE_NORM_RMS, 0, 1, terse_norms } },
     .steered = true,
+    .scaled = true,
     .order = TERSE_ORDER_MASS,
     .from = from,
     .enough = enough,

@@ -21,6 +21,7 @@ const terse_stop terse_stop_value_share = {
     .help = "leave out values of pages whose shares of the softmax are small; no bound",
     .param = { { "left", 0.008, 0.0, 1.0, NULL }, { "norm", TERSE_NORM_RMS, 0, 1, terse_norms } },
     .values = true,
+    .scaled = true,
     .needs = TERSE_KV_CENTER,
     .enough = enough,
 };

@@ -60,7 +60,7 @@ int32_t terse_walk_values(terse_walk *w, size_t unit, int32_t n, int32_t n_token
                           float *bound)
 {
     const terse_kv *kv = w->kv;
-    const terse_rule *rule = &w->attend->value;
+    const terse_rule *rule = w->value;
     const int32_t *table = kv->table + unit * (size_t)kv->cap, dim = kv->opts.dim_v, rows = w->n_row;
     void *state = w->state;
     share_out(w, n);

@@ -60,6 +60,10 @@ terse_status terse_walk_open(terse_walk **out, const terse_kv *kv, const terse_a
     *out = NULL;
     if (n_row < 1 || n_row > 256)
         return terse_fail(err, TERSE_UNSUPPORTED, "%d query heads per KV head: 1 to 256 are supported", n_row);
+    if (a->scale && (a->n_layer != kv->opts.n_layer || a->n_head != kv->opts.n_head))
+        return terse_fail(err, TERSE_BAD_INPUT,
+                          "the profile is of %d layers with %d KV heads, the model has %d with %d", a->n_layer,
+                          a->n_head, kv->opts.n_layer, kv->opts.n_head);
     terse_walk *w = terse_calloc64(1, sizeof *w);
     if (!w)
         return terse_fail(err, TERSE_NOMEM, "no memory for attention");
@@ -255,6 +259,19 @@ static void audit(terse_walk *w, size_t unit, int32_t n_token, const float *out,
     stats->audit_bound[bin_of((double)(bounded ? bound : estimate))]++;
 }
 
+/* The rules of this (layer, head): sets w->value, returns the page rule. */
+static const terse_rule *choose_rules(terse_walk *w, int32_t layer, int32_t head)
+{
+    const terse_attend *a = w->attend;
+    w->value = &a->value;
+    if (!a->scale)
+        return &a->page;
+    w->scaled[0] = terse_attend_scaled(a, &a->page, layer, head);
+    w->scaled[1] = terse_attend_scaled(a, &a->value, layer, head);
+    w->value = &w->scaled[1];
+    return &w->scaled[0];
+}
+
 void terse_walk_decode(terse_walk *w, int32_t layer, int32_t head, int32_t n_token, float scale, const float *q,
                        float *out, terse_attend_stats *stats)
 {
@@ -262,9 +279,10 @@ void terse_walk_decode(terse_walk *w, int32_t layer, int32_t head, int32_t n_tok
     const terse_kv *kv = w->kv;
     const terse_attend *a = w->attend;
     const size_t unit = terse_kv_unit(kv, layer, head);
+    const terse_rule *page = choose_rules(w, layer, head);
     const bool all = n_token < a->from;
-    const course c = all ? (course){ &none, TERSE_ORDER_NEWEST, false }
-                         : (course){ &a->page, a->order, a->value.stop != NULL };
+    const course c =
+        all ? (course){ &none, TERSE_ORDER_NEWEST, false } : (course){ page, a->order, a->value.stop != NULL };
     const int32_t n = terse_kv_pages_of(n_token);
     float bound = 0.0f, weight[512];
     terse_query_prepare(kv->type_k, w->query, q, w->n_row, kv->opts.dim_k, scale);

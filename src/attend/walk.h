@@ -24,6 +24,8 @@ struct terse_walk {
     int32_t *list;           /* [cap] page indices in walking order */
     float *full;             /* [n_row][dim_v] what an audit finds */
     char *state;             /* of the page rule, then of the value rule */
+    const terse_rule *value; /* attend's, or scaled[1] */
+    terse_rule scaled[2];    /* page and value rule of this (layer, head), with a profile */
     bool *done;              /* [n_row] heads that could stop */
     int32_t *alone;          /* [n_row] pages that the head alone would have walked; 0: not done yet */
 
