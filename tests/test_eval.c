@@ -112,7 +112,7 @@ static double window_kl(const int32_t *text, const char *stop, double *nll)
 static void text_gives_what_separate_sessions_give(void **state)
 {
     (void)state;
-    static const terse_eval_rule rules[] = { { NULL, CLOSE }, { "dense", NULL }, { "dense", HARSH } };
+    static const terse_eval_rule rules[] = { { .stop = CLOSE }, { .policy = "dense" }, { .stop = HARSH } };
     const terse_eval_opts o = { .session = { .ctx = CTX, .audit = 3 } };
     const terse_eval_windows w = { .scored = SCORED, .windows = N_WINDOW };
     terse_error err = { 0 };
@@ -162,7 +162,7 @@ static void brake_at(void *ctx, int64_t done, int64_t total)
 static void complete_windows_survive(void **state)
 {
     (void)state;
-    const terse_eval_rule rule = { NULL, CLOSE };
+    const terse_eval_rule rule = { .stop = CLOSE };
     const terse_eval_windows w = { .ctx = 100, .scored = 10, .windows = 3 };
     brake b = { .at = 110 + 100 + 3 };
     const terse_eval_opts o = { { .ctx = 128, .abort = &b.stop }, brake_at, &b };
@@ -194,7 +194,7 @@ static void windows_must_fit(void **state)
     static const terse_eval_windows bad[] = { { .ctx = 129 },    { .ctx = 1 },     { .ctx = -1 },
                                               { .scored = 128 }, { .scored = -1 }, { .windows = 3 },
                                               { .windows = -1 } };
-    const terse_eval_rule rule = { NULL, NULL };
+    const terse_eval_rule rule = { 0 };
     const terse_eval_opts o = { .session = { .ctx = 128 } };
     terse_error err;
     terse_eval *e = open_eval(&o, &rule, 1);
@@ -207,7 +207,7 @@ static void windows_must_fit(void **state)
     assert_int_equal(terse_eval_text(e, tokens.ids, 4, &all, &err), TERSE_OK);
     assert_int_equal(result_of(e, 0).n_token, 3);
     terse_eval_close(&e);
-    const terse_eval_rule wrong[] = { { NULL, "none" }, { NULL, "sometimes" } };
+    const terse_eval_rule wrong[] = { { .stop = "none" }, { .stop = "sometimes" } };
     assert_int_equal(terse_eval_open(&e, model, &o, wrong, 2, &err), TERSE_BAD_INPUT);
     assert_null(e);
 }
@@ -225,7 +225,7 @@ static void a_model_may_have_no_bos(void **state)
                                            .n_vocab = 32,
                                            .n_ctx = 64,
                                            .seed = 3 };
-    const terse_eval_rule rule = { NULL, NULL };
+    const terse_eval_rule rule = { 0 };
     const terse_eval_opts o = { .session = { .ctx = 16 } };
     const terse_eval_windows w = { .scored = 15 };
     const float *logits;
@@ -437,7 +437,7 @@ static void add_line(terse_text *file, const char *prompt, size_t n, const char 
 static void each_rule_answers_for_itself(void **state)
 {
     (void)state;
-    static const terse_eval_rule rules[] = { { NULL, HARSH }, { NULL, CLOSE }, { NULL, "none" } };
+    static const terse_eval_rule rules[] = { { .stop = HARSH }, { .stop = CLOSE }, { .stop = "none" } };
     enum { N_CHAR = 3000, N_ANSWER = 8 };
     terse_error err = { 0 };
     terse_tokens prompt = { 0 };

@@ -266,7 +266,7 @@ static void rules_take_turns(void **state)
     for (size_t i = 0; i < 6; i++) {
         const terse_session_opts own = { .stop = rules[i % 3], .audit = i < 3 };
         run(&own, want);
-        assert_int_equal(terse_session_rule(s, "dense", rules[i % 3], i < 3, &err), TERSE_OK);
+        assert_int_equal(terse_session_rule(s, "dense", rules[i % 3], NULL, i < 3, &err), TERSE_OK);
         assert_int_equal(terse_session_stats(s).walks, 0);
         for (int32_t t = 0; t < N_DECODE; t++) {
             assert_int_equal(terse_session_decode(s, tokens[N_PROMPT + t], &logits, &err), TERSE_OK);
@@ -275,8 +275,8 @@ static void rules_take_turns(void **state)
         assert_int_equal(terse_session_stats(s).audits, i < 3 ? 6 * N_DECODE : 0);
         terse_session_truncate(s, N_PROMPT);
     }
-    assert_int_equal(terse_session_rule(s, "dense", "value-skip:eps=x", 0, &err), TERSE_BAD_INPUT);
-    assert_int_equal(terse_session_rule(s, "nothing", NULL, 0, &err), TERSE_BAD_INPUT);
+    assert_int_equal(terse_session_rule(s, "dense", "value-skip:eps=x", NULL, 0, &err), TERSE_BAD_INPUT);
+    assert_int_equal(terse_session_rule(s, "nothing", NULL, NULL, 0, &err), TERSE_BAD_INPUT);
     assert_string_equal(terse_session_stop(s), "value-skip:eps=0.3");
     assert_int_equal(terse_session_decode(s, tokens[N_PROMPT], &logits, &err), TERSE_OK);
     assert_memory_equal(logits, want[1], sizeof want[0]);

@@ -10,20 +10,21 @@
 
 typedef struct {
     const char *policy, *stop; /* as in terse_session_opts */
+    const terse_profile *profile;
 } terse_eval_rule;
 
 /* Told how many of all tokens have been computed. */
 typedef void terse_eval_progress(void *ctx, int64_t done, int64_t total);
 
 typedef struct {
-    terse_session_opts session;    /* policy and stop are not used; audit counts for the rules */
+    terse_session_opts session;    /* policy, stop and profile are not used; audit counts for the rules */
     terse_eval_progress *progress; /* may be NULL */
     void *progress_ctx;
 } terse_eval_opts;
 
 /* Rules beside dense attention, and what has been gathered about them. One caller at a time. */
 typedef struct terse_eval terse_eval;
-/* m and the strings are borrowed until close; n_rule >= 1. All rules are checked here. */
+/* m, the strings and the profiles are borrowed until close; n_rule >= 1. All rules are checked here. */
 TERSE_API terse_status terse_eval_open(terse_eval **out, const terse_model *m, const terse_eval_opts *o,
                                        const terse_eval_rule *rules, int32_t n_rule, terse_error *err);
 TERSE_API void terse_eval_close(terse_eval **e);
@@ -98,6 +99,9 @@ typedef struct {
 /* NAN everywhere before the first sample. TERSE_NOMEM is the only failure. */
 TERSE_API terse_status terse_eval_result_of(const terse_eval *e, int32_t rule, terse_eval_result *out,
                                             terse_error *err);
+/* result.read of one (layer, KV head): borrowed until close, NULL if there is none such. */
+TERSE_API const terse_attend_stats *terse_eval_stats_of(const terse_eval *e, int32_t rule, int32_t layer,
+                                                        int32_t head);
 TERSE_API int32_t terse_eval_rules(const terse_eval *e);
 TERSE_API const terse_session *terse_eval_session(const terse_eval *e); /* borrowed until close */
 

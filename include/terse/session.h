@@ -4,6 +4,7 @@
 
 #include "terse/attend.h"
 #include "terse/model.h"
+#include "terse/profile.h"
 #include <stdatomic.h>
 
 /* Zero means default: { 0 } and NULL are both valid. */
@@ -15,6 +16,7 @@ typedef struct {
     size_t kv_limit;              /* bytes; 0: none */
     const char *policy;           /* NULL: "dense" */
     const char *stop;             /* NULL: "none"; see terse_attend_open */
+    const terse_profile *profile; /* of this model, for the stop rule; copied. NULL: none */
     int32_t audit;                /* every n-th walk is repeated in full; 0: none */
     uint32_t cpu;                 /* kernel tiers to allow; 0: all that the machine has */
     const atomic_bool *abort;     /* looked at between layers; true ends the call with TERSE_INTERRUPTED */
@@ -36,10 +38,10 @@ TERSE_API terse_status terse_session_prefill(terse_session *s, const int32_t *to
 /* Decode: appends one token under the session's policy and stop rule. Takes no memory but KV pages. */
 TERSE_API terse_status terse_session_decode(terse_session *s, int32_t token, const float **logits,
                                             terse_error *err);
-/* Later decode steps follow another policy and stop rule (terse_attend_open); the tokens stay, the stats start
- * again. On failure the session keeps what it had. */
-TERSE_API terse_status terse_session_rule(terse_session *s, const char *policy, const char *stop, int32_t audit,
-                                          terse_error *err);
+/* Later decode steps follow another policy and stop rule (terse_attend_open) with another profile (copied;
+ * NULL: none); the tokens stay, the stats start again. On failure the session keeps what it had. */
+TERSE_API terse_status terse_session_rule(terse_session *s, const char *policy, const char *stop,
+                                          const terse_profile *profile, int32_t audit, terse_error *err);
 /* Forgets the tokens from position n on. */
 TERSE_API void terse_session_truncate(terse_session *s, int32_t n);
 

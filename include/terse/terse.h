@@ -4,11 +4,13 @@
 
 #include "terse/attend.h"
 #include "terse/base.h"
+#include "terse/calibrate.h"
 #include "terse/eval.h"
 #include "terse/gguf.h"
 #include "terse/kv.h"
 #include "terse/model.h"
 #include "terse/probe.h"
+#include "terse/profile.h"
 #include "terse/record.h"
 #include "terse/sample.h"
 #include "terse/session.h"

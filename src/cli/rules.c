@@ -60,7 +60,7 @@ static terse_status by_quality(terse_rules *r, const terse_engine_options *o, te
         terse_session_opts opts;
         one.kv.quality = word[i];
         st = terse_engine_session(&one, &opts, err);
-        r->rule[r->n++] = (terse_eval_rule){ opts.policy, opts.stop };
+        r->rule[r->n++] = (terse_eval_rule){ .policy = opts.policy, .stop = opts.stop };
     }
     return st;
 }
@@ -76,7 +76,7 @@ static terse_status by_name(terse_rules *r, const terse_args_kv *kv, terse_error
     if (st == TERSE_OK && n_policy * n_stop > TERSE_MAX_RULES)
         st = terse_fail(err, TERSE_BAD_INPUT, "more than %d pairs of policy and stop rule", TERSE_MAX_RULES);
     for (int32_t i = 0; st == TERSE_OK && i < n_policy * n_stop; i++)
-        r->rule[r->n++] = (terse_eval_rule){ policy[i / n_stop], stop[i % n_stop] };
+        r->rule[r->n++] = (terse_eval_rule){ .policy = policy[i / n_stop], .stop = stop[i % n_stop] };
     return st;
 }
 

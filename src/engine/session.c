@@ -34,6 +34,18 @@ static terse_status check(const terse_session_opts *o, terse_error *err)
     return TERSE_OK;
 }
 
+static terse_status open_attend(terse_attend **out, const char *policy, const char *stop,
+                                const terse_profile *profile, int32_t audit, terse_error *err)
+{
+    terse_status st = terse_attend_open(out, policy, stop, audit, err);
+    if (st != TERSE_OK || !profile)
+        return st;
+    const terse_profile_info *i = terse_profile_about(profile);
+    if ((st = terse_attend_profile(*out, i->scale, i->n_layer, i->n_head, err)) != TERSE_OK)
+        terse_attend_close(out);
+    return st;
+}
+
 static terse_status open_store(terse_session *s, const terse_session_opts *o, terse_error *err)
 {
     const terse_model_info *i = &s->model->info;
@@ -110,7 +122,7 @@ terse_status terse_session_open(terse_session **out, const terse_model *m, const
     s->n_centered = -1;
     s->ctx = o->ctx ? o->ctx : m->info.ctx_train;
     s->cpu = o->cpu ? o->cpu : terse_cpu_tiers();
-    if ((st = terse_attend_open(&s->attend, o->policy, o->stop, o->audit, err)) != TERSE_OK)
+    if ((st = open_attend(&s->attend, o->policy, o->stop, o->profile, o->audit, err)) != TERSE_OK)
         goto fail;
     if ((st = open_store(s, o, err)) != TERSE_OK)
         goto fail;
@@ -237,12 +249,12 @@ terse_status terse_session_decode(terse_session *s, int32_t token, const float *
     return st;
 }
 
-terse_status terse_session_rule(terse_session *s, const char *policy, const char *stop, int32_t audit,
-                                terse_error *err)
+terse_status terse_session_rule(terse_session *s, const char *policy, const char *stop,
+                                const terse_profile *profile, int32_t audit, terse_error *err)
 {
     terse_attend *attend = NULL;
     terse_walk **walk = NULL;
-    terse_status st = terse_attend_open(&attend, policy, stop, audit, err);
+    terse_status st = open_attend(&attend, policy, stop, profile, audit, err);
     if (st == TERSE_OK)
         st = terse_kv_summary_open(s->kv, attend->needs, err);
     if (st == TERSE_OK)

@@ -11,16 +11,23 @@
 
 enum { PIECE = 512 }; /* prompt tokens between two signs of progress */
 
+static terse_status set_rule(terse_eval *e, const terse_eval_rule *r, int32_t audit, terse_error *err)
+{
+    return terse_session_rule(e->session, r->policy, r->stop, r->profile, audit, err);
+}
+
 /* Every rule is set once: a wrong one is found here, and its name with all parameters remembered. */
 static terse_status check_rules(terse_eval *e, terse_error *err)
 {
     for (int32_t r = 0; r < e->n_rule; r++) {
-        const terse_status st =
-            terse_session_rule(e->session, e->rules[r].policy, e->rules[r].stop, e->audit, err);
+        const terse_status st = set_rule(e, &e->rules[r], e->audit, err);
         if (st != TERSE_OK)
             return st;
         snprintf(e->tally[r].stop, sizeof e->tally[r].stop, "%s", terse_session_stop(e->session));
         e->tally[r].bounded = terse_session_bounded(e->session);
+        e->tally[r].head = calloc(2 * (size_t)e->n_unit, sizeof *e->tally[r].head);
+        if (!e->tally[r].head)
+            return terse_fail(err, TERSE_NOMEM, "no memory for an evaluation");
     }
     return TERSE_OK;
 }
@@ -31,6 +38,7 @@ terse_status terse_eval_open(terse_eval **out, const terse_model *m, const terse
     terse_session_opts opts = o->session;
     *out = NULL;
     opts.policy = opts.stop = NULL;
+    opts.profile = NULL;
     opts.audit = 0;
     terse_eval *e = calloc(1, sizeof *e);
     terse_tally *tally = calloc((size_t)n_rule, sizeof *tally);
@@ -39,11 +47,13 @@ terse_status terse_eval_open(terse_eval **out, const terse_model *m, const terse
         free(tally);
         return terse_fail(err, TERSE_NOMEM, "no memory for an evaluation");
     }
+    const terse_model_info *about = terse_model_about(m);
     *e = (terse_eval){ .model = m,
                        .rules = rules,
                        .tally = tally,
                        .n_rule = n_rule,
-                       .n_vocab = terse_model_about(m)->n_vocab,
+                       .n_vocab = about->n_vocab,
+                       .n_unit = about->n_layer * about->n_head_kv,
                        .audit = o->session.audit,
                        .progress = o->progress,
                        .progress_ctx = o->progress_ctx };
@@ -64,6 +74,7 @@ void terse_eval_close(terse_eval **p)
         return;
     terse_session_close(&e->session);
     for (int32_t r = 0; r < e->n_rule; r++) {
+        free(e->tally[r].head);
         free(e->tally[r].kl);
         free(e->tally[r].end);
     }
@@ -100,9 +111,9 @@ terse_status terse_compare_begin(terse_eval *e, const int32_t *tokens, int32_t n
 
 terse_status terse_compare_rule(terse_eval *e, int32_t r, int32_t n, terse_error *err)
 {
+    static const terse_eval_rule dense;
     terse_session_truncate(e->session, n);
-    return r < 0 ? terse_session_rule(e->session, NULL, NULL, 0, err)
-                 : terse_session_rule(e->session, e->rules[r].policy, e->rules[r].stop, e->audit, err);
+    return r < 0 ? set_rule(e, &dense, 0, err) : set_rule(e, &e->rules[r], e->audit, err);
 }
 
 terse_status terse_compare_decode(terse_eval *e, int32_t token, const float **logits, terse_error *err)
@@ -182,7 +193,11 @@ terse_status terse_compare_row(terse_eval *e, int32_t r, int32_t i, const float 
 
 void terse_compare_read(terse_eval *e, int32_t r)
 {
-    e->tally[r].pending.read = terse_session_stats(e->session);
+    terse_tally *t = &e->tally[r];
+    const int32_t n_head = terse_model_about(e->model)->n_head_kv;
+    t->pending.read = terse_session_stats(e->session);
+    for (int32_t u = 0; u < e->n_unit; u++)
+        t->head[e->n_unit + u] = *terse_session_stats_of(e->session, u / n_head, u % n_head);
 }
 
 static void add(terse_sums *a, const terse_sums *b)
@@ -211,6 +226,8 @@ terse_status terse_compare_commit(terse_eval *e, terse_error *err)
     for (int32_t r = 0; r < e->n_rule; r++) {
         terse_tally *t = &e->tally[r];
         add(&t->done, &t->pending);
+        for (int32_t u = 0; u < e->n_unit; u++)
+            terse_attend_stats_add(&t->head[u], &t->head[e->n_unit + u]);
         t->end[t->n_sample++] = (size_t)t->done.n;
     }
     return TERSE_OK;
@@ -219,6 +236,14 @@ terse_status terse_compare_commit(terse_eval *e, terse_error *err)
 int32_t terse_eval_rules(const terse_eval *e)
 {
     return e->n_rule;
+}
+
+const terse_attend_stats *terse_eval_stats_of(const terse_eval *e, int32_t rule, int32_t layer, int32_t head)
+{
+    const terse_model_info *about = terse_model_about(e->model);
+    if (layer < 0 || layer >= about->n_layer || head < 0 || head >= about->n_head_kv)
+        return NULL;
+    return &e->tally[rule].head[layer * about->n_head_kv + head];
 }
 
 const terse_session *terse_eval_session(const terse_eval *e)

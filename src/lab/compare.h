@@ -13,6 +13,7 @@ typedef struct {
 /* What is known of one rule. A sample (window, prompt) counts when it is complete for all rules. */
 typedef struct {
     terse_sums done, pending;
+    terse_attend_stats *head; /* [2][n_unit] done.read and pending.read of each (layer, KV head) */
     double *kl; /* [done.n + pending.n] per token */
     size_t cap;
     size_t *end; /* [n_sample] where a sample's tokens end in kl */
@@ -26,7 +27,7 @@ struct terse_eval {
     terse_session *session;
     const terse_eval_rule *rules;
     terse_tally *tally; /* [n_rule] */
-    int32_t n_rule, n_vocab, audit;
+    int32_t n_rule, n_vocab, n_unit, audit;
     terse_eval_progress *progress;
     void *progress_ctx;
     int64_t n_done, n_total; /* tokens, for progress */
