@@ -36,7 +36,9 @@ terse_status walks_fill(terse_kv *kv, const kvdata *data, terse_error *err)
     terse_team_run(team, fill_part, &f);
     terse_team_close(&team);
     terse_kv_commit(kv, data->ctx);
-    terse_kv_center(kv);
+    st = terse_kv_summarize(kv, TERSE_KV_CENTER | TERSE_KV_MOMENTS | TERSE_KV_BOX, err);
+    if (st != TERSE_OK)
+        return st;
     if (data->record && terse_record_broken(data->record))
         return terse_fail(err, TERSE_IO, "the recording was cut short while it was in use");
     return TERSE_OK;

@@ -18,7 +18,8 @@ int32_t terse_walk_plan(terse_walk *w, terse_order order, size_t unit, int32_t n
         return n_page < TERSE_ARMED ? n_page : TERSE_ARMED;
     }
     if (order != TERSE_ORDER_NEWEST) {
-        const int32_t summed = w->kv->n_summary[unit], window = n_page - (TERSE_ARMED - 1);
+        const char *tiles = order == TERSE_ORDER_BOX ? w->kv->box : w->kv->moments;
+        const int32_t summed = tiles ? w->kv->n_summary[unit] : 0, window = n_page - (TERSE_ARMED - 1);
         const int32_t end = summed < window ? summed : window; /* pages 1 to end can be ranked */
         known = end > 1 ? 1 + n_page - end : n_page;
     }
@@ -74,11 +75,50 @@ static size_t estimate(terse_walk *w, size_t unit, int32_t n_tile)
     return size * (size_t)n_tile;
 }
 
+/* Sums of x[n] and of x^2, times TERSE_PAGE and its square. */
+static void total(const float *x, int32_t n, double *sum, double *squares)
+{
+    float a[16] = { 0.0f }, b[16] = { 0.0f };
+    int32_t i = 0;
+    *sum = *squares = 0.0;
+    for (; i + 16 <= n; i += 16)
+        for (int32_t j = 0; j < 16; j++) {
+            a[j] += x[i + j];
+            b[j] += x[i + j] * x[i + j];
+        }
+    for (; i < n; i++) {
+        *sum += (double)x[i];
+        *squares += (double)x[i] * (double)x[i];
+    }
+    for (int32_t j = 0; j < 16; j++) {
+        *sum += (double)a[j];
+        *squares += (double)b[j];
+    }
+    *sum *= TERSE_PAGE;
+    *squares *= TERSE_PAGE * TERSE_PAGE;
+}
+
+/* BOX: weights and radii behind every place. Bounds are added up from the small end: a difference could fall
+ * short. */
+static void sum_behind(terse_walk *w, size_t unit, int32_t n_known, int32_t n_page)
+{
+    const int32_t rows = w->n_row;
+    const float *radius = w->kv->radius + unit * (size_t)w->kv->cap;
+    float *behind = w->behind + (size_t)n_page * (size_t)rows;
+    memset(behind, 0, (size_t)rows * sizeof *behind);
+    w->radius[n_page] = 0.0f;
+    for (int32_t i = n_page - 1; i >= n_known; i--, behind -= rows) {
+        const int32_t p = w->list[i];
+        for (int32_t r = 0; r < rows; r++)
+            behind[r - rows] = behind[r] + TERSE_PAGE * w->high[(size_t)r * w->stride + (size_t)p];
+        w->radius[i] = fmaxf(w->radius[i + 1], radius[p]);
+    }
+}
+
 size_t terse_walk_rank(terse_walk *w, size_t unit, int32_t n_known, int32_t n_page)
 {
-    const int32_t rows = w->n_row, n = n_page - n_known; /* pages 1 ... n */
     const bool box = w->attend->order == TERSE_ORDER_BOX;
-    const float *weight = box ? w->high : w->fair, *radius = w->kv->radius + unit * (size_t)w->kv->cap;
+    const int32_t rows = w->n_row, n = n_page - n_known; /* pages 1 ... n */
     const size_t bytes = estimate(w, unit, n / TERSE_TILE + 1);
     memset(w->prior, 0, (size_t)n * sizeof *w->prior);
     for (int32_t r = 0; r < rows; r++) {
@@ -88,20 +128,30 @@ size_t terse_walk_rank(terse_walk *w, size_t unit, int32_t n_known, int32_t n_pa
             w->prior[i] = share > w->prior[i] ? share : w->prior[i];
         }
         w->rel[r] = 1.0f;
+        if (!box)
+            total(w->fair + (size_t)r * w->stride + 1, n, &w->rest[r], &w->rest[rows + r]);
     }
     terse_walk_sort(w, w->list + n_known, w->prior, n);
-    float *behind = w->behind + (size_t)n_page * 2 * (size_t)rows;
-    memset(behind, 0, 2 * (size_t)rows * sizeof *behind);
-    for (int32_t i = n_page - 1; i >= n_known; i--, behind -= 2 * rows) {
-        const int32_t p = ++w->list[i];
-        for (int32_t r = 0; r < rows; r++) {
-            const float x = TERSE_PAGE * weight[(size_t)r * w->stride + (size_t)p];
-            behind[r - 2 * rows] = behind[r] + x;
-            behind[r - rows] = fmaf(x, x, behind[r + rows]);
+    for (int32_t i = n_known; i < n_page; i++)
+        w->list[i]++;
+    if (box)
+        sum_behind(w, unit, n_known, n_page);
+    return bytes + (box ? (size_t)n * sizeof(float) : 0);
+}
+
+void terse_walk_unread(terse_walk *w, int32_t i)
+{
+    const int32_t rows = w->n_row, p = w->list[i - 1];
+    for (int32_t r = 0; r < rows; r++) {
+        const double rel = (double)w->rel[r];
+        if (w->attend->order == TERSE_ORDER_BOX) {
+            w->unread[r] = w->behind[i * rows + r] * w->rel[r];
+            continue;
         }
-        if (box)
-            w->radius[i] = fmaxf(i + 1 < n_page ? w->radius[i + 1] : 0.0f, radius[p]);
+        const double x = TERSE_PAGE * (double)w->fair[(size_t)r * w->stride + (size_t)p];
+        w->rest[r] = fmax(w->rest[r] - x, 0.0);
+        w->rest[rows + r] = fmax(w->rest[rows + r] - x * x, 0.0);
+        w->unread[r] = (float)(w->rest[r] * rel);
+        w->unread[rows + r] = (float)(w->rest[rows + r] * rel * rel);
     }
-    w->radius[n_page] = 0.0f;
-    return bytes + (box ? (size_t)n * sizeof *radius : 0);
 }

@@ -75,7 +75,8 @@ int32_t terse_walk_values(terse_walk *w, size_t unit, int32_t n, int32_t n_token
     while (j < n) {
         const int32_t i = w->order[j++], fill = terse_walk_fill(w->list[i], n_token);
         const char *page = terse_kv_block(kv, table[w->list[i]]);
-        const char *ahead = j < n ? terse_kv_block(kv, table[w->list[w->order[j]]]) + kv->block_k : NULL;
+        const char *ahead =
+            j + 1 < n ? terse_kv_block(kv, table[w->list[w->order[j + 1]]]) + kv->block_k : NULL;
         w->kernels.mix[kv->type_v](w->o, w->keep, weights_of(w, i), page + kv->block_k, fill, rows, dim, ahead);
         tokens += fill;
         const terse_acc acc = { .n_row = rows,

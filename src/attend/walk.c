@@ -41,7 +41,8 @@ static size_t lay_out(terse_walk *w, char *base)
     w->fair = terse_place(base, &at, rank ? row * w->stride * one : 0);
     w->high = terse_place(base, &at, rank ? row * w->stride * one : 0);
     w->prior = terse_place(base, &at, rank || apart ? cap * one : 0);
-    w->behind = terse_place(base, &at, rank ? (cap + 1) * 2 * row * one : 0);
+    w->behind = terse_place(base, &at, rank ? (cap + 1) * row * one : 0);
+    w->rest = terse_place(base, &at, 2 * row * sizeof *w->rest);
     w->rel = terse_place(base, &at, row * one);
     w->unread = terse_place(base, &at, 2 * row * one);
     w->weights = terse_place(base, &at, apart ? cap * row * TERSE_PAGE * one : 0);
@@ -125,10 +126,8 @@ static bool settled(terse_walk *w, const course *c, size_t unit, int32_t i, int3
 {
     const terse_kv *kv = w->kv;
     const int32_t dim = kv->opts.dim_v, rows = w->n_row;
-    for (int32_t r = 0; ranked && r < rows; r++) {
-        w->unread[r] = w->behind[i * 2 * rows + r] * w->rel[r];
-        w->unread[rows + r] = w->behind[(i * 2 + 1) * rows + r] * w->rel[r] * w->rel[r];
-    }
+    if (ranked)
+        terse_walk_unread(w, i);
     const terse_acc acc = { .n_row = rows,
                             .dim = dim,
                             .n_read = i,
@@ -159,12 +158,16 @@ static int32_t walk_pages(terse_walk *w, const course *c, size_t unit, int32_t n
     const bool rank = known < n && (c->order == TERSE_ORDER_MASS || c->order == TERSE_ORDER_BOX);
     int32_t i = 0, tokens = 0;
     start_rows(w, rows);
+    for (int32_t p = 0; rank && p < n; p += 16) /* ranked pages come from anywhere in the table */
+        __builtin_prefetch(&table[p]);
     while (i < n) {
         if (rank && i == known)
             stats->bytes_summary += (int64_t)terse_walk_rank(w, unit, known, n);
         const char *page = terse_kv_block(kv, table[w->list[i]]);
+        /* Keys alone are soon done with: fetch two pages ahead, as far as the list is known. */
+        const int32_t next = i + (c->apart ? 2 : 1);
         const char *ahead =
-            i + 1 < n && !(rank && i + 1 == known) ? terse_kv_block(kv, table[w->list[i + 1]]) : NULL;
+            next < (rank && i < known ? known : n) ? terse_kv_block(kv, table[w->list[next]]) : NULL;
         const int32_t fill = terse_walk_fill(w->list[i], n_token);
         float *s = c->apart ? w->weights + (size_t)i * (size_t)rows * TERSE_PAGE : w->s;
         for (int32_t r = 0; r < rows; r++)

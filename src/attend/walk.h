@@ -35,9 +35,10 @@ struct terse_walk {
     float *x;            /* [n_row][dim_k] the query as f32 */
     float *fair, *high;  /* [n_row][stride] weight of a page: expected, and with the benefit of the doubt */
     float *prior;        /* [cap] largest high / l of the heads */
-    float *behind;       /* [cap + 1][2][n_row] weight from this place in list on, sum of weight^2 */
+    double *rest;        /* [2][n_row] MASS: weight of what is unread, sum of weight^2 */
+    float *behind;       /* [cap + 1][n_row] BOX: weight from this place in list on */
     float *rel;          /* [n_row] */
-    float *unread;       /* [2][n_row] behind on the scale of l at the current place; zeros without estimates */
+    float *unread;       /* [2][n_row] weight of what is unread, sum of weight^2, as l; zeros without estimates */
     size_t stride;       /* cap, rounded up to whole tiles */
 
     /* Value rules; by position in list. */
@@ -62,6 +63,8 @@ int32_t terse_walk_plan(terse_walk *w, terse_order order, size_t unit, int32_t n
 /* The rest of the list, by what summaries say, once w->m and w->l are those of the first n_known pages. Returns
  * the bytes of summaries that it read. */
 size_t terse_walk_rank(terse_walk *w, size_t unit, int32_t n_known, int32_t n_page);
+/* Brings w->unread up to date after the i-th page of a ranked list has been walked: after every one of them. */
+void terse_walk_unread(terse_walk *w, int32_t i);
 /* out = positions 0 ... n - 1 by falling x >= 0, up to a quarter of an octave; about equal ones keep their
  * order. */
 void terse_walk_sort(terse_walk *w, int32_t *out, const float *x, int32_t n);
