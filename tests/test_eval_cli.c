@@ -108,7 +108,7 @@ static void kl_prints_what_design_says(void **state)
     json_t *two = json_loads(out, 0, NULL);
     assert_int_equal(json_array_size(two), 2);
     assert_true(number(json_array_get(two, 0), "kl.max") == 0.0);
-    assert_true(number(json_array_get(two, 1), "audit.walks") == 8 * 16);
+    assert_true(number(json_array_get(two, 1), "audit.n") == 8 * 16);
     assert_string_equal(json_string_value(json_object_get(json_array_get(two, 1), "type_k")), "q8");
     assert_int_equal(eval("kl $M -f text -c 300 --scored 4 --windows 1 --quality exact,safe"), 0);
     assert_non_null(strstr(out, "value-skip:eps=0.1"));

@@ -1,6 +1,8 @@
 /* cli/args.c: tables only. The ranges that matter to sampling are checked by terse_sample_check. */
 #include "args.h"
 
+#include "profile_option.h"
+
 #include <float.h>
 #include <stdlib.h>
 
@@ -38,6 +40,8 @@ static const terse_option kv_options[] = {
           "nothing" },
     { "--quality", TERSE_OPTION_STRING, AT(quality), .value = "LEVEL", .choices = "exact safe fast",
       .preset = "exact", .help = TERSE_QUALITY_HELP "; --kv-policy and --stop win over it" },
+    { "--profile", TERSE_OPTION_STRING, AT(profile), .value = "FILE", .preset = "none",
+      .help = TERSE_PROFILE_HELP "; without --stop, under the rule that it was made for" },
     { "--kv-limit", TERSE_OPTION_SIZE, AT(limit), .value = "SIZE", .preset = "none",
       .help = "memory that keys and values may take" },
     { "--audit", TERSE_OPTION_INT, AT(audit), 0, INT32_MAX, "N", .preset = "0, never",

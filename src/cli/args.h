@@ -20,6 +20,7 @@ terse_option_group terse_args_model_group(terse_args_model *a);
 typedef struct {
     const char *type_k, *type_v;
     const char *policy, *stop, *quality; /* quality names a policy and a stop rule; those given by name win */
+    const char *profile;                 /* terse_profile_find */
     size_t limit;                        /* bytes; 0: none */
     int32_t audit;                       /* 0: never */
 } terse_args_kv;

@@ -6,6 +6,7 @@
 #include "engine_options.h"
 #include "files.h"
 #include "interrupt.h"
+#include "profile_option.h"
 #include "terminal.h"
 
 #include <errno.h>
@@ -18,7 +19,7 @@ enum { MAX_TOKENS = 1 << 24 };
 
 typedef struct {
     const char *model, *prompts, *gens, *depths, *threads, *types_k, *types_v;
-    const char *policies, *stops, *qualities, *text, *format;
+    const char *policies, *stops, *qualities, *profile, *text, *format;
     int32_t ctx, ubatch, reps;
     size_t probe_size;
     bool warm_up;
@@ -50,6 +51,8 @@ static const terse_option bench_options[] = {
           "when attention has read enough (terse run --help lists the rules); several, separated by ';', take "
           "turns" },
     { "--quality", TERSE_OPTION_STRING, AT(qualities), .value = "LEVEL,..", .help = TERSE_QUALITY_HELP },
+    { "--profile", TERSE_OPTION_STRING, AT(profile), .value = "FILE", .preset = "none",
+      .help = TERSE_PROFILE_HELP },
     { "-f --file", TERSE_OPTION_STRING, AT(text), .value = "FILE", .preset = "random tokens",
       .help = "the tokens are those of this text, from its start again where it is too short" },
     { "-r --repetitions", TERSE_OPTION_INT, AT(reps), 1, 10000, "N", .help = "samples of each test" },
@@ -130,6 +133,7 @@ typedef struct {
     words types_k, types_v, policies, stops, qualities;
     bool by_quality;
     terse_tokens tokens;
+    terse_profile *profile; /* of all rules; may be NULL */
 } bench_job;
 
 static int32_t n_rule(const bench_job *j)
@@ -263,6 +267,7 @@ static terse_status run_group(const bench_job *j, const bench_values *o, int32_t
         name_rule(j, i, &e.kv);
         st = terse_engine_session(&e, &opts[i], err);
         opts[i].abort = terse_interrupt_flag();
+        opts[i].profile = j->profile;
     }
     return st == TERSE_OK ? terse_bench_run(&j->plan, opts, n, out, err) : st;
 }
@@ -292,6 +297,8 @@ static terse_status run(bench_job *j, const bench_values *o, const char *path, t
     if (st == TERSE_OK)
         st = terse_model_open(&m, path, err);
     if (st == TERSE_OK)
+        st = terse_profile_find(&j->profile, o->profile, m, err);
+    if (st == TERSE_OK)
         st = o->text ? text_tokens(j, m, o->text, err) : random_tokens(j, m, err);
     if (st == TERSE_OK) {
         j->plan.model = m;
@@ -309,6 +316,7 @@ static terse_status run(bench_job *j, const bench_values *o, const char *path, t
                                 .policies = o->policies };
         st = run_groups(j, o, &out, err);
     }
+    terse_profile_close(&j->profile);
     terse_model_close(&m);
     return st;
 }

@@ -5,6 +5,7 @@
 #define TERSE_CLI_COMMANDS_H
 
 int terse_cmd_bench(int argc, char **argv);
+int terse_cmd_calibrate(int argc, char **argv);
 int terse_cmd_eval(int argc, char **argv);
 int terse_cmd_inspect(int argc, char **argv);
 int terse_cmd_logits(int argc, char **argv);

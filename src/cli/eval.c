@@ -4,6 +4,7 @@
 #include "eval_print.h"
 #include "files.h"
 #include "interrupt.h"
+#include "profile_option.h"
 #include "progress.h"
 #include "rules.h"
 #include "terminal.h"
@@ -53,11 +54,12 @@ static const terse_option tasks_options[] = {
 /* What both commands do around their own part. */
 typedef struct {
     const eval_values *o;
-    const terse_rules *rules;
-    const char *path;
+    terse_rules *rules;
+    const char *path, *profile_name;
     terse_session_opts opts;
     terse_model *model;
-    terse_text text; /* of the file */
+    terse_profile *profile; /* of all rules; may be NULL */
+    terse_text text;        /* of the file */
     terse_progress bar;
     bool tasks;
 } job;
@@ -82,6 +84,7 @@ static terse_status finish(job *j, terse_status st, terse_eval_report *r, terse_
     terse_progress_end(&j->bar);
     r->model = j->path;
     r->file = j->o->file;
+    r->profile = j->profile_name;
     r->opts = &j->opts;
     r->interrupted = st == TERSE_INTERRUPTED;
     if ((st != TERSE_OK && st != TERSE_INTERRUPTED) || !r->eval ||
@@ -135,12 +138,17 @@ static terse_status work(job *j, terse_error *err)
 {
     terse_status st = terse_model_open(&j->model, j->path, err);
     if (st == TERSE_OK)
+        st = terse_profile_find(&j->profile, j->profile_name, j->model, err);
+    for (int32_t i = 0; i < j->rules->n; i++)
+        j->rules->rule[i].profile = j->profile;
+    if (st == TERSE_OK)
         st = terse_file_read(j->o->file, &j->text, err);
     if (st == TERSE_OK)
         st = terse_unxz(&j->text, j->o->file, err);
     if (st == TERSE_OK)
         st = j->tasks ? run_tasks(j, err) : run_kl(j, err);
     terse_text_free(&j->text);
+    terse_profile_close(&j->profile);
     terse_model_close(&j->model);
     return st;
 }
@@ -193,6 +201,7 @@ static int run(bool tasks, int argc, char **argv)
     terse_interrupt_catch();
     terse_status st = terse_rules_open(&rules, &engine, &err);
     j.rules = &rules;
+    j.profile_name = engine.kv.profile;
     engine.kv.policy = engine.kv.stop = engine.kv.quality = NULL;
     if (st == TERSE_OK)
         st = terse_engine_session(&engine, &j.opts, &err);

@@ -2,6 +2,7 @@
 #include "eval_print.h"
 
 #include "json_real.h"
+#include "stats_json.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -17,17 +18,6 @@ static double ratio(const terse_attend_stats *s)
 }
 
 /* ---- JSON ---- */
-
-/* Takes value over. A NULL value or root makes it a failure that stays. */
-static void put(json_t **root, const char *key, json_t *value)
-{
-    if (*root && json_object_set_new(*root, key, value) == 0)
-        return;
-    if (!*root)
-        json_decref(value);
-    json_decref(*root);
-    *root = NULL;
-}
 
 /* A sum of scores is whole unless an answer has parts. */
 static json_t *json_of_count(double x)
@@ -45,9 +35,9 @@ static json_t *json_of_task(const terse_eval *e, int32_t rule, int32_t task)
 {
     const terse_eval_score s = terse_eval_score_of(e, rule, task), dense = terse_eval_score_of(e, -1, task);
     json_t *root = json_of_score(&s);
-    put(&root, "lost", json_integer(s.lost));
-    put(&root, "gained", json_integer(s.gained));
-    put(&root, "dense", json_of_score(&dense));
+    terse_json_put(&root, "lost", json_integer(s.lost));
+    terse_json_put(&root, "gained", json_integer(s.gained));
+    terse_json_put(&root, "dense", json_of_score(&dense));
     return root;
 }
 
@@ -58,8 +48,8 @@ static json_t *json_of_tasks(const terse_eval_report *r, int32_t rule)
     const char *name;
     for (int32_t i = 0; (name = terse_tasks_name_at(r->tasks, i)); i++)
         if (terse_eval_score_of(r->eval, rule, i).n > 0)
-            put(&by_task, name, json_of_task(r->eval, rule, i));
-    put(&root, "by_task", by_task);
+            terse_json_put(&by_task, name, json_of_task(r->eval, rule, i));
+    terse_json_put(&root, "by_task", by_task);
     return root;
 }
 
@@ -71,49 +61,61 @@ static json_t *json_of_kl(const terse_eval_result *k)
                      terse_json_real(k->p999), "max", terse_json_real(k->max));
 }
 
-static void put_read(json_t **root, const terse_eval_result *k)
+/* The counters of one rule. */
+typedef struct {
+    const terse_eval *eval;
+    int32_t rule;
+} counters;
+
+static const terse_attend_stats *stats_of(const void *ctx, int32_t layer, int32_t head)
 {
-    const terse_attend_stats *s = &k->read;
-    put(root, "bytes_ratio", terse_json_real(ratio(s)));
-    put(root, "bytes",
-        json_pack("{s:I, s:I, s:I, s:I}", "k", (json_int_t)s->bytes_k, "v", (json_int_t)s->bytes_v, "summary",
-                  (json_int_t)s->bytes_summary, "dense_kv", (json_int_t)s->bytes_dense));
-    put(root, "pages",
-        json_pack("{s:I, s:I, s:I}", "listed", (json_int_t)s->pages_listed, "scored",
-                  (json_int_t)s->pages_scored, "read", (json_int_t)s->pages_read));
-    put(root, "stop",
-        json_pack("{s:s, s:o}", "rule", k->stop, "bound_max",
-                  k->bounded ? terse_json_real((double)s->bound_max) : json_null()));
-    if (s->audits > 0)
-        put(root, "audit",
-            json_pack("{s:I, s:o, s:o, s:I}", "walks", (json_int_t)s->audits, "error_max",
-                      terse_json_real((double)s->audit_error_max), "error_mean",
-                      terse_json_real(s->audit_error_sum / (double)s->audits), "violations",
-                      (json_int_t)s->audit_violations));
+    const counters *c = ctx;
+    return terse_eval_stats_of(c->eval, c->rule, layer, head);
+}
+
+static void put_read(json_t **root, const terse_eval_report *r, int32_t rule, const terse_eval_result *k)
+{
+    const counters c = { r->eval, rule };
+    json_t *stats = terse_json_of_stats(&k->read, k->bounded, true);
+    terse_json_put(root, "bytes_ratio", terse_json_real(ratio(&k->read)));
+    if (*root && (!stats || json_object_update(*root, stats) != 0)) {
+        json_decref(*root);
+        *root = NULL;
+    }
+    json_decref(stats);
+    terse_json_put(root, "stop",
+                   json_pack("{s:s, s:o}", "rule", k->stop, "bound_max",
+                             k->bounded ? terse_json_real((double)k->read.bound_max) : json_null()));
+    if (k->read.audits > 0)
+        terse_json_put(root, "heads", terse_json_of_heads(stats_of, &c, k->bounded));
 }
 
 static json_t *json_of_rule(const terse_eval_report *r, int32_t rule, const terse_eval_result *k)
 {
     const terse_session *s = terse_eval_session(r->eval);
     json_t *root = r->tasks ? json_of_tasks(r, rule) : json_object(), *name = json_string(r->model);
-    put(&root, "model", name ? name : json_null()); /* a path may be no UTF-8 */
-    put(&root, "policy", json_string(k->policy));
-    put(&root, "tokens", json_integer(k->n_token));
-    put(&root, "kl", json_of_kl(k));
-    put(&root, "top1", terse_json_real(k->top1));
+    terse_json_put(&root, "model", name ? name : json_null()); /* a path may be no UTF-8 */
+    terse_json_put(&root, "policy", json_string(k->policy));
+    terse_json_put(&root, "tokens", json_integer(k->n_token));
+    terse_json_put(&root, "kl", json_of_kl(k));
+    terse_json_put(&root, "top1", terse_json_real(k->top1));
     if (!r->tasks) {
-        put(&root, "ppl", terse_json_real(k->ppl));
-        put(&root, "ppl_dense", terse_json_real(k->ppl_dense));
-        put(&root, "windows", json_integer(k->n_sample));
-        put(&root, "ctx", json_integer(r->windows->ctx));
+        terse_json_put(&root, "ppl", terse_json_real(k->ppl));
+        terse_json_put(&root, "ppl_dense", terse_json_real(k->ppl_dense));
+        terse_json_put(&root, "windows", json_integer(k->n_sample));
+        terse_json_put(&root, "ctx", json_integer(r->windows->ctx));
     }
-    put_read(&root, k);
-    put(&root, "type_k", json_string(terse_kv_type_name(r->opts->type_k)));
-    put(&root, "type_v", json_string(terse_kv_type_name(r->opts->type_v)));
-    put(&root, "threads", json_integer(terse_session_threads(s)));
-    put(&root, "isa", json_string(terse_session_tier(s)));
+    put_read(&root, r, rule, k);
+    if (r->profile) {
+        json_t *profile = json_string(r->profile);
+        terse_json_put(&root, "profile", profile ? profile : json_null());
+    }
+    terse_json_put(&root, "type_k", json_string(terse_kv_type_name(r->opts->type_k)));
+    terse_json_put(&root, "type_v", json_string(terse_kv_type_name(r->opts->type_v)));
+    terse_json_put(&root, "threads", json_integer(terse_session_threads(s)));
+    terse_json_put(&root, "isa", json_string(terse_session_tier(s)));
     if (r->interrupted)
-        put(&root, "interrupted", json_true());
+        terse_json_put(&root, "interrupted", json_true());
     return root;
 }
 

@@ -9,6 +9,7 @@ typedef struct {
     const terse_eval *eval;
     const terse_session_opts *opts;
     const char *model, *file;
+    const char *profile;               /* as it was named; NULL: none */
     const terse_eval_windows *windows; /* of kl */
     const terse_tasks *tasks;          /* of tasks; NULL: this is kl */
     bool interrupted;                  /* not all was done */

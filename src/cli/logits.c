@@ -5,6 +5,7 @@
 #include "files.h"
 #include "interrupt.h"
 #include "json_real.h"
+#include "profile_option.h"
 #include "progress.h"
 #include "terminal.h"
 
@@ -188,6 +189,7 @@ static terse_status work(const terse_engine_options *engine, const logits_values
                          terse_error *err)
 {
     terse_model *m = NULL;
+    terse_profile *profile = NULL;
     terse_tokens t = { 0 };
     terse_session_opts opts;
     job j = { .o = o, .t = &t };
@@ -199,12 +201,15 @@ static terse_status work(const terse_engine_options *engine, const logits_values
     if (st == TERSE_OK)
         st = read_tokens(o, m, &t, err);
     if (st == TERSE_OK)
+        st = terse_profile_use(&profile, engine->kv.profile, m, &opts, err);
+    if (st == TERSE_OK)
         st = terse_session_open(&j.s, m, &opts, err);
     if (st == TERSE_OK)
         st = check_tokens(o, j.s, m, &t, err);
     if (st == TERSE_OK)
         st = run_job(&j, m, err);
     terse_session_close(&j.s);
+    terse_profile_close(&profile);
     terse_tokens_free(&t);
     terse_model_close(&m);
     return st;

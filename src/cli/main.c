@@ -19,6 +19,7 @@ static const command commands[] = {
     { "run", terse_cmd_run, "answer a prompt or chat" },
     { "bench", terse_cmd_bench, "measure the speed of prompts and generation" },
     { "eval", terse_cmd_eval, "measure what stop rules cost in quality, beside the bytes" },
+    { "calibrate", terse_cmd_calibrate, "make a profile of how far each head may go" },
     { "inspect", terse_cmd_inspect, "show what is in a GGUF file" },
     { "logits", terse_cmd_logits, "write the logits of a sequence of tokens" },
     { "record", terse_cmd_record, "keep what attention works on, for benchmarks" },

@@ -80,6 +80,8 @@ static int finish(const terse_runner *r, const terse_answer *a)
                        terse_session_ctx(r->session));
     if (o->stats)
         terse_report_stats(r, a);
+    else if (!o->json)
+        terse_report_audit(r, a);
     return a->finish == TERSE_FINISH_INTERRUPTED ? 130 : 0;
 }
 

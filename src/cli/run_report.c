@@ -3,6 +3,7 @@
 #include "run_report.h"
 
 #include "json_real.h"
+#include "stats_json.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -30,6 +31,19 @@ static int64_t dense_k(const terse_attend_stats *s)
     return s->pages_scored > 0 ? s->bytes_k / s->pages_scored * s->pages_listed : 0;
 }
 
+void terse_report_audit(const terse_runner *r, const terse_answer *a)
+{
+    const terse_attend_stats *s = &a->read;
+    if (s->audits == 0)
+        return;
+    fprintf(stderr, "%-10s %" PRId64 " walks repeated in full: error at most %.3g, %.3g in the mean", "audit",
+            s->audits, (double)s->audit_error_max, s->audit_error_sum / (double)s->audits);
+    if (terse_session_bounded(r->session))
+        fprintf(stderr, "; %" PRId64 " above the bound", s->audit_violations);
+    fprintf(stderr, "; heads that share pages read %.2f times what each needs\n",
+            per((double)s->pages_scored, s->pages_alone));
+}
+
 static void print_kv(const terse_runner *r, const terse_answer *a)
 {
     const terse_attend_stats *s = &a->read;
@@ -44,12 +58,7 @@ static void print_kv(const terse_runner *r, const terse_answer *a)
     if (terse_session_bounded(r->session))
         fprintf(stderr, "%-10s error of attention proved at most %.3g of its output\n", "bound",
                 (double)s->bound_max);
-    if (s->audits > 0)
-        fprintf(stderr,
-                "%-10s %" PRId64 " walks repeated in full: error at most %.3g, %.3g in the mean, %" PRId64
-                " above the bound\n",
-                "audit", s->audits, (double)s->audit_error_max, s->audit_error_sum / (double)s->audits,
-                s->audit_violations);
+    terse_report_audit(r, a);
 }
 
 void terse_report_stats(const terse_runner *r, const terse_answer *a)
@@ -86,61 +95,58 @@ static json_t *json_of_ids(const terse_tokens *t)
     return ids;
 }
 
+static const terse_attend_stats *stats_of(const void *session, int32_t layer, int32_t head)
+{
+    return terse_session_stats_of(session, layer, head);
+}
+
+/* What it cost: seconds, bytes, pages, ..., and per head where there were audits. */
 static json_t *json_of_costs(const terse_runner *r, const terse_answer *a)
 {
-    const terse_attend_stats *s = &a->read;
     const json_int_t weights = (json_int_t)terse_model_about(r->model)->token_bytes * a->n_decoded;
     const bool bounded = terse_session_bounded(r->session);
-    return json_pack("{s:{s:o,s:o,s:o,s:o}, s:{s:I,s:I,s:I,s:I,s:I}, s:{s:I,s:I,s:I}, s:{s:s,s:o}}", "seconds",
-                     "load", terse_json_real(r->load), "prefill", terse_json_real(a->prefill), "first_token",
-                     terse_json_real(a->first), "decode", terse_json_real(a->decode), "bytes", "weights",
-                     weights, "k", (json_int_t)s->bytes_k, "v", (json_int_t)s->bytes_v, "summary",
-                     (json_int_t)s->bytes_summary, "dense_kv", (json_int_t)s->bytes_dense, "pages", "listed",
-                     (json_int_t)s->pages_listed, "scored", (json_int_t)s->pages_scored, "read",
-                     (json_int_t)s->pages_read, "stop", "rule", terse_session_stop(r->session), "bound_max",
-                     bounded ? terse_json_real((double)s->bound_max) : json_null());
-}
-
-static json_t *json_of_audit(const terse_attend_stats *s)
-{
-    return json_pack("{s:I,s:o,s:o,s:I}", "walks", (json_int_t)s->audits, "error_max",
-                     terse_json_real((double)s->audit_error_max), "error_mean",
-                     terse_json_real(per(s->audit_error_sum, (double)s->audits)), "violations",
-                     (json_int_t)s->audit_violations);
-}
-
-/* Takes value over. A NULL value or root makes it a failure that stays. */
-static void put(json_t **root, const char *key, json_t *value)
-{
-    if (*root && json_object_set_new(*root, key, value) == 0)
-        return;
-    if (!*root)
-        json_decref(value);
-    json_decref(*root);
-    *root = NULL;
+    json_t *root = terse_json_of_stats(&a->read, bounded, true);
+    json_t *bytes = json_object_get(root, "bytes");
+    if (bytes && json_object_set_new(bytes, "weights", json_integer(weights)) != 0) {
+        json_decref(root);
+        root = NULL;
+    }
+    terse_json_put(&root, "seconds",
+                   json_pack("{s:o, s:o, s:o, s:o}", "load", terse_json_real(r->load), "prefill",
+                             terse_json_real(a->prefill), "first_token", terse_json_real(a->first), "decode",
+                             terse_json_real(a->decode)));
+    terse_json_put(&root, "stop",
+                   json_pack("{s:s, s:o}", "rule", terse_session_stop(r->session), "bound_max",
+                             bounded ? terse_json_real((double)a->read.bound_max) : json_null()));
+    if (a->read.audits > 0)
+        terse_json_put(&root, "heads", terse_json_of_heads(stats_of, r->session, bounded));
+    return root;
 }
 
 terse_status terse_report_json(const terse_runner *r, const terse_answer *a, terse_error *err)
 {
     json_t *root = json_object(), *costs = json_of_costs(r, a);
     json_t *name = json_string(r->o->model); /* a path may be no UTF-8 */
-    put(&root, "model", name ? name : json_null());
-    put(&root, "text", json_stringn(a->text.n ? a->text.p : "", a->text.n));
-    put(&root, "ids", json_of_ids(&a->ids));
-    put(&root, "prompt_tokens", json_integer(a->n_prompt));
-    put(&root, "generated_tokens", json_integer((json_int_t)a->ids.n));
-    put(&root, "finish_reason", json_string(terse_finish_name(a->finish)));
+    terse_json_put(&root, "model", name ? name : json_null());
+    terse_json_put(&root, "text", json_stringn(a->text.n ? a->text.p : "", a->text.n));
+    terse_json_put(&root, "ids", json_of_ids(&a->ids));
+    terse_json_put(&root, "prompt_tokens", json_integer(a->n_prompt));
+    terse_json_put(&root, "generated_tokens", json_integer((json_int_t)a->ids.n));
+    terse_json_put(&root, "finish_reason", json_string(terse_finish_name(a->finish)));
     if (root && (!costs || json_object_update(root, costs) != 0)) {
         json_decref(root);
         root = NULL;
     }
     json_decref(costs);
-    if (r->opts.audit > 0)
-        put(&root, "audit", json_of_audit(&a->read));
-    put(&root, "seed",
-        r->seed <= INT64_MAX ? json_integer((json_int_t)r->seed) : json_sprintf("%" PRIu64, r->seed));
-    put(&root, "threads", json_integer(terse_session_threads(r->session)));
-    put(&root, "isa", json_string(terse_session_tier(r->session)));
+    if (r->o->engine.kv.profile) {
+        json_t *profile = json_string(r->o->engine.kv.profile);
+        terse_json_put(&root, "profile", profile ? profile : json_null());
+    }
+    terse_json_put(&root, "seed",
+                   r->seed <= INT64_MAX ? json_integer((json_int_t)r->seed)
+                                        : json_sprintf("%" PRIu64, r->seed));
+    terse_json_put(&root, "threads", json_integer(terse_session_threads(r->session)));
+    terse_json_put(&root, "isa", json_string(terse_session_tier(r->session)));
     if (!root)
         return terse_fail(err, TERSE_NOMEM, "no memory for the JSON");
     json_dumpf(root, stdout, JSON_COMPACT);

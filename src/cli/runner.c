@@ -3,6 +3,7 @@
 #include "runner.h"
 
 #include "interrupt.h"
+#include "profile_option.h"
 #include "progress.h"
 
 #include <sys/random.h>
@@ -54,6 +55,8 @@ terse_status terse_runner_open(terse_runner *r, const terse_run_options *o, ters
     if (st == TERSE_OK)
         st = terse_model_open(&r->model, o->model, err);
     if (st == TERSE_OK)
+        st = terse_profile_use(&r->profile, o->engine.kv.profile, r->model, &r->opts, err);
+    if (st == TERSE_OK)
         st = terse_session_open(&r->session, r->model, &r->opts, err);
     if (st == TERSE_OK && sample.seed == UINT64_MAX)
         st = any_seed(&sample.seed, err);
@@ -73,5 +76,6 @@ void terse_runner_close(terse_runner *r)
 {
     terse_sampler_close(&r->sampler);
     terse_session_close(&r->session);
+    terse_profile_close(&r->profile);
     terse_model_close(&r->model);
 }

@@ -8,6 +8,7 @@ typedef struct {
     const terse_run_options *o;
     terse_session_opts opts; /* as the session was opened */
     terse_model *model;
+    terse_profile *profile; /* may be NULL */
     terse_session *session;
     terse_sampler *sampler;
     uint64_t seed;
