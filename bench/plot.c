@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -360,6 +361,7 @@ static int draw(const json_t *all, const char *kind, const char *path, const cha
 
 int main(int argc, char **argv)
 {
+    signal(SIGPIPE, SIG_IGN); /* a gnuplot that is not there is an error, not the end */
     const char *kind = argc > 1 ? argv[1] : "", *path = NULL, *title = "";
     json_t *all = json_array();
     bool usage = strcmp(kind, "depth") != 0 && strcmp(kind, "quality") != 0;

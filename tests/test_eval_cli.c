@@ -111,7 +111,7 @@ static void kl_prints_what_design_says(void **state)
     assert_true(number(json_array_get(two, 1), "audit.n") == 8 * 16);
     assert_string_equal(json_string_value(json_object_get(json_array_get(two, 1), "type_k")), "q8");
     assert_int_equal(eval("kl $M -f text -c 300 --scored 4 --windows 1 --quality exact,safe"), 0);
-    assert_non_null(strstr(out, "value-skip:eps=0.1"));
+    assert_non_null(strstr(out, "mass:delta=0.004"));
     json_decref(one);
     json_decref(two);
 }

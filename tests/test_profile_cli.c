@@ -209,8 +209,8 @@ static void wrong_use_is_told(void **state)
         { "run m.gguf -p x -n 1 --profile missing.json", "missing.json" },
         { "run m.gguf -p x -n 1 --profile text", "text, line 1" },
         { "run m.gguf -p x -n 1 --profile auto --stop none", "not with none" },
-        { "eval kl m.gguf -f text -c 256 --profile auto", "not with none" },
-        { "bench m.gguf -p 0 -n 1 -r 1 --profile auto", "not with none" },
+        { "eval kl m.gguf -f text -c 256 --stop none --profile auto", "not with none" },
+        { "bench m.gguf -p 0 -n 1 -r 1 --stop none --profile auto", "not with none" },
         { "logits m.gguf --ids 1 -o x --profile missing.json", "missing.json" },
         { "run '" MODEL "' -p x -n 1 --profile auto", "terse-profile-" },
     };

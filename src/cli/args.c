@@ -31,15 +31,20 @@ static const terse_option kv_options[] = {
     { "-ctv --cache-type-v", TERSE_OPTION_STRING, AT(type_v), .value = "TYPE",
       .choices = "f32 f16 bf16 q8 q4 q8_0 q4_0", .preset = "f16", .help = "storage of values" },
     { "--kv-policy", TERSE_OPTION_STRING, AT(policy), .value = "NAME", .preset = "dense",
-      .help = "which pages attention reads, in what order" },
-    { "--stop", TERSE_OPTION_STRING, AT(stop), .value = "RULE", .preset = "none",
+      .help = "which pages attention reads; dense:order=newest|oldest|mass|box says in what order" },
+    { "--stop", TERSE_OPTION_STRING, AT(stop), .value = "RULE", .preset = "what --quality says",
       .help =
-          "when attention has read enough. none: when all is read. value-skip:eps=X: reads all keys, leaves "
-          "out values while the error of a head's output is proved to be at most X of it. "
-          "stability:tau=X,phi=X,patience=N: when N pages in a row have changed the output little; proves "
-          "nothing" },
+          "when attention has read enough; RULE:key=value,.. with none: when all is read. mass:delta=X: when "
+          "the "
+          "unread pages are estimated to matter less than X. budget:share=X: after a share of all pages. "
+          "weight:tau=X, stability:tau=X,phi=X,patience=N: when pages in a row have changed the output little. "
+          "certified:eps=X: when the error is proved to be at most X of the output. Behind one of these or "
+          "alone, "
+          "joined by +: value-share:left=X and, with proof, value-skip:eps=X leave out values of keys that "
+          "were "
+          "read" },
     { "--quality", TERSE_OPTION_STRING, AT(quality), .value = "LEVEL", .choices = "exact safe fast",
-      .preset = "exact", .help = TERSE_QUALITY_HELP "; --kv-policy and --stop win over it" },
+      .preset = "safe", .help = TERSE_QUALITY_HELP "; --kv-policy and --stop win over it" },
     { "--profile", TERSE_OPTION_STRING, AT(profile), .value = "FILE", .preset = "none",
       .help = TERSE_PROFILE_HELP "; without --stop, under the rule that it was made for" },
     { "--kv-limit", TERSE_OPTION_SIZE, AT(limit), .value = "SIZE", .preset = "none",

@@ -28,8 +28,9 @@ terse_option_group terse_args_kv_group(terse_args_kv *a);
 
 /* The stop rules that --quality names; the policy is dense in all of them. */
 #define TERSE_QUALITY_EXACT "none"
-#define TERSE_QUALITY_SAFE  "value-skip:eps=0.1"
-#define TERSE_QUALITY_FAST  "value-skip:eps=0.3"
+#define TERSE_QUALITY_SAFE  "mass:delta=0.004+value-share:left=0.006"
+#define TERSE_QUALITY_FAST  "mass:delta=0.02"
+#define TERSE_QUALITY       "safe" /* unless a policy, a stop rule or a profile is named */
 #define TERSE_QUALITY_HELP                                                                                     \
     "short for --kv-policy dense and a --stop: exact is " TERSE_QUALITY_EXACT ", safe is " TERSE_QUALITY_SAFE  \
     ", fast is " TERSE_QUALITY_FAST

@@ -46,11 +46,12 @@ static const terse_option bench_options[] = {
       .help = "storage of values: f32 f16 bf16 q8 q4" },
     { "--kv-policy", TERSE_OPTION_STRING, AT(policies), .value = "NAME;..", .preset = "dense",
       .help = "which pages attention reads, in what order" },
-    { "--stop", TERSE_OPTION_STRING, AT(stops), .value = "RULE;..", .preset = "none",
+    { "--stop", TERSE_OPTION_STRING, AT(stops), .value = "RULE;..", .preset = "what --quality says",
       .help =
           "when attention has read enough (terse run --help lists the rules); several, separated by ';', take "
           "turns" },
-    { "--quality", TERSE_OPTION_STRING, AT(qualities), .value = "LEVEL,..", .help = TERSE_QUALITY_HELP },
+    { "--quality", TERSE_OPTION_STRING, AT(qualities), .value = "LEVEL,..", .preset = TERSE_QUALITY,
+      .help = TERSE_QUALITY_HELP },
     { "--profile", TERSE_OPTION_STRING, AT(profile), .value = "FILE", .preset = "none",
       .help = TERSE_PROFILE_HELP },
     { "-f --file", TERSE_OPTION_STRING, AT(text), .value = "FILE", .preset = "random tokens",
@@ -159,14 +160,14 @@ static terse_status read_lists(bench_job *j, const bench_values *o, terse_error 
         st = split(&j->policies, "--kv-policy", o->policies ? o->policies : "dense", ';', err);
     if (st == TERSE_OK)
         st = split(&j->stops, "--stop", o->stops ? o->stops : "none", ';', err);
-    if (st == TERSE_OK && o->qualities)
-        st = split(&j->qualities, "--quality", o->qualities, ',', err);
+    if (st == TERSE_OK)
+        st = split(&j->qualities, "--quality", o->qualities ? o->qualities : TERSE_QUALITY, ',', err);
     if (st != TERSE_OK)
         return st;
     if (o->qualities && (o->policies || o->stops))
         return terse_fail(err, TERSE_BAD_INPUT, "--quality names a policy and a stop rule; %s is one too many",
                           o->stops ? "--stop" : "--kv-policy");
-    j->by_quality = o->qualities != NULL;
+    j->by_quality = !o->policies && !o->stops;
     if (n_rule(j) > TERSE_BENCH_LIST)
         return terse_fail(err, TERSE_BAD_INPUT, "more than %d pairs of policy and stop rule", TERSE_BENCH_LIST);
     qsort(p->depths, (size_t)p->n_depth, sizeof *p->depths, by_value);

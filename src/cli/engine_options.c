@@ -57,7 +57,8 @@ terse_status terse_engine_session(const terse_engine_options *o, terse_session_o
                                  .audit = kv->audit,
                                  .policy = kv->policy,
                                  .stop = kv->stop };
-    terse_status st = kv->quality ? set_quality(kv->quality, out, err) : TERSE_OK;
+    const char *quality = kv->quality || kv->policy || kv->stop || kv->profile ? kv->quality : TERSE_QUALITY;
+    terse_status st = quality ? set_quality(quality, out, err) : TERSE_OK;
     if (st == TERSE_OK && kv->type_k)
         st = terse_kv_type_parse(kv->type_k, &out->type_k, err);
     if (st == TERSE_OK && kv->type_v)

@@ -202,7 +202,8 @@ static int run(bool tasks, int argc, char **argv)
     terse_status st = terse_rules_open(&rules, &engine, &err);
     j.rules = &rules;
     j.profile_name = engine.kv.profile;
-    engine.kv.policy = engine.kv.stop = engine.kv.quality = NULL;
+    engine.kv.policy = engine.kv.quality = NULL;
+    engine.kv.stop = "none";
     if (st == TERSE_OK)
         st = terse_engine_session(&engine, &j.opts, &err);
     j.opts.abort = terse_interrupt_flag();

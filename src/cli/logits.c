@@ -244,6 +244,8 @@ int terse_cmd_logits(int argc, char **argv)
         return 2;
     }
     terse_interrupt_catch();
+    if (!engine.kv.policy && !engine.kv.stop && !engine.kv.profile && !engine.kv.quality)
+        engine.kv.quality = "exact"; /* what other engines' logits are compared with */
     if (work(&engine, &o, path, &err) == TERSE_OK)
         return 0;
     return ferror(stdout) ? 74 : terse_complain_error(&err); /* of stdout main says it */

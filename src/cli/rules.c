@@ -54,7 +54,8 @@ static terse_status by_quality(terse_rules *r, const terse_engine_options *o, te
 {
     const char *word[TERSE_MAX_RULES];
     int32_t n;
-    terse_status st = split(&r->text[0], word, &n, "--quality", o->kv.quality, ',', err);
+    terse_status st =
+        split(&r->text[0], word, &n, "--quality", o->kv.quality ? o->kv.quality : TERSE_QUALITY, ',', err);
     for (int32_t i = 0; i < n && st == TERSE_OK; i++) {
         terse_engine_options one = *o;
         terse_session_opts opts;
@@ -86,7 +87,8 @@ terse_status terse_rules_open(terse_rules *r, const terse_engine_options *o, ter
     if (o->kv.quality && (o->kv.policy || o->kv.stop))
         return terse_fail(err, TERSE_BAD_INPUT, "--quality names a policy and a stop rule; %s is one too many",
                           o->kv.stop ? "--stop" : "--kv-policy");
-    terse_status st = o->kv.quality ? by_quality(r, o, err) : by_name(r, &o->kv, err);
+    const bool named = o->kv.policy || o->kv.stop;
+    terse_status st = named ? by_name(r, &o->kv, err) : by_quality(r, o, err);
     for (int32_t i = 0; i < r->n && st == TERSE_OK; i++) {
         terse_attend *a = NULL;
         st = terse_attend_open(&a, r->rule[i].policy, r->rule[i].stop, o->kv.audit, err);
