@@ -38,7 +38,7 @@ static const terse_option calibrate_options[] = {
     { "--target", TERSE_OPTION_FLOAT, AT(target), 0, 10, "E",
       .preset = "the mean error that the rule has as it is",
       .help = "mean error |o_full - o| / |o_full| that every head may have" },
-    { "--stop", TERSE_OPTION_STRING, AT(engine.kv.stop), .value = "RULE", .preset = "mass+value-share",
+    { "--stop", TERSE_OPTION_STRING, AT(engine.kv.stop), .value = "RULE",
       .help = "the rule; one part of it must be mass or value-share" },
     { "--kv-policy", TERSE_OPTION_STRING, AT(engine.kv.policy), .value = "NAME", .preset = "dense",
       .help = "which pages attention reads, in what order" },
@@ -147,11 +147,12 @@ static terse_status work(const calibrate_values *o, const char *model, terse_err
 int terse_cmd_calibrate(int argc, char **argv)
 {
     calibrate_values o = { .engine = terse_engine_defaults() };
+    o.engine.kv.stop = "mass+value-share";
     const terse_option_group groups[] = { { "calibrate", calibrate_options, COUNT(calibrate_options), &o } };
     const terse_options accepted = {
         "calibrate MODEL -f FILE [OPTION]...",
         "Measures on a text how large an error each head of the model makes under a rule that estimates, and "
-        "writes a profile with which all heads make about the same. --profile of other commands uses it.",
+        "writes a profile with which all make about the same. --profile of other commands uses it.",
         groups, COUNT(groups), 1
     };
     terse_error err;
