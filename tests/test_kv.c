@@ -194,6 +194,50 @@ static void the_radius_hides_nothing(void **state)
     terse_kv_close(&kv);
 }
 
+/* The tiles that hold the summaries of the first n pages of a unit are the same in both stores. */
+static void same_summaries(const terse_kv *a, const terse_kv *b, int32_t n_page)
+{
+    const int32_t dim = a->opts.dim_k, n_tile = (n_page + TERSE_TILE - 1) / TERSE_TILE;
+    for (size_t u = 0; u < 6; u++) {
+        const size_t at = u * (size_t)a->n_tile;
+        assert_int_equal(a->n_summary[u], n_page);
+        assert_int_equal(b->n_summary[u], n_page);
+        assert_memory_equal(a->moments + at * terse_moments_size(dim),
+                            b->moments + at * terse_moments_size(dim),
+                            (size_t)n_tile * terse_moments_size(dim));
+        assert_memory_equal(a->box + at * terse_box_size(dim), b->box + at * terse_box_size(dim),
+                            (size_t)n_tile * terse_box_size(dim));
+    }
+}
+
+/* Summaries are the same whether they were asked for first or last, in one go or two, and after tokens have
+ * been taken back and put again. */
+static void summaries_keep_up(void **state)
+{
+    (void)state;
+    terse_error err;
+    for (int type = TERSE_KV_F32; type <= TERSE_KV_Q4; type++) {
+        terse_kv *last = open_store((terse_kv_type)type, 64, 1000, 0);
+        terse_kv *first = open_store((terse_kv_type)type, 64, 1000, 0);
+        fill(last, 30);
+        fill(last, 775);
+        assert_null(last->n_summary);
+        assert_int_equal(terse_kv_summarize(last, TERSE_KV_MOMENTS | TERSE_KV_BOX, &err), TERSE_OK);
+        assert_int_equal(terse_kv_summarize(first, TERSE_KV_MOMENTS, &err), TERSE_OK);
+        fill(first, 500);
+        assert_int_equal(first->n_summary[5], 15);
+        assert_int_equal(terse_kv_summarize(first, TERSE_KV_BOX | TERSE_KV_CENTER, &err), TERSE_OK);
+        fill(first, 305);
+        same_summaries(first, last, 25);
+        terse_kv_truncate(first, 70);
+        assert_int_equal(first->n_summary[0], 2);
+        fill(first, 735);
+        same_summaries(first, last, 25);
+        terse_kv_close(&last);
+        terse_kv_close(&first);
+    }
+}
+
 static void bad_shapes_are_refused(void **state)
 {
     (void)state;
@@ -264,6 +308,7 @@ int main(void)
         cmocka_unit_test(truncated_pages_come_back),
         cmocka_unit_test(the_center_is_the_mean),
         cmocka_unit_test(the_radius_hides_nothing),
+        cmocka_unit_test(summaries_keep_up),
         cmocka_unit_test(bad_shapes_are_refused),
         cmocka_unit_test(codes_are_as_documented),
         cmocka_unit_test(type_names),
