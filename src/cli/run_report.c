@@ -52,9 +52,15 @@ static void print_kv(const terse_runner *r, const terse_answer *a)
             "dense", "read", "saved");
     print_read("keys", s->bytes_k, k, a->n_decoded);
     print_read("values", s->bytes_v, v, a->n_decoded);
+    if (s->bytes_summary > 0)
+        fprintf(stderr, "  %-8s %10.2f %10s %10.2f\n", "summary", mib((double)s->bytes_summary / a->n_decoded),
+                "", mib((double)s->bytes_summary)); /* summaries: dense attention has none */
     print_read("all", s->bytes_k + s->bytes_v + s->bytes_summary, s->bytes_dense, a->n_decoded);
     fprintf(stderr, "%-10s %" PRId64 " listed, %" PRId64 " with keys read, %" PRId64 " with values read\n",
             "pages", s->pages_listed, s->pages_scored, s->pages_read);
+    if (s->left_sum > 0.0)
+        fprintf(stderr, "%-10s %.2g of the softmax in the mean, at most %.2g of any head's\n", "left out",
+                per(s->left_sum, (double)s->walks), (double)s->left_max);
     if (terse_session_bounded(r->session))
         fprintf(stderr, "%-10s error of attention proved at most %.3g of its output\n", "bound",
                 (double)s->bound_max);
