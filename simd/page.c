@@ -1,6 +1,7 @@
 /* simd/page.c: one token into and out of a page. Portable: the layout is in page.h. */
 #include "simd/page.h"
 #include "simd/attn.h"
+#include "simd/code.h"
 #include "simd/dot.h"
 
 #include <math.h>
@@ -11,26 +12,21 @@ enum { B = TERSE_KV_BLOCK, P = TERSE_PAGE };
 /* Codes of x[32] and their scale: the largest |x| is 127. A block with a non-finite value has a NaN scale. */
 static float quantize_block(int8_t *q, const float *x)
 {
-    float amax = 0.0f;
-    bool finite = true;
-    for (int32_t i = 0; i < B; i++) {
-        finite &= isfinite(x[i]) != 0;
-        amax = fmaxf(amax, fabsf(x[i]));
-    }
-    const float inv = finite && amax > 0.0f ? 127.0f / amax : 0.0f;
+    const float amax = terse_largest(x, B), inv = amax > 0.0f && amax <= FLT_MAX ? 127.0f / amax : 0.0f;
+    const bool some = inv > 0.0f && inv <= FLT_MAX;
     for (int32_t i = 0; i < B; i++)
-        q[i] = isfinite(inv) && finite ? (int8_t)fminf(127.0f, fmaxf(-127.0f, nearbyintf(x[i] * inv))) : 0;
-    return finite ? amax / 127.0f : NAN;
+        q[i] = some ? (int8_t)terse_code(x[i] * inv, -127.0f, 127.0f) : 0;
+    return amax <= FLT_MAX ? amax / 127.0f : NAN;
 }
 
 /* q8 codes for the page: the scale is rounded to f16 first, so that the codes fit the scale that is stored. */
 static uint16_t quantize_q8(int8_t *q, const float *x)
 {
-    const uint16_t h = terse_f32_to_f16(quantize_block(q, x));
-    const float d = terse_f16_to_f32(h);
-    const float inv = d > 0.0f && isfinite(d) ? 1.0f / d : 0.0f;
+    const float amax = terse_largest(x, B);
+    const uint16_t h = terse_f32_to_f16(amax <= FLT_MAX ? amax / 127.0f : NAN);
+    const float d = terse_f16_to_f32(h), inv = d > 0.0f && d <= FLT_MAX ? 1.0f / d : 0.0f;
     for (int32_t i = 0; i < B; i++)
-        q[i] = inv > 0.0f ? (int8_t)fminf(127.0f, fmaxf(-127.0f, nearbyintf(x[i] * inv))) : 0;
+        q[i] = inv > 0.0f ? (int8_t)terse_code(x[i] * inv, -127.0f, 127.0f) : 0;
     return h;
 }
 
@@ -46,7 +42,7 @@ static uint16_t quantize_q4(int8_t *q, const float *x)
     const uint16_t h = terse_f32_to_f16(finite ? most / -8.0f : NAN);
     const float d = terse_f16_to_f32(h), inv = finite && d != 0.0f && isfinite(d) ? 1.0f / d : 0.0f;
     for (int32_t i = 0; i < B; i++)
-        q[i] = inv != 0.0f ? (int8_t)fminf(7.0f, fmaxf(-8.0f, nearbyintf(x[i] * inv))) : 0;
+        q[i] = inv != 0.0f ? (int8_t)terse_code(x[i] * inv, -8.0f, 7.0f) : 0;
     return h;
 }
 

@@ -1,6 +1,7 @@
 /* simd/summary.c: summaries into tiles, and query rows to match. Portable: the layout is in summary.h. */
 #include "simd/summary.h"
 #include "simd/attn.h"
+#include "simd/code.h"
 #include "simd/dot.h"
 
 #include <math.h>
@@ -16,10 +17,7 @@ static int32_t block_end(int32_t b, int32_t dim)
 /* The largest magnitude of block b; infinite if anything in it is not finite. */
 static float largest(const float *x, int32_t b, int32_t dim)
 {
-    float top = 0.0f;
-    for (int32_t j = b * B; j < block_end(b, dim); j++)
-        top = isfinite(x[j]) ? fmaxf(top, fabsf(x[j])) : INFINITY;
-    return top;
+    return terse_largest(x + b * B, block_end(b, dim) - b * B);
 }
 
 /* The smallest f16 that is at least x: scales must not be short. */
@@ -46,8 +44,8 @@ void terse_moments_put(void *tile, int32_t lane, const float *mean, const float 
         dv[b * TERSE_TILE + lane] = hv;
         for (int32_t j = b * B; j < block_end(b, dim); j++) {
             const int32_t at = (j / 4 * TERSE_TILE + lane) * 4 + j % 4;
-            m[at] = (uint8_t)(128.0f + nearbyintf(code_of(mean[j], terse_f16_to_f32(hm))));
-            v[at] = (uint8_t)nearbyintf(code_of(variance[j], terse_f16_to_f32(hv)));
+            m[at] = (uint8_t)(128 + terse_code(code_of(mean[j], terse_f16_to_f32(hm)), -127.0f, 127.0f));
+            v[at] = (uint8_t)terse_code(code_of(variance[j], terse_f16_to_f32(hv)), 0.0f, 255.0f);
         }
     }
 }
@@ -73,9 +71,9 @@ void terse_box_put(void *tile, int32_t lane, const float *low, const float *high
 static float quantize(int8_t *code, const float *x, int32_t b, int32_t dim)
 {
     const float top = largest(x, b, dim), scale = top / 127.0f, inv = top > 0.0f ? 127.0f / top : 0.0f;
+    const bool some = inv > 0.0f && inv <= FLT_MAX && top <= FLT_MAX;
     for (int32_t j = b * B; j < block_end(b, dim); j++)
-        code[j] =
-            isfinite(inv) && isfinite(top) ? (int8_t)fminf(127.0f, fmaxf(-127.0f, nearbyintf(x[j] * inv))) : 0;
+        code[j] = some ? (int8_t)terse_code(x[j] * inv, -127.0f, 127.0f) : 0;
     return scale;
 }
 
