@@ -398,6 +398,17 @@ static void mass_finds_the_page_that_matters(void **state)
     }
 }
 
+static void mass_that_reads_everything_is_exact(void **state)
+{
+    (void)state;
+    fixture *f = make(1024, TERSE_KV_F16, "mass:delta=0,from=0", 0, random_token);
+    decode(f);
+    assert_int_equal(f->stats.pages_scored, 32);
+    assert_true(f->stats.left_max == 0.0f && f->stats.stops == 0);
+    assert_true(error_of(f) < 1e-5);
+    drop(f);
+}
+
 static void mass_reads_its_floor_and_short_contexts(void **state)
 {
     (void)state;
@@ -546,6 +557,7 @@ int main(void)
         cmocka_unit_test(sort_is_by_falling_size),
         cmocka_unit_test(mass_knows_what_it_leaves),
         cmocka_unit_test(mass_finds_the_page_that_matters),
+        cmocka_unit_test(mass_that_reads_everything_is_exact),
         cmocka_unit_test(mass_reads_its_floor_and_short_contexts),
         cmocka_unit_test(pages_without_summary_are_read),
         cmocka_unit_test(budget_reads_its_share),

@@ -185,6 +185,8 @@ static int32_t walk_pages(terse_walk *w, const course *c, size_t unit, int32_t n
         if (++i >= known + rank && c->rule->stop->enough && settled(w, c, unit, i, n, rank, bound))
             break;
     }
+    if (i == n) /* not even a rounding error is unread */
+        memset(w->unread, 0, 2 * (size_t)rows * sizeof *w->unread);
     stats->bytes_k += (int64_t)kv->block_k * i;
     stats->bytes_v += c->apart ? 0 : (int64_t)(kv->block_v / TERSE_PAGE) * tokens;
     return i;
@@ -227,8 +229,8 @@ static int32_t bin_of(double x)
     return bin;
 }
 
-/* The exact answer beside the one given, and whether the bound held. Not counted as bytes of the walk. l, m:
- * what the walk ended with; left: weight whose values it had left out. */
+/* The exact answer beside the one given, and whether the bound held. Not counted as bytes of the walk. weight:
+ * [n_row][2], the maximum that the walk ended with and, relative to it, the weight whose values it had read. */
 static void audit(terse_walk *w, size_t unit, int32_t n_token, const float *out, float bound, float estimate,
                   const float *weight, terse_attend_stats *stats)
 {
@@ -301,6 +303,8 @@ void terse_walk_decode(terse_walk *w, int32_t layer, int32_t head, int32_t n_tok
     const int32_t read = c.apart ? terse_walk_values(w, unit, scored, n_token, stats, &bound) : scored;
     const float *left = c.apart ? w->left + read * 2 * w->n_row : NULL;
     const float estimate = finish(w, unit, left, out);
+    if (estimate > 0.0f && !c.apart) /* terse_walk_values counts its own */
+        stats->bytes_summary += (int64_t)sizeof(float) * kv->opts.dim_v;
     stats->left_max = fmaxf(stats->left_max, estimate);
     stats->left_sum += (double)estimate;
     if (a->audit && stats->walks % a->audit == 0) {
