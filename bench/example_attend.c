@@ -63,15 +63,16 @@ static terse_status fill(terse_kv **kv, const float *goal, int n, terse_error *e
 /* 2. A rule, a walk, the attention of one token in one (layer, KV head): all query heads of the group share one
  * read of the pages. Rule and walk are opened once; terse_walk_decode is what an engine calls for every token,
  * and takes no memory. */
-static terse_status attend(terse_kv *kv, const char *rule, const rows *q, rows *out,
-                           terse_attend_stats *stats, bool *bounded, terse_error *err)
+static terse_status attend(terse_kv *kv, const char *rule, const rows *q, rows *out, terse_attend_stats *stats,
+                           bool *bounded, terse_error *err)
 {
     terse_attend *a = NULL;
     terse_walk *w = NULL;
     *stats = (terse_attend_stats){ 0 }; /* walks add to it */
     terse_status st = terse_attend_open(&a, "dense", rule, 0, err);
     if (st == TERSE_OK)
-        st = terse_kv_summarize(kv, terse_attend_needs(a), err); /* once after a prompt: what the rule looks at */
+        st = terse_kv_summarize(kv, terse_attend_needs(a),
+                                err); /* once after a prompt: what the rule looks at */
     if (st == TERSE_OK)
         st = terse_walk_open(&w, kv, a, ROWS, 0, err);
     if (st == TERSE_OK) {

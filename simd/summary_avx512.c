@@ -27,8 +27,8 @@ INLINE __m512 infinite_unless_finite(__m512 x)
     return _mm512_mask_mov_ps(most, _mm512_cmp_ps_mask(_mm512_abs_ps(x), most, _CMP_LT_OQ), x);
 }
 
-/* Tiles are walked in order: sends the third one from here on its way to the second-level cache. Behind the last
- * one that is in vain, and harmless: a prefetch of any address is. */
+/* Tiles are walked in order: sends the third one from here on its way to the second-level cache. Behind the
+ * last one that is in vain, and harmless: a prefetch of any address is. */
 INLINE void fetch_next(const char *tile, size_t size)
 {
     for (size_t i = 0; i < size; i += 64)

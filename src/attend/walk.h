@@ -38,8 +38,8 @@ struct terse_walk {
     double *rest;        /* [2][n_row] MASS: weight of what is unread, sum of weight^2 */
     float *behind;       /* [cap + 1][n_row] BOX: weight from this place in list on */
     float *rel;          /* [n_row] */
-    float *unread;       /* [2][n_row] weight of what is unread, sum of weight^2, as l; zeros without estimates */
-    size_t stride;       /* cap, rounded up to whole tiles */
+    float *unread; /* [2][n_row] weight of what is unread, sum of weight^2, as l; zeros without estimates */
+    size_t stride; /* cap, rounded up to whole tiles */
 
     /* Value rules; by position in list. */
     float *weights; /* [cap][n_row][P] */

@@ -14,7 +14,7 @@ typedef struct {
 typedef struct {
     terse_sums done, pending;
     terse_attend_stats *head; /* [2][n_unit] done.read and pending.read of each (layer, KV head) */
-    double *kl; /* [done.n + pending.n] per token */
+    double *kl;               /* [done.n + pending.n] per token */
     size_t cap;
     size_t *end; /* [n_sample] where a sample's tokens end in kl */
     int32_t n_sample, cap_sample;
