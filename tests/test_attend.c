@@ -523,6 +523,23 @@ static void rules_that_do_not_parse(void **state)
     }
 }
 
+/* What a rule is called can be given back to it. */
+static void texts_round_trip(void **state)
+{
+    (void)state;
+    static const char *const texts[] = { "mass:from=1e9+value-share", "stability:reading=sum,tau=1e-7", "none",
+                                         "value-skip:eps=0.25", "mass:delta=1e+1,norm=sum+value-skip" };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        terse_error err = { 0 };
+        terse_attend *a, *b;
+        assert_int_equal(terse_attend_open(&a, NULL, texts[i], 0, &err), TERSE_OK);
+        assert_int_equal(terse_attend_open(&b, NULL, terse_attend_stop_text(a), 0, &err), TERSE_OK);
+        assert_string_equal(terse_attend_stop_text(a), terse_attend_stop_text(b));
+        terse_attend_close(&a);
+        terse_attend_close(&b);
+    }
+}
+
 static void audits_fill_histograms(void **state)
 {
     (void)state;
@@ -564,6 +581,7 @@ int main(void)
         cmocka_unit_test(weight_stops_after_pages_without_any),
         cmocka_unit_test(certified_keeps_its_bound),
         cmocka_unit_test(rules_that_do_not_parse),
+        cmocka_unit_test(texts_round_trip),
         cmocka_unit_test(audits_fill_histograms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

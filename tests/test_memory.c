@@ -111,8 +111,9 @@ static terse_status three_tokens(const terse_session_opts *opts, terse_error *er
 static void every_failure_is_clean(void **state)
 {
     (void)state;
-    static const char *const rules[] = { "none", "stability", "value-skip" };
-    for (int r = 0; r < 3; r++) {
+    static const char *const rules[] = { "none", "stability", "value-skip", "mass:from=0+value-share",
+                                         "certified" };
+    for (size_t r = 0; r < sizeof rules / sizeof *rules; r++) {
         const terse_session_opts o = { .threads = 2, .stop = rules[r] };
         long n = 0;
         for (;; n++) {
@@ -137,7 +138,7 @@ static void decode_takes_no_memory(void **state)
 {
     (void)state;
     static const char *const rules[] = { "none", "stability:tau=0.1,phi=0.1,patience=1", "value-skip:eps=0.5" };
-    for (int r = 0; r < 3; r++) {
+    for (size_t r = 0; r < sizeof rules / sizeof *rules; r++) {
         terse_error err = { 0 };
         terse_model *m;
         terse_session *s;

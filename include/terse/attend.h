@@ -55,14 +55,16 @@ typedef struct terse_attend terse_attend;
  * stop: "RULE", "RULE:key=value,..." or two of them joined by "+", one that ends the walk and one that leaves
  * out values of what it walked (NULL: "none"):
  *   none                                      read everything
- *   mass:delta=0.05,floor=0.03,from=2048      stop when what is unread is estimated to matter less than delta;
- *                                             read the floor's share of all pages in any case
- *   budget:share=0.2                          stop after a share of all pages (Quest with order=box)
- *   weight:tau=1e-4,patience=4                stop when pages weigh next to nothing
- *   stability:tau=1e-7,phi=1e-3,patience=5    stop when norm and direction of the output have settled (ART)
+ *   mass:delta=0.004,floor=0.03,from=2048,norm=rms
+ *                                             stop when the estimated shares of the unread pages, as the root
+ * of the sum of squares (norm=sum: their sum), are at most delta; read the floor's share of all pages in any
+ * case, and everything below `from` tokens budget:share=0.2                          stop after a share of all
+ * pages (Quest with order=box) weight:tau=1e-4,patience=4                stop when pages weigh next to nothing
+ *   stability:tau=1e-7,phi=1e-3,patience=5,reading=mean,block=1,pretest=0
+ *                                             stop when norm and direction of the output have settled (ART)
  *   certified:eps=0.1                         stop when the error is proved to be at most eps |o|
  *   value-skip:eps=0.1                        leave out values while the error is proved to be at most eps |o|
- *   value-share:left=0.05                     leave out values that hold at most this share of the softmax
+ *   value-share:left=0.008,norm=rms           leave out values of pages whose exact shares stay within left
  * audit: repeat every audit-th walk of a (layer, head) in full and record the true error; 0: never.
  * TERSE_BAD_INPUT names the word that is wrong and what is known. */
 TERSE_API terse_status terse_attend_open(terse_attend **out, const char *policy, const char *stop,

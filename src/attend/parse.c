@@ -161,10 +161,19 @@ static terse_status choose_order(terse_attend *a, const char *policy, terse_erro
     return TERSE_OK;
 }
 
+/* Where the rule at p ends: at a plus that is not the sign of an exponent, as in 1e+09. */
+static const char *end_of_rule(const char *p)
+{
+    while (*p && !(*p == '+' && !(p[1] >= '0' && p[1] <= '9')))
+        p++;
+    return p;
+}
+
 terse_status terse_attend_parse(terse_attend *a, const char *policy, const char *stop, terse_error *err)
 {
-    for (const char *p = stop; p; p = strchr(p, '+') ? strchr(p, '+') + 1 : NULL) {
-        const terse_status st = parse_rule(a, p, strcspn(p, "+"), err);
+    for (const char *p = stop, *end; p; p = *end ? end + 1 : NULL) {
+        end = end_of_rule(p);
+        const terse_status st = parse_rule(a, p, (size_t)(end - p), err);
         if (st != TERSE_OK)
             return st;
     }
