@@ -442,8 +442,9 @@ static void pages_without_summary_are_read(void **state)
 static void budget_reads_its_share(void **state)
 {
     (void)state;
-    static const char *const policies[] = { "dense:order=box", "dense:order=newest", "dense:order=mass", NULL };
-    for (size_t i = 0; i < 4; i++) {
+    static const char *const policies[] = { "dense:order=box",    "dense:order=newest", "dense:order=mass",
+                                            "dense:order=random", "dense:order=oracle", NULL };
+    for (size_t i = 0; i < 6; i++) {
         terse_error err = { 0 };
         fixture *f = make(1600, TERSE_KV_F16, "budget:share=0.4", 0, needle_token);
         terse_walk_close(&f->walk);
@@ -455,6 +456,38 @@ static void budget_reads_its_share(void **state)
         assert_int_equal(f->stats.pages_read, 20);
         drop(f);
     }
+}
+
+/* The true shares of what the oracle leaves out are what it says, and nobody leaves out less with as few pages.
+ */
+static void oracle_knows(void **state)
+{
+    (void)state;
+    static const char *const policies[] = { "dense:order=oracle", "dense:order=box", "dense:order=mass",
+                                            "dense:order=random", "dense:order=newest" };
+    double left[5] = { 0.0 };
+    for (size_t i = 0; i < 5; i++) {
+        terse_error err = { 0 };
+        fixture *f = make(1600, TERSE_KV_F32, "none", 0, stepped_token);
+        terse_walk_close(&f->walk);
+        terse_attend_close(&f->attend);
+        assert_int_equal(terse_attend_open(&f->attend, policies[i], "budget:share=0.4", 1, &err), TERSE_OK);
+        assert_int_equal(terse_kv_summarize(f->kv, terse_attend_needs(f->attend), &err), TERSE_OK);
+        assert_int_equal(terse_walk_open(&f->walk, f->kv, f->attend, ROWS, 0, &err), TERSE_OK);
+        for (int n = 0; n < 10; n++) {
+            const double before = f->stats.audit_left_sum, said = f->stats.left_sum;
+            for (int32_t d = 0; d < ROWS * DIM; d++)
+                f->q[d] = 3.0f * uniform();
+            decode(f);
+            if (i == 0)
+                assert_float_equal(f->stats.audit_left_sum - before, f->stats.left_sum - said, 1e-4);
+        }
+        left[i] = f->stats.audit_left_sum;
+        drop(f);
+    }
+    for (size_t i = 1; i < 5; i++)
+        if (!(left[0] <= left[i] * 1.05)) /* places are sorted to a quarter of an octave */
+            fail_msg("%s leaves out %g, the oracle %g", policies[i], left[i], left[0]);
 }
 
 static void weight_stops_after_pages_without_any(void **state)
@@ -509,7 +542,8 @@ static void rules_that_do_not_parse(void **state)
         { NULL, "stability+value-skip", "looks at the output" },
         { NULL, "mass+", "stop rule '' is unknown" },
         { "dense:order=newest", "mass", "needs the order mass, not newest" },
-        { "dense:order=up", NULL, "must be one of auto, newest, oldest, mass, box" },
+        { "dense:order=up", NULL, "must be one of auto, newest, oldest, mass, box, random, oracle" },
+        { "dense:order=oracle", "certified", "needs the order box, not oracle" },
         { "dens", NULL, "known are dense" },
         { "dense:", NULL, "dense does not know ''" },
     };
@@ -578,6 +612,7 @@ int main(void)
         cmocka_unit_test(mass_reads_its_floor_and_short_contexts),
         cmocka_unit_test(pages_without_summary_are_read),
         cmocka_unit_test(budget_reads_its_share),
+        cmocka_unit_test(oracle_knows),
         cmocka_unit_test(weight_stops_after_pages_without_any),
         cmocka_unit_test(certified_keeps_its_bound),
         cmocka_unit_test(rules_that_do_not_parse),

@@ -11,10 +11,10 @@ static const terse_stop *const rules[] = { &terse_stop_none,       &terse_stop_m
                                            &terse_stop_value_skip, &terse_stop_value_share };
 enum { N_RULES = sizeof rules / sizeof *rules };
 
-static const char *const orders[] = { "auto", "newest", "oldest", "mass", "box", NULL };
+static const char *const orders[] = { "auto", "newest", "oldest", "mass", "box", "random", "oracle", NULL };
 const char *const terse_norms[] = { "rms", "sum", NULL };
 
-static const terse_stop dense = { .name = "dense", .param = { { "order", 0, 0, 4, orders } } };
+static const terse_stop dense = { .name = "dense", .param = { { "order", 0, 0, 6, orders } } };
 
 bool terse_attend_stop_at(int32_t i, const char **name, const char **help)
 {
@@ -155,7 +155,8 @@ static terse_status choose_order(terse_attend *a, const char *policy, terse_erro
     a->order = (terse_order)order != TERSE_ORDER_AUTO ? (terse_order)order
                : rule->order != TERSE_ORDER_AUTO      ? rule->order
                                                       : TERSE_ORDER_NEWEST;
-    if (rule->steered && a->order != rule->order)
+    const bool mass = rule->order == TERSE_ORDER_MASS && a->order == TERSE_ORDER_ORACLE;
+    if (rule->steered && a->order != rule->order && !mass)
         return terse_fail(err, TERSE_BAD_INPUT, "stop rule %s needs the order %s, not %s", rule->name,
                           orders[rule->order], orders[a->order]);
     return TERSE_OK;
@@ -186,9 +187,10 @@ terse_status terse_attend_parse(terse_attend *a, const char *policy, const char 
     if (st != TERSE_OK)
         return st;
     a->needs = a->page.stop->needs | (a->value.stop ? a->value.stop->needs : 0) |
-               (a->order == TERSE_ORDER_MASS  ? TERSE_KV_MOMENTS | TERSE_KV_CENTER
-                : a->order == TERSE_ORDER_BOX ? TERSE_KV_BOX
-                                              : 0);
+               (a->order == TERSE_ORDER_MASS     ? TERSE_KV_MOMENTS | TERSE_KV_CENTER
+                : a->order == TERSE_ORDER_ORACLE ? TERSE_KV_CENTER
+                : a->order == TERSE_ORDER_BOX    ? TERSE_KV_BOX
+                                                 : 0);
     a->from = a->page.stop->from ? a->page.stop->from(a->page.param) : 0;
     if (a->page.stop != &terse_stop_none || !a->value.stop)
         describe(a, &a->page);

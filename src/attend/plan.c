@@ -9,6 +9,19 @@
 #include <math.h>
 #include <string.h>
 
+/* The pages behind the first n_known in a random order, another one for every unit and page count. The
+ * generator is a 64-bit linear congruential one (Knuth's MMIX constants). */
+static void shuffle(terse_walk *w, size_t unit, int32_t n_known, int32_t n_page)
+{
+    uint64_t x = (uint64_t)unit * 0x9e3779b97f4a7c15u + (uint64_t)n_page;
+    for (int32_t i = n_page - 1; i > n_known; i--) {
+        x = x * 6364136223846793005u + 1442695040888963407u;
+        const int32_t j = n_known + (int32_t)((x >> 33) % (uint64_t)(i - n_known + 1)), p = w->list[i];
+        w->list[i] = w->list[j];
+        w->list[j] = p;
+    }
+}
+
 int32_t terse_walk_plan(terse_walk *w, terse_order order, size_t unit, int32_t n_page)
 {
     int32_t known = n_page;
@@ -17,16 +30,21 @@ int32_t terse_walk_plan(terse_walk *w, terse_order order, size_t unit, int32_t n
             w->list[i] = i;
         return n_page < TERSE_ARMED ? n_page : TERSE_ARMED;
     }
-    if (order != TERSE_ORDER_NEWEST) {
+    if (terse_order_weighs(order)) {
         const char *tiles = order == TERSE_ORDER_BOX ? w->kv->box : w->kv->moments;
-        const int32_t summed = tiles ? w->kv->n_summary[unit] : 0, window = n_page - (TERSE_ARMED - 1);
+        const int32_t window = n_page - (TERSE_ARMED - 1);
+        const int32_t summed = order == TERSE_ORDER_ORACLE ? window : tiles ? w->kv->n_summary[unit] : 0;
         const int32_t end = summed < window ? summed : window; /* pages 1 to end can be ranked */
         known = end > 1 ? 1 + n_page - end : n_page;
     }
     w->list[0] = 0;
     for (int32_t i = 1; i < known; i++)
         w->list[i] = n_page - i;
-    return order == TERSE_ORDER_NEWEST && n_page > TERSE_ARMED ? TERSE_ARMED : known;
+    if (terse_order_weighs(order) || n_page <= TERSE_ARMED)
+        return known;
+    if (order == TERSE_ORDER_RANDOM)
+        shuffle(w, unit, TERSE_ARMED, n_page);
+    return TERSE_ARMED;
 }
 
 enum { BUCKETS = 1024 }; /* exponent and two bits of the mantissa of a float that is not negative */
@@ -115,11 +133,33 @@ static void sum_behind(terse_walk *w, size_t unit, int32_t n_known, int32_t n_pa
     }
 }
 
+/* ORACLE: the true mean weights of pages 1 ... n. What it reads for that is not counted: no walk could know. */
+static void reveal(terse_walk *w, size_t unit, int32_t n)
+{
+    const terse_kv *kv = w->kv;
+    const int32_t *table = kv->table + unit * (size_t)kv->cap, rows = w->n_row;
+    const float most = 1e30f; /* of weights that are far above the maximum so far: sums stay finite */
+    for (int32_t p = 1; p <= n; p++) {
+        w->kernels.score[kv->type_k](w->s, w->query, terse_kv_block(kv, table[p]), rows, kv->opts.dim_k, NULL);
+        for (int32_t r = 0; r < rows; r++) {
+            float sum = 0.0f;
+            for (int32_t t = 0; t < TERSE_PAGE; t++)
+                sum += expf(w->s[r * TERSE_PAGE + t] - w->m[r]);
+            const size_t at = (size_t)r * w->stride + (size_t)p;
+            w->fair[at] = w->high[at] = fminf(sum / TERSE_PAGE, most);
+        }
+    }
+}
+
 size_t terse_walk_rank(terse_walk *w, size_t unit, int32_t n_known, int32_t n_page)
 {
     const bool box = w->attend->order == TERSE_ORDER_BOX;
     const int32_t rows = w->n_row, n = n_page - n_known; /* pages 1 ... n */
-    const size_t bytes = estimate(w, unit, n / TERSE_TILE + 1);
+    size_t bytes = 0;
+    if (w->attend->order == TERSE_ORDER_ORACLE)
+        reveal(w, unit, n);
+    else
+        bytes = estimate(w, unit, n / TERSE_TILE + 1);
     memset(w->prior, 0, (size_t)n * sizeof *w->prior);
     for (int32_t r = 0; r < rows; r++) {
         const float *high = w->high + (size_t)r * w->stride + 1, inv = 1.0f / w->l[r];

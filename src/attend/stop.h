@@ -28,8 +28,16 @@ typedef enum {
     TERSE_ORDER_NEWEST, /* newest first */
     TERSE_ORDER_OLDEST, /* from first to last: the baseline of the literature */
     TERSE_ORDER_MASS,   /* by estimated share of the softmax */
-    TERSE_ORDER_BOX     /* by the largest score that a page can hold (Quest) */
+    TERSE_ORDER_BOX,    /* by the largest score that a page can hold (Quest) */
+    TERSE_ORDER_RANDOM, /* the floor that any order has to beat */
+    TERSE_ORDER_ORACLE  /* by the true share, which costs reading all keys unseen: the ceiling */
 } terse_order;
+
+/* Is the order made from weights of pages, estimated or true? */
+static inline bool terse_order_weighs(terse_order o)
+{
+    return o == TERSE_ORDER_MASS || o == TERSE_ORDER_BOX || o == TERSE_ORDER_ORACLE;
+}
 
 /* The accumulator of a group of query heads after a page. Rows are heads; nothing is normalised by l yet. All
  * weights are on the scale of l. */

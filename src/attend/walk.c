@@ -14,8 +14,7 @@ static size_t lay_out(terse_walk *w, char *base)
     const terse_attend *a = w->attend;
     const size_t rows = (size_t)w->max_row, row = (size_t)w->n_row, cap = (size_t)kv->cap, one = sizeof(float);
     const size_t dim_k = (size_t)kv->opts.dim_k, dim_v = (size_t)kv->opts.dim_v;
-    const bool rank = a->order == TERSE_ORDER_MASS || a->order == TERSE_ORDER_BOX,
-               apart = a->value.stop != NULL;
+    const bool rank = terse_order_weighs(a->order), apart = a->value.stop != NULL;
     size_t at = 0, state = 0;
     for (int i = 0; i < 2; i++) {
         const terse_stop *stop = i ? a->value.stop : a->page.stop;
@@ -155,7 +154,7 @@ static int32_t walk_pages(terse_walk *w, const course *c, size_t unit, int32_t n
     const terse_kv *kv = w->kv;
     const int32_t *table = kv->table + unit * (size_t)kv->cap, rows = w->n_row, dim_v = kv->opts.dim_v;
     const int32_t n = terse_kv_pages_of(n_token), known = terse_walk_plan(w, c->order, unit, n);
-    const bool rank = known < n && (c->order == TERSE_ORDER_MASS || c->order == TERSE_ORDER_BOX);
+    const bool rank = known < n && terse_order_weighs(c->order);
     int32_t i = 0, tokens = 0;
     start_rows(w, rows);
     for (int32_t p = 0; rank && p < n; p += 16) /* ranked pages come from anywhere in the table */
