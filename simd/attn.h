@@ -55,6 +55,11 @@ typedef struct {
      * w[row][t] is 0 where a row sees fewer than n tokens, and not negative. */
     void (*mix[TERSE_PAGE_TYPES])(float *o, const float *keep, const float *w, const void *v, int32_t n,
                                   int32_t n_row, int32_t dim, const void *ahead);
+
+    /* How the output has moved, for x = o[row] * inv[row]: inner[row] = x . last[row], square[row] = x . x,
+     * then last[row] = x. fmaf chains on 16 lanes (d mod 16), folded by halving. dim a multiple of 16. */
+    void (*settle)(float *last, const float *o, const float *inv, int32_t n_row, int32_t dim, float *inner,
+                   float *square);
 } terse_attn_kernels;
 
 /* dst = the n_row prepared rows of q[n_row][dim] for keys of this type. Portable. */

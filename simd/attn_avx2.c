@@ -103,6 +103,27 @@ static void weigh(float *s, int32_t n_row, const int32_t *n, float *m, float *l,
     }
 }
 
+/* ---- settle ---- */
+
+static void settle(float *last, const float *o, const float *inv, int32_t n_row, int32_t dim, float *inner,
+                   float *square)
+{
+    for (int32_t r = 0; r < n_row; r++, last += dim, o += dim) {
+        const __m256 scale = _mm256_set1_ps(inv[r]);
+        __m256 product[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() };
+        __m256 size[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() };
+        for (int32_t d = 0; d < dim; d += 16)
+            for (int j = 0; j < 2; j++) {
+                const __m256 x = _mm256_mul_ps(_mm256_loadu_ps(o + d + 8 * j), scale);
+                product[j] = _mm256_fmadd_ps(x, _mm256_loadu_ps(last + d + 8 * j), product[j]);
+                size[j] = _mm256_fmadd_ps(x, x, size[j]);
+                _mm256_storeu_ps(last + d + 8 * j, x);
+            }
+        inner[r] = fold16_avx2(product[0], product[1]);
+        square[r] = fold16_avx2(size[0], size[1]);
+    }
+}
+
 /* ---- mix ---- */
 
 /* n_row rows by 16 channels. */
@@ -167,6 +188,7 @@ void terse_attn_init_avx2(terse_attn_kernels *k)
         .score = { [TERSE_PAGE_F32] = score_f32, [TERSE_PAGE_F16] = score_f16, [TERSE_PAGE_BF16] = score_bf16 },
         .peak = peak,
         .weigh = weigh,
+        .settle = settle,
         .mix = { [TERSE_PAGE_F32] = mix_f32, [TERSE_PAGE_F16] = mix_f16, [TERSE_PAGE_BF16] = mix_bf16 },
     };
     terse_attn_coded_avx2(k);

@@ -150,6 +150,38 @@ static void weigh(float *s, int32_t n_row, const int32_t *n, float *m, float *l,
         weigh_1(s + r * P, n[r], m + r, l + r, keep + r, z + r);
 }
 
+/* ---- settle ---- */
+
+INLINE void settle_row(float *last, const float *o, float inv, int32_t dim, __m512 *product, __m512 *size)
+{
+    *product = *size = _mm512_setzero_ps();
+    for (int32_t d = 0; d < dim; d += 16) {
+        const __m512 x = _mm512_mul_ps(_mm512_loadu_ps(o + d), _mm512_set1_ps(inv));
+        *product = _mm512_fmadd_ps(x, _mm512_loadu_ps(last + d), *product);
+        *size = _mm512_fmadd_ps(x, x, *size);
+        _mm512_storeu_ps(last + d, x);
+    }
+}
+
+static void settle(float *last, const float *o, const float *inv, int32_t n_row, int32_t dim, float *inner,
+                   float *square)
+{
+    int32_t r = 0;
+    for (; r + 4 <= n_row; r += 4) {
+        __m512 product[4], size[4];
+        for (int i = 0; i < 4; i++)
+            settle_row(last + (r + i) * dim, o + (r + i) * dim, inv[r + i], dim, &product[i], &size[i]);
+        _mm_storeu_ps(inner + r, fold16_4(product[0], product[1], product[2], product[3]));
+        _mm_storeu_ps(square + r, fold16_4(size[0], size[1], size[2], size[3]));
+    }
+    for (; r < n_row; r++) {
+        __m512 product, size;
+        settle_row(last + r * dim, o + r * dim, inv[r], dim, &product, &size);
+        inner[r] = fold16_avx512(product);
+        square[r] = fold16_avx512(size);
+    }
+}
+
 /* ---- mix ---- */
 
 /* n_row rows by 16 * n_tile channels. */
@@ -228,6 +260,7 @@ void terse_attn_init_avx512(terse_attn_kernels *k)
         .score = { [TERSE_PAGE_F32] = score_f32, [TERSE_PAGE_F16] = score_f16, [TERSE_PAGE_BF16] = score_bf16 },
         .peak = peak,
         .weigh = weigh,
+        .settle = settle,
         .mix = { [TERSE_PAGE_F32] = mix_f32, [TERSE_PAGE_F16] = mix_f16, [TERSE_PAGE_BF16] = mix_bf16 },
     };
     terse_attn_coded_avx512(k);

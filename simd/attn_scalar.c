@@ -147,6 +147,22 @@ static void weigh(float *s, int32_t n_row, const int32_t *n, float *m, float *l,
     }
 }
 
+static void settle(float *last, const float *o, const float *inv, int32_t n_row, int32_t dim, float *inner,
+                   float *square)
+{
+    for (int32_t r = 0; r < n_row; r++, last += dim, o += dim) {
+        float product[LANES] = { 0.0f }, size[LANES] = { 0.0f };
+        for (int32_t d = 0; d < dim; d++) {
+            const float x = o[d] * inv[r];
+            product[d % LANES] = fmaf(x, last[d], product[d % LANES]);
+            size[d % LANES] = fmaf(x, x, size[d % LANES]);
+            last[d] = x;
+        }
+        inner[r] = fold16(product);
+        square[r] = fold16(size);
+    }
+}
+
 static void mix_float(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
                       int32_t dim, float (*value)(const void *, int32_t))
 {
@@ -238,6 +254,7 @@ void terse_attn_init_scalar(terse_attn_kernels *k)
         .score = { score_f32, score_f16, score_q8, score_bf16, score_q4 },
         .peak = peak,
         .weigh = weigh,
+        .settle = settle,
         .mix = { mix_f32, mix_f16, mix_q8, mix_bf16, mix_q4 },
     };
 }

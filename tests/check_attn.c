@@ -131,6 +131,29 @@ static bool check_weigh(checkkernel *c, int32_t n_row, float size)
     return same;
 }
 
+static bool check_settle(checkkernel *c, int32_t dim, int32_t n_row, bool wild)
+{
+    const size_t n = (size_t)n_row * (size_t)dim, bytes = n * sizeof(float), rows = (size_t)n_row;
+    float inv[MAX_ROW], inner[2][MAX_ROW], square[2][MAX_ROW];
+    float *o = check_alloc(bytes), *last[2] = { check_alloc(bytes), check_alloc(bytes) };
+    for (size_t i = 0; i < n; i++) {
+        o[i] = number(c, wild);
+        last[0][i] = number(c, wild);
+    }
+    memcpy(last[1], last[0], bytes);
+    for (int32_t r = 0; r < n_row; r++)
+        inv[r] = fabsf(check_float(c));
+    c->want.attn.settle(last[0], o, inv, n_row, dim, inner[0], square[0]);
+    c->got.attn.settle(last[1], o, inv, n_row, dim, inner[1], square[1]);
+    bool same = check_floats(c, last[0], last[1], n, "settle last rows %d dim %d", n_row, dim);
+    same &= check_floats(c, inner[0], inner[1], rows, "settle inner rows %d dim %d", n_row, dim);
+    same &= check_floats(c, square[0], square[1], rows, "settle square rows %d dim %d", n_row, dim);
+    check_free(o, bytes);
+    check_free(last[0], bytes);
+    check_free(last[1], bytes);
+    return same;
+}
+
 /* What the kernels compute against float64 on the values that the page holds. */
 static bool check_accuracy(checkkernel *c, terse_page_type type, int32_t dim)
 {
@@ -233,6 +256,9 @@ bool check_attn(checkkernel *c)
         }
     for (int type = 0; type < TERSE_PAGE_TYPES; type++)
         same &= check_mass(c, (terse_page_type)type);
+    for (int32_t n_row = 1; n_row <= MAX_ROW && check_wanted(c, "settle"); n_row++)
+        for (size_t d = 0; d < sizeof dims / sizeof *dims; d++)
+            same &= check_settle(c, dims[d], n_row, n_row % 2);
     for (int32_t n_row = 1; n_row <= MAX_ROW && check_wanted(c, "weigh"); n_row++)
         for (int i = 0; i < 20; i++)
             same &= check_weigh(c, n_row, i < 15 ? 30.0f : 300.0f);
@@ -262,6 +288,12 @@ static void run_weigh(void *ctx)
     t->k->weigh(t->x.s, t->x.n_row, t->n, t->m, t->l, t->keep, t->z);
 }
 
+static void run_settle(void *ctx)
+{
+    timed *t = ctx;
+    t->k->settle(t->x.s, t->x.o, t->x.keep, t->x.n_row, t->x.dim < P ? t->x.dim : P, t->z, t->l);
+}
+
 static void run_mix(void *ctx)
 {
     timed *t = ctx;
@@ -288,6 +320,9 @@ void bench_attn(checkkernel *c)
                 snprintf(name, sizeof name, "weigh rows %d", rows[r]);
                 if (type == 0 && dim == 64 && check_wanted(c, name))
                     check_time(c, name, 4.0 * rows[r] * P, 0.0, run_weigh, &t);
+                snprintf(name, sizeof name, "settle dim %d rows %d", P, rows[r]);
+                if (type == 0 && dim == 64 && check_wanted(c, name))
+                    check_time(c, name, 8.0 * rows[r] * P, 0.0, run_settle, &t);
                 drop(&t.x);
             }
 }

@@ -107,17 +107,3 @@ double terse_audit_bin_low(int32_t bin)
 {
     return bin <= 0 ? 0.0 : pow(10.0, (bin - 17) / 2.0);
 }
-
-float terse_inner(const float *x, const float *y, int32_t n)
-{
-    float lane[8] = { 0.0f };
-    for (int32_t d = 0; d < n; d += 8) /* head sizes are multiples of 16 */
-        for (int32_t i = 0; i < 8; i++)
-            lane[i] += x[d + i] * y[d + i];
-    return terse_fold8(lane);
-}
-
-float terse_square(const float *x, int32_t n)
-{
-    return terse_inner(x, x, n);
-}

@@ -5,6 +5,7 @@
 #ifndef TERSE_ATTEND_STOP_H
 #define TERSE_ATTEND_STOP_H
 
+#include "simd/attn.h"
 #include "terse/attend.h"
 
 enum {
@@ -57,6 +58,7 @@ typedef struct {
     const float *left_squares; /* [n_row] sum over their pages of weight^2 */
     float radius;              /* largest |v - c| of those pages; page rules: of all pages */
     const float *center;       /* [dim] c */
+    const terse_attn_kernels *kernels;
 } terse_acc;
 
 typedef struct {
@@ -110,9 +112,5 @@ static inline float terse_fold8(const float *lane)
 {
     return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
-
-/* |x|^2 and x . y over 8 virtual lanes folded by halving: the same bits everywhere. */
-float terse_square(const float *x, int32_t n);
-float terse_inner(const float *x, const float *y, int32_t n);
 
 #endif

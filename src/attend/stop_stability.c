@@ -9,8 +9,9 @@
  * may still matter. t counts blocks of `block` pages: kernels that the paper builds on look at 128 tokens or
  * so.
  *
- * pretest: a block whose share of the running softmax is above this counts as restless unseen. x_t - x_(t-1) is
- * that share times (the block's own mean - x_(t-1)), so that a large share with a still output is rare. 0:
+ * pretest: a block whose share of the running softmax is above this counts as restless. x_t - x_(t-1) is that
+ * share times (the block's own mean - x_(t-1)), so that a large share with a still output is rare. Where that
+ * holds for every head the output is not even looked at, and the next block has nothing to compare with. 0:
  * every block is measured. */
 #include "attend/stop.h"
 
@@ -23,60 +24,86 @@ enum { MEAN, SUM };
 typedef struct {
     int32_t calm; /* blocks in a row that changed little */
     bool primed;  /* there is a previous x */
-    float norm;   /* of the previous x; negative: not computed */
+    float norm;   /* of the previous x */
     float keep;   /* brings the previous sum to the present scale */
     float share;  /* of the block so far */
 } head;
 
+/* What the kernel works on, behind the heads: [n_row] each, then the previous x [n_row][dim]. */
+typedef struct {
+    float *inv, *inner, *square, *last;
+} vectors;
+
+static vectors vectors_of(void *state, int32_t n_row)
+{
+    float *p = (float *)((head *)state + n_row);
+    return (vectors){ p, p + n_row, p + 2 * n_row, p + 3 * n_row };
+}
+
 static size_t state_size(int32_t n_row, int32_t dim)
 {
-    return (size_t)n_row * (sizeof(head) + (size_t)dim * sizeof(float));
+    return (size_t)n_row * (sizeof(head) + (3 + (size_t)dim) * sizeof(float));
 }
 
 static void begin(void *state, const double *param, int32_t n_row, int32_t dim)
 {
     (void)param, (void)dim;
-    memset(state, 0, (size_t)n_row * sizeof(head));
+    memset(state, 0, state_size(n_row, dim));
     for (int32_t r = 0; r < n_row; r++)
         ((head *)state)[r].keep = 1.0f;
 }
 
-/* Did the output stand still over this block? Keeps x as the one to compare with next. */
-static bool still(head *h, float *last, const float *o, float inv, int32_t dim, const double *param)
+static bool restless(const head *h, const double *param)
 {
-    const float tau = (float)param[TAU], phi = (float)param[PHI];
-    const bool look = h->primed && (param[PRETEST] == 0.0 || h->share <= (float)param[PRETEST]);
-    float inner = 0.0f;
-    const float before = !look ? 0.0f : (h->norm >= 0.0f ? h->norm : sqrtf(terse_square(last, dim))) * h->keep;
-    if (look)
-        inner = terse_inner(o, last, dim) * inv * h->keep;
-    for (int32_t d = 0; d < dim; d++)
-        last[d] = o[d] * inv;
-    h->norm = look ? sqrtf(terse_square(last, dim)) : -1.0f;
-    h->primed = true;
-    h->keep = 1.0f;
-    h->share = 0.0f;
-    return look && fabsf(h->norm - before) <= tau * before &&
-           before * h->norm - inner <= phi * before * h->norm;
+    return param[PRETEST] != 0.0 && !(h->share <= (float)param[PRETEST]);
+}
+
+/* Did the output of one head stand still over this block? norm: |x|, inner: x . the previous x. */
+static bool still(const head *h, float inner, float norm, const double *param)
+{
+    const float tau = (float)param[TAU], phi = (float)param[PHI], before = h->norm * h->keep;
+    if (!h->primed || restless(h, param))
+        return false;
+    return fabsf(norm - before) <= tau * before && before * norm - inner * h->keep <= phi * before * norm;
+}
+
+static void measure(head *h, const vectors *v, const double *param, const terse_acc *acc)
+{
+    bool look = false;
+    for (int32_t r = 0; r < acc->n_row; r++)
+        look |= !restless(&h[r], param);
+    if (!look) {
+        for (int32_t r = 0; r < acc->n_row; r++)
+            h[r] = (head){ .keep = 1.0f };
+        return;
+    }
+    for (int32_t r = 0; r < acc->n_row; r++)
+        v->inv[r] = param[READING] == MEAN ? 1.0f / acc->l[r] : 1.0f;
+    acc->kernels->settle(v->last, acc->o, v->inv, acc->n_row, acc->dim, v->inner, v->square);
+    for (int32_t r = 0; r < acc->n_row; r++) {
+        const float norm = sqrtf(v->square[r]);
+        h[r].calm = still(&h[r], v->inner[r], norm, param) ? h[r].calm + 1 : 0;
+        h[r].norm = norm;
+        h[r].primed = true;
+        h[r].keep = 1.0f;
+        h[r].share = 0.0f;
+    }
 }
 
 static void enough(void *state, const double *param, const terse_acc *acc, bool *done, float *bound)
 {
     (void)bound;
     head *h = state;
-    float *last = (float *)(h + acc->n_row);
-    const bool mean = param[READING] == MEAN, block = acc->n_read % (int32_t)param[BLOCK] == 0;
-    for (int32_t r = 0; r < acc->n_row; r++) {
-        if (!mean)
-            h[r].keep *= acc->keep[r];
+    for (int32_t r = 0; param[READING] != MEAN && r < acc->n_row; r++)
+        h[r].keep *= acc->keep[r];
+    for (int32_t r = 0; param[PRETEST] != 0.0 && r < acc->n_row; r++)
         h[r].share += acc->z[r] / acc->l[r];
-        if (block)
-            h[r].calm = still(&h[r], last + r * acc->dim, acc->o + r * acc->dim, mean ? 1.0f / acc->l[r] : 1.0f,
-                              acc->dim, param)
-                            ? h[r].calm + 1
-                            : 0;
-        done[r] = h[r].calm >= (int32_t)param[PATIENCE];
+    if (acc->n_read % (int32_t)param[BLOCK] == 0) {
+        const vectors v = vectors_of(state, acc->n_row);
+        measure(h, &v, param, acc);
     }
+    for (int32_t r = 0; r < acc->n_row; r++)
+        done[r] = h[r].calm >= (int32_t)param[PATIENCE];
 }
 
 static const char *const readings[] = { "mean", "sum", NULL };

@@ -89,7 +89,8 @@ int32_t terse_walk_values(terse_walk *w, size_t unit, int32_t n, int32_t n_token
                                 .left = w->left + j * 2 * rows,
                                 .left_squares = w->left + (j * 2 + 1) * rows,
                                 .radius = w->radius[j],
-                                .center = kv->center + unit * (size_t)dim };
+                                .center = kv->center + unit * (size_t)dim,
+                                .kernels = &w->kernels };
         if (terse_walk_enough(w, rule, state, &acc, bound))
             break;
     }

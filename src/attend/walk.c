@@ -138,7 +138,8 @@ static bool settled(terse_walk *w, const course *c, size_t unit, int32_t i, int3
                             .unread = w->unread,
                             .unread_squares = w->unread + rows,
                             .radius = ranked && c->order == TERSE_ORDER_BOX ? w->radius[i] : INFINITY,
-                            .center = kv->center + unit * (size_t)dim };
+                            .center = kv->center + unit * (size_t)dim,
+                            .kernels = &w->kernels };
     const bool all = terse_walk_enough(w, c->rule, w->state, &acc, bound);
     for (int32_t r = 0; r < rows; r++)
         if (w->done[r] && !w->alone[r])
