@@ -38,6 +38,11 @@ TERSE_API terse_status terse_session_prefill(terse_session *s, const int32_t *to
 /* Decode: appends one token under the session's policy and stop rule. Takes no memory but KV pages. */
 TERSE_API terse_status terse_session_decode(terse_session *s, int32_t token, const float **logits,
                                             terse_error *err);
+/* Decode: appends tokens[n] with the bits that n calls of terse_session_decode would give, but reads the
+ * weights once for all of them: each token attends by itself, under the stop rule. all: caller's [n][n_vocab],
+ * gets every row. On failure the session holds the tokens that it held before. */
+TERSE_API terse_status terse_session_decode_many(terse_session *s, const int32_t *tokens, int32_t n, float *all,
+                                                 terse_error *err);
 /* Later decode steps follow another policy and stop rule (terse_attend_open) with another profile (copied;
  * NULL: none); the tokens stay, the stats start again. On failure the session keeps what it had. */
 TERSE_API terse_status terse_session_rule(terse_session *s, const char *policy, const char *stop,
@@ -45,6 +50,7 @@ TERSE_API terse_status terse_session_rule(terse_session *s, const char *policy, 
 /* Forgets the tokens from position n on. */
 TERSE_API void terse_session_truncate(terse_session *s, int32_t n);
 
+TERSE_API const terse_model *terse_session_model(const terse_session *s);
 TERSE_API int32_t terse_session_count(const terse_session *s); /* tokens held */
 TERSE_API int32_t terse_session_ctx(const terse_session *s);   /* tokens it can hold */
 TERSE_API int32_t terse_session_threads(const terse_session *s);

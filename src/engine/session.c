@@ -1,5 +1,5 @@
 /* engine/session.c: a timeline of tokens. Prompts go through in chunks under exact attention; decode steps go
- * one by one under the stop rule. */
+ * under the stop rule, one by one or in batches that give the same bits. */
 #include "terse/session.h"
 #include "attend/stop.h"
 #include "base/memory.h"
@@ -228,10 +228,11 @@ terse_status terse_session_prefill(terse_session *s, const int32_t *tokens, int3
     return TERSE_OK;
 }
 
-terse_status terse_session_decode(terse_session *s, int32_t token, const float **logits, terse_error *err)
+/* Decodes tokens[n] in batches, the first row of logits at rows. On failure the session is as it was. */
+static terse_status decode(terse_session *s, const int32_t *tokens, int32_t n, float *rows, terse_error *err)
 {
     const int32_t before = terse_kv_count(s->kv);
-    terse_status st = admit(s, &token, 1, err);
+    terse_status st = admit(s, tokens, n, err);
     if (st != TERSE_OK)
         return st;
     if (!s->prepared && s->attend->needs) {
@@ -241,12 +242,28 @@ terse_status terse_session_decode(terse_session *s, int32_t token, const float *
             s->n_centered = before;
     }
     s->prepared = true;
-    st = step(s, &token, 1, true, s->logits, false, err);
+    for (int32_t t = 0; t < n && st == TERSE_OK;) {
+        const int32_t m = n - t < s->forward.chunk ? n - t : s->forward.chunk;
+        st = step(s, tokens + t, m, true, rows + (size_t)t * (size_t)s->model->info.n_vocab, true, err);
+        t += m;
+    }
     if (st != TERSE_OK)
         terse_session_truncate(s, before);
-    else if (logits)
+    return st;
+}
+
+terse_status terse_session_decode(terse_session *s, int32_t token, const float **logits, terse_error *err)
+{
+    const terse_status st = decode(s, &token, 1, s->logits, err);
+    if (st == TERSE_OK && logits)
         *logits = s->logits;
     return st;
+}
+
+terse_status terse_session_decode_many(terse_session *s, const int32_t *tokens, int32_t n, float *all,
+                                       terse_error *err)
+{
+    return decode(s, tokens, n, all, err);
 }
 
 terse_status terse_session_rule(terse_session *s, const char *policy, const char *stop,
@@ -279,6 +296,10 @@ void terse_session_truncate(terse_session *s, int32_t n)
         s->n_centered = -1;
         s->prepared = false;
     }
+}
+const terse_model *terse_session_model(const terse_session *s)
+{
+    return s->model;
 }
 int32_t terse_session_count(const terse_session *s)
 {

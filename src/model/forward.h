@@ -41,7 +41,8 @@ typedef struct {
     const atomic_bool *abort; /* may be NULL */
     terse_tap tap;            /* attended NULL: nobody looks */
 
-    /* The batch: n <= chunk tokens, the first at position pos. decode: one token under the stop rule. */
+    /* The batch: n <= chunk tokens, the first at position pos. decode: each under the stop rule, one after the
+     * other. */
     const int32_t *tokens;
     int32_t n, pos;
     bool decode, all_logits;

@@ -34,39 +34,42 @@ static void project(terse_worker *w, const terse_layer *y)
     terse_phase_wait(p, pieces);
 }
 
-/* Turns the keys and queries of one KV head's group and stores keys and values in its pages. */
-static void rotate_and_put(terse_forward *f, int32_t l, int32_t head)
+/* Turns the key and the queries of one KV head's group for token t of the batch, and stores key and value in
+ * the pages. */
+static void rotate_and_put(terse_forward *f, int32_t l, int32_t head, int32_t t)
 {
     const terse_model_info *i = &f->model->info;
     const terse_rope *rope = &f->model->rope;
     const int32_t group = i->n_head / i->n_head_kv;
-    for (int32_t t = 0; t < f->n; t++) {
-        const float *cs = f->cs + (size_t)t * (size_t)rope->n;
-        float *k = f->k + ((size_t)t * (size_t)i->n_head_kv + (size_t)head) * (size_t)i->dim_k;
-        const float *v = f->v + ((size_t)t * (size_t)i->n_head_kv + (size_t)head) * (size_t)i->dim_v;
-        float *q = f->q + ((size_t)t * (size_t)i->n_head + (size_t)(head * group)) * (size_t)i->dim_k;
-        f->kernels.vec.rope_pairs(k, cs, rope->n);
-        for (int32_t g = 0; g < group; g++)
-            f->kernels.vec.rope_pairs(q + (size_t)g * (size_t)i->dim_k, cs, rope->n);
-        terse_kv_put(f->kv, l, head, f->pos + t, k, v);
-    }
+    const float *cs = f->cs + (size_t)t * (size_t)rope->n;
+    float *k = f->k + ((size_t)t * (size_t)i->n_head_kv + (size_t)head) * (size_t)i->dim_k;
+    const float *v = f->v + ((size_t)t * (size_t)i->n_head_kv + (size_t)head) * (size_t)i->dim_v;
+    float *q = f->q + ((size_t)t * (size_t)i->n_head + (size_t)(head * group)) * (size_t)i->dim_k;
+    f->kernels.vec.rope_pairs(k, cs, rope->n);
+    for (int32_t g = 0; g < group; g++)
+        f->kernels.vec.rope_pairs(q + (size_t)g * (size_t)i->dim_k, cs, rope->n);
+    terse_kv_put(f->kv, l, head, f->pos + t, k, v);
 }
 
+/* Each token of the batch is put and walked before the next one is put, so that the walk finds pages, radii and
+ * summaries as decoding one by one would leave them, whatever the rule. */
 static void attend_decode(terse_worker *w, int32_t l)
 {
     terse_forward *f = w->f;
     const terse_model_info *i = &f->model->info;
     const int32_t heads = i->n_head_kv, group = i->n_head / heads;
     terse_phase *p = terse_next_phase(w);
-    for (int32_t h; (h = terse_phase_take(p)) < heads; terse_phase_finish(p, heads)) {
-        const float *q = f->q + h * group * i->dim_k;
-        float *out = f->att + h * group * i->dim_v;
-        rotate_and_put(f, l, h);
-        terse_walk_decode(f->walk[w->thread], l, h, f->pos + 1, f->model->scale, q, out,
-                          &f->stats[l * heads + h]);
-        if (f->tap.attended)
-            f->tap.attended(f->tap.ctx, l, h, f->pos, q, out);
-    }
+    for (int32_t h; (h = terse_phase_take(p)) < heads; terse_phase_finish(p, heads))
+        for (int32_t t = 0; t < f->n; t++) {
+            const size_t first = (size_t)t * (size_t)i->n_head + (size_t)(h * group);
+            const float *q = f->q + first * (size_t)i->dim_k;
+            float *out = f->att + first * (size_t)i->dim_v;
+            rotate_and_put(f, l, h, t);
+            terse_walk_decode(f->walk[w->thread], l, h, f->pos + t + 1, f->model->scale, q, out,
+                              &f->stats[l * heads + h]);
+            if (f->tap.attended)
+                f->tap.attended(f->tap.ctx, l, h, f->pos + t, q, out);
+        }
     terse_phase_wait(p, heads);
 }
 
@@ -80,7 +83,8 @@ static void attend_prefill(terse_worker *w, int32_t l)
                  o_stride = (size_t)i->n_head * (size_t)i->dim_v;
     terse_phase *p = terse_next_phase(w);
     for (int32_t h; (h = terse_phase_take(p)) < heads; terse_phase_finish(p, heads))
-        rotate_and_put(f, l, h);
+        for (int32_t t = 0; t < f->n; t++)
+            rotate_and_put(f, l, h, t);
     terse_phase_wait(p, heads);
 
     const int32_t first = f->pos / TERSE_PAGE, last = (f->pos + f->n - 1) / TERSE_PAGE;
