@@ -5,6 +5,7 @@
 #include "terse/attend.h"
 #include "terse/base.h"
 #include "terse/calibrate.h"
+#include "terse/draft.h"
 #include "terse/eval.h"
 #include "terse/gguf.h"
 #include "terse/kv.h"
