@@ -31,6 +31,12 @@ static terse_status prefill(terse_runner *r, const int32_t *prompt, int32_t n, c
     return st;
 }
 
+/* Tokens of the text that the session holds. */
+static int32_t held(const terse_runner *r)
+{
+    return r->draft ? terse_draft_count(r->draft) : terse_session_count(r->session);
+}
+
 /* The text ends after the reverse prompt, if that has just been completed; from: what was there before. */
 static bool cut_at_reverse(terse_answer *a, const char *reverse, size_t from)
 {
@@ -81,7 +87,7 @@ static terse_status take(terse_answer *a, terse_runner *r, int32_t id, terse_str
         a->finish = TERSE_FINISH_STOP;
     else if (o->n_predict >= 0 && a->ids.n >= (size_t)o->n_predict)
         a->finish = TERSE_FINISH_LENGTH;
-    else if (terse_session_count(r->session) >= terse_session_ctx(r->session))
+    else if (held(r) >= terse_session_ctx(r->session))
         a->finish = TERSE_FINISH_FULL;
     else
         *over = false;
@@ -100,7 +106,7 @@ static terse_status generate(terse_answer *a, terse_runner *r, const float *logi
         const int32_t id = terse_sampler_next(r->sampler, logits);
         if (id < 0)
             return terse_fail(err, TERSE_INTERNAL, "after %d tokens the model gives no number for any token",
-                              terse_session_count(r->session));
+                              held(r));
         st = take(a, r, id, &stream, &over, err);
         if (a->n_decoded == 0) {
             a->first = seconds_since(start);
@@ -108,7 +114,8 @@ static terse_status generate(terse_answer *a, terse_runner *r, const float *logi
         }
         if (over || st != TERSE_OK)
             break;
-        st = terse_session_decode(r->session, id, &logits, err);
+        st = r->draft ? terse_draft_decode(r->draft, id, &logits, err)
+                      : terse_session_decode(r->session, id, &logits, err);
         a->n_decoded += st == TERSE_OK;
     }
     a->decode = a->n_decoded ? seconds_since(decode_start) : 0.0;
@@ -139,15 +146,25 @@ terse_status terse_answer_get(terse_answer *a, terse_runner *r, const int32_t *p
                    : "the prompt has %zu tokens, the context holds %d (-c); the model was made for %d",
             n, ctx - before, before ? ctx : terse_model_about(r->model)->ctx_train);
     terse_session_stats_reset(r->session);
+    if (r->draft)
+        terse_draft_stats_reset(r->draft);
     terse_status st = prefill(r, prompt, (int32_t)n, &logits, err);
     a->n_prompt = (int32_t)n;
     a->prefill = seconds_since(start);
     if (st == TERSE_OK) {
         for (size_t i = 0; i < n; i++)
             terse_sampler_accept(r->sampler, prompt[i]);
+        if (r->draft)
+            terse_draft_tell(r->draft, prompt, (int32_t)n);
         st = generate(a, r, logits, chat, start, err);
     }
     a->read = terse_session_stats(r->session);
+    a->n_step = a->n_decoded;
+    if (r->draft) {
+        terse_draft_settle(r->draft);
+        a->draft = terse_draft_stats_of(r->draft);
+        a->n_step = (int32_t)a->draft.steps;
+    }
     if (st != TERSE_OK) {
         terse_session_truncate(r->session, before);
         a->n_decoded = 0;

@@ -17,9 +17,11 @@ typedef struct {
     terse_tokens ids; /* less the end of text */
     terse_text text;
     int32_t n_prompt;              /* tokens prefilled */
-    int32_t n_decoded;             /* decode steps: that many of ids are in the session */
+    int32_t n_decoded;             /* tokens decoded: that many of ids are in the session */
     double prefill, first, decode; /* seconds; first: from the start to the first token */
+    int32_t n_step;                /* times that the weights were read for them: fewer with drafts */
     terse_attend_stats read;       /* by the decode steps */
+    terse_draft_stats draft;
     terse_finish finish;
 } terse_answer;
 

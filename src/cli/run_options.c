@@ -39,6 +39,18 @@ static const terse_option output_options[] = {
     { "--stats", TERSE_OPTION_ON, AT(stats), .help = "say on stderr how fast it was and what was read" },
     { "--no-progress", TERSE_OPTION_ON, AT(quiet), .help = "no progress bar" },
 };
+
+static const terse_option draft_options[] = {
+    { "--draft", TERSE_OPTION_STRING, AT(draft), .value = "HOW", .choices = "none ngram",
+      .help = "guess ahead and check the guess in one pass over the weights; the answer is the same. ngram: "
+              "that the text goes on as it did where its last tokens stood before" },
+    { "--draft-max --draft-n", TERSE_OPTION_INT, AT(drafts.max), 1, TERSE_DRAFT_MOST, "N", .preset = "16",
+      .help = "most tokens of a guess" },
+    { "--draft-min --draft-n-min", TERSE_OPTION_INT, AT(drafts.min), 0, TERSE_DRAFT_MOST, "N", .preset = "1",
+      .help = "no guess of fewer tokens" },
+    { "--draft-ngram --spec-ngram-size-n", TERSE_OPTION_INT, AT(drafts.ngram), 1, 32, "N", .preset = "3",
+      .help = "last tokens that must have stood there before" },
+};
 #undef AT
 
 static int check(terse_run_options *o)
@@ -59,16 +71,18 @@ int terse_run_options_parse(terse_run_options *o, int argc, char **argv)
 {
     *o = (terse_run_options){ .engine = terse_engine_defaults(),
                               .sample = terse_sample_defaults(),
-                              .run = { .n_predict = -1 } };
+                              .run = { .n_predict = -1, .draft = "none" } };
     o->sample.seed = UINT64_MAX;
-    terse_option_group groups[TERSE_ENGINE_GROUPS + 5] = {
+    terse_option_group groups[TERSE_ENGINE_GROUPS + 6] = {
         { "prompt and answer", prompt_options, COUNT(prompt_options), &o->run },
         { "chat", chat_options, COUNT(chat_options), &o->run },
         { "output", output_options, COUNT(output_options), &o->run },
     };
     terse_engine_groups(&o->engine, groups + 3);
     groups[3 + TERSE_ENGINE_GROUPS] = terse_args_sample_group(&o->sample);
-    groups[4 + TERSE_ENGINE_GROUPS] = terse_args_ignored_group();
+    groups[4 + TERSE_ENGINE_GROUPS] =
+        (terse_option_group){ "drafts", draft_options, COUNT(draft_options), &o->run };
+    groups[5 + TERSE_ENGINE_GROUPS] = terse_args_ignored_group();
     const terse_options accepted = { "run MODEL [OPTION]...",
                                      "Continues a text or chats. stdout gets the answer and nothing else. "
                                      "Ctrl-C ends the answer, a second one "

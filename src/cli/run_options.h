@@ -3,6 +3,7 @@
 #define TERSE_CLI_RUN_OPTIONS_H
 
 #include "engine_options.h"
+#include "terse/draft.h"
 
 /* The options that only run has. Strings are borrowed from argv or the environment; NULL: not given. */
 typedef struct {
@@ -12,6 +13,8 @@ typedef struct {
     int32_t n_predict;           /* below 0: no limit */
     bool chat, raw, single_turn;
     bool ignore_eos, json, stats, quiet;
+    const char *draft; /* "none", "ngram" */
+    terse_draft_opts drafts;
 } terse_run_values;
 
 typedef struct {

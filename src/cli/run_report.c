@@ -80,9 +80,12 @@ void terse_report_stats(const terse_runner *r, const terse_answer *a)
     fprintf(stderr, "%-10s %d threads, %s, stop rule %s, keys %s, values %s, seed %" PRIu64 "\n", "with",
             terse_session_threads(r->session), terse_session_tier(r->session), terse_session_stop(r->session),
             terse_kv_type_name(k), terse_kv_type_name(v), r->seed);
+    if (r->draft)
+        fprintf(stderr, "%-10s %" PRId64 " steps, %" PRId64 " tokens guessed, %" PRId64 " of them right\n",
+                "draft", a->draft.steps, a->draft.guessed, a->draft.accepted);
     if (a->n_decoded > 0) {
-        fprintf(stderr, "%-10s %.2f MiB per token, %.2f GB/s\n", "weights", mib(weights),
-                per(weights * a->n_decoded, a->decode) * 1e-9);
+        fprintf(stderr, "%-10s %.2f MiB per token, %.2f GB/s\n", "weights",
+                mib(per(weights * a->n_step, a->n_decoded)), per(weights * a->n_step, a->decode) * 1e-9);
         print_kv(r, a);
     }
     fprintf(stderr, "%-10s %.1f MiB at the peak, %.1f MiB of that for %d tokens of keys and values\n", "memory",
@@ -109,7 +112,7 @@ static const terse_attend_stats *stats_of(const void *session, int32_t layer, in
 /* What it cost: seconds, bytes, pages, ..., and per head where there were audits. */
 static json_t *json_of_costs(const terse_runner *r, const terse_answer *a)
 {
-    const json_int_t weights = (json_int_t)terse_model_about(r->model)->token_bytes * a->n_decoded;
+    const json_int_t weights = (json_int_t)terse_model_about(r->model)->token_bytes * a->n_step;
     const bool bounded = terse_session_bounded(r->session);
     json_t *root = terse_json_of_stats(&a->read, bounded, true);
     json_t *bytes = json_object_get(root, "bytes");
@@ -124,6 +127,10 @@ static json_t *json_of_costs(const terse_runner *r, const terse_answer *a)
     terse_json_put(&root, "stop",
                    json_pack("{s:s, s:o}", "rule", terse_session_stop(r->session), "bound_max",
                              bounded ? terse_json_real((double)a->read.bound_max) : json_null()));
+    if (r->draft)
+        terse_json_put(&root, "draft",
+                       json_pack("{s:I, s:I, s:I}", "steps", (json_int_t)a->draft.steps, "guessed",
+                                 (json_int_t)a->draft.guessed, "accepted", (json_int_t)a->draft.accepted));
     if (a->read.audits > 0)
         terse_json_put(&root, "heads", terse_json_of_heads(stats_of, r->session, bounded));
     return root;

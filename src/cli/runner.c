@@ -6,6 +6,7 @@
 #include "profile_option.h"
 #include "progress.h"
 
+#include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -58,6 +59,8 @@ terse_status terse_runner_open(terse_runner *r, const terse_run_options *o, ters
         st = terse_profile_use(&r->profile, o->engine.kv.profile, r->model, &r->opts, err);
     if (st == TERSE_OK)
         st = terse_session_open(&r->session, r->model, &r->opts, err);
+    if (st == TERSE_OK && strcmp(o->run.draft, "none") != 0)
+        st = terse_draft_open(&r->draft, r->session, &o->run.drafts, err);
     if (st == TERSE_OK && sample.seed == UINT64_MAX)
         st = any_seed(&sample.seed, err);
     r->seed = sample.seed;
@@ -75,6 +78,7 @@ terse_status terse_runner_open(terse_runner *r, const terse_run_options *o, ters
 void terse_runner_close(terse_runner *r)
 {
     terse_sampler_close(&r->sampler);
+    terse_draft_close(&r->draft);
     terse_session_close(&r->session);
     terse_profile_close(&r->profile);
     terse_model_close(&r->model);

@@ -10,6 +10,7 @@ typedef struct {
     terse_model *model;
     terse_profile *profile; /* may be NULL */
     terse_session *session;
+    terse_draft *draft; /* NULL: no guesses */
     terse_sampler *sampler;
     uint64_t seed;
     double load; /* seconds */
