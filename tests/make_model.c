@@ -3,7 +3,7 @@
 #include "make_model.h"
 
 #include "base/team.h"
-#include "quantize.h"
+#include "simd/quantize.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -66,6 +66,7 @@ typedef struct {
 typedef struct {
     const char *name;
     terse_type type;
+    terse_dot_type dot;
     int64_t n, n_row; /* row length; rows, over all experts */
     float mean, std;
     uint64_t seed;
@@ -86,7 +87,7 @@ static void fill(void *ctx, int32_t thread, int32_t n_thread)
             make_model_row(x, t->n, t->seed, t->name, r, t->std);
             for (int64_t i = 0; t->mean != 0.0f && i < t->n; i++)
                 x[i] += t->mean;
-            quantize_row(t->type, t->data + (size_t)r * row_size, x, t->n);
+            terse_quantize_row(t->dot, t->data + (size_t)r * row_size, x, t->n, false);
         }
 }
 
@@ -125,13 +126,19 @@ static void add(maker *m, const char *name, terse_type type, const int64_t ne[3]
                 float std)
 {
     const size_t row_size = terse_type_row_size(type, ne[0]);
-    if (!quantize_can(type) || !row_size) {
+    const int dot = terse_dot_type_of(type);
+    if (dot < 0 || !terse_quantize_can((terse_dot_type)dot) || !row_size) {
         fail(m, TERSE_BAD_INPUT,
              "a matrix's type is not one of those that can be made, or its rows are not whole "
              "blocks of it");
         return;
     }
-    tensor t = { .name = name, .type = type, .n = ne[0], .n_row = ne[1] * ne[2], .seed = m->o->seed };
+    tensor t = { .name = name,
+                 .type = type,
+                 .dot = (terse_dot_type)dot,
+                 .n = ne[0],
+                 .n_row = ne[1] * ne[2],
+                 .seed = m->o->seed };
     t.mean = mean;
     t.std = std;
     t.data = hold(m, row_size * (size_t)t.n_row);
