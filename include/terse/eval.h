@@ -34,7 +34,10 @@ TERSE_API void terse_eval_close(terse_eval **e);
 typedef struct {
     int32_t ctx;     /* tokens of a window */
     int32_t scored;  /* the last ones, decoded; 0: 64, or ctx - 1 if that is less */
-    int32_t windows; /* spread evenly over the text; 0: as many as fit, at most 16 */
+    int32_t windows; /* 0: as many as fit, at most 16 unless there is a stride */
+    int32_t stride;  /* between the beginnings of windows, from that of the text on; 0: spread evenly over it */
+    int32_t free;    /* tokens to generate greedily from the first scored one on, beside dense; 0: none */
+    bool ppl_only;   /* without KL, which keeps the logits of all scored tokens of a window */
 } terse_eval_windows;
 
 /* Cuts the text (tokens[n], without bos) into windows that each begin with the model's bos, and adds them to
@@ -85,6 +88,20 @@ TERSE_API terse_eval_score terse_eval_score_of(const terse_eval *e, int32_t rule
 
 /* ---- results ---- */
 
+/* Change of the probability of the token that follows: under the rule, less that under dense attention. */
+typedef struct {
+    double mean, low, high, rms;
+    double min, p001, p01, p10, p50, p90, p99, p999, max; /* p001: quantile of 0.1 % */
+} terse_eval_change;
+
+/* Greedy generation on its own tokens: how long the rule writes what dense attention writes. */
+typedef struct {
+    int32_t steps; /* tokens generated, or fewer where dense ended the text */
+    int32_t n;     /* samples */
+    int32_t same;  /* samples in which no token differs */
+    double median; /* place of the first token that differs, counted from 1; INFINITY: none in half of them */
+} terse_eval_free;
+
 typedef struct {
     const char *policy, *stop; /* with all parameters; borrowed until close */
     bool bounded;              /* read.bound_max is proved */
@@ -92,9 +109,14 @@ typedef struct {
     int32_t n_sample;          /* windows or prompts */
     double mean, low, high;    /* KL(dense || rule) in nats; low and high are NAN for a single sample */
     double p50, p90, p99, p999, max;
-    double top1;             /* share of tokens with the same likeliest next token */
-    double ppl, ppl_dense;   /* NAN for tasks */
-    terse_attend_stats read; /* under the rule, in these tokens */
+    double top1; /* share of tokens with the same likeliest next token */
+    /* NAN for tasks: perplexity, and its ratio to that under dense attention on the same tokens. */
+    double ppl, ppl_low, ppl_high;
+    double ppl_dense, ppl_dense_low, ppl_dense_high;
+    double ratio, ratio_low, ratio_high;
+    terse_eval_change change; /* NAN for tasks */
+    terse_eval_free free;
+    terse_attend_stats read; /* under the rule, in the compared tokens */
 } terse_eval_result;
 /* NAN everywhere before the first sample. TERSE_NOMEM is the only failure. */
 TERSE_API terse_status terse_eval_result_of(const terse_eval *e, int32_t rule, terse_eval_result *out,
@@ -102,6 +124,8 @@ TERSE_API terse_status terse_eval_result_of(const terse_eval *e, int32_t rule, t
 /* result.read of one (layer, KV head): borrowed until close, NULL if there is none such. */
 TERSE_API const terse_attend_stats *terse_eval_stats_of(const terse_eval *e, int32_t rule, int32_t layer,
                                                         int32_t head);
+/* Where the i-th sample's free run first differs from dense's, counted from 1; 0: nowhere, or there is none. */
+TERSE_API int32_t terse_eval_differs_at(const terse_eval *e, int32_t rule, int32_t sample);
 TERSE_API int32_t terse_eval_rules(const terse_eval *e);
 TERSE_API const terse_session *terse_eval_session(const terse_eval *e); /* borrowed until close */
 

@@ -75,13 +75,16 @@ void terse_eval_close(terse_eval **p)
     terse_session_close(&e->session);
     for (int32_t r = 0; r < e->n_rule; r++) {
         free(e->tally[r].head);
-        free(e->tally[r].kl);
+        free(e->tally[r].token);
         free(e->tally[r].end);
+        free(e->tally[r].differs);
     }
     free(e->tally);
     free(e->row);
     free(e->log_sum);
+    free(e->nll);
     free(e->best);
+    free(e->written);
     free(e->score);
     free(e);
     *p = NULL;
@@ -94,13 +97,22 @@ void terse_compare_tick(terse_eval *e, int64_t n)
         e->progress(e->progress_ctx, e->n_done, e->n_total);
 }
 
+void terse_compare_again(terse_eval *e, int32_t n)
+{
+    e->again = true;
+    e->n_row = e->n_written = 0;
+    for (int32_t r = 0; r < e->n_rule; r++) {
+        e->tally[r].pending = (terse_sums){ 0 };
+        e->tally[r].differs_next = 0;
+    }
+    terse_session_truncate(e->session, n);
+}
+
 terse_status terse_compare_begin(terse_eval *e, const int32_t *tokens, int32_t n, terse_error *err)
 {
     terse_status st = TERSE_OK;
-    e->n_row = 0;
-    for (int32_t r = 0; r < e->n_rule; r++)
-        e->tally[r].pending = (terse_sums){ 0 };
-    terse_session_truncate(e->session, 0);
+    terse_compare_again(e, 0);
+    e->again = false;
     for (int32_t t = 0; t < n && st == TERSE_OK; t += PIECE) {
         const int32_t m = n - t < PIECE ? n - t : PIECE;
         st = terse_session_prefill(e->session, tokens + t, m, NULL, NULL, err);
@@ -126,20 +138,22 @@ terse_status terse_compare_decode(terse_eval *e, int32_t token, const float **lo
 /* Room for cap rows. */
 static bool grow_rows(terse_eval *e, int32_t cap)
 {
-    const size_t n = (size_t)cap, n_vocab = (size_t)e->n_vocab;
-    float *row = n > SIZE_MAX / sizeof *row / n_vocab ? NULL : realloc(e->row, n * n_vocab * sizeof *row);
+    const size_t n = (size_t)cap, size = (size_t)e->n_vocab * sizeof *e->row;
+    float *row = e->no_rows || n > SIZE_MAX / size ? NULL : realloc(e->row, n * size);
     e->row = row ? row : e->row;
     double *log_sum = realloc(e->log_sum, n * sizeof *log_sum);
     e->log_sum = log_sum ? log_sum : e->log_sum;
+    double *nll = realloc(e->nll, n * sizeof *nll);
+    e->nll = nll ? nll : e->nll;
     int32_t *best = realloc(e->best, n * sizeof *best);
     e->best = best ? best : e->best;
-    if (!row || !log_sum || !best)
+    if ((!row && !e->no_rows) || !log_sum || !nll || !best)
         return false;
     e->cap_row = cap;
     return true;
 }
 
-static terse_status no_numbers(const terse_eval *e, terse_error *err)
+terse_status terse_compare_broken(const terse_eval *e, terse_error *err)
 {
     return terse_fail(err, TERSE_INTERNAL, "after %d tokens the model gives no number for some token",
                       terse_session_count(e->session));
@@ -147,17 +161,25 @@ static terse_status no_numbers(const terse_eval *e, terse_error *err)
 
 terse_status terse_compare_keep(terse_eval *e, const float *logits, terse_error *err)
 {
+    return terse_compare_keep_before(e, logits, -1, err);
+}
+
+terse_status terse_compare_keep_before(terse_eval *e, const float *logits, int32_t target, terse_error *err)
+{
     const size_t size = (size_t)e->n_vocab * sizeof *e->row;
     const int32_t best = terse_logits_best(logits, e->n_vocab);
     if (best < 0)
-        return no_numbers(e, err);
+        return terse_compare_broken(e, err);
     if (e->n_row == e->cap_row) {
         const int32_t cap = e->cap_row ? e->cap_row + e->cap_row / 2 : 64;
         if (!grow_rows(e, cap))
             return terse_fail(err, TERSE_NOMEM, "no memory for %d rows of logits", cap);
     }
-    memcpy(e->row + (size_t)e->n_row * (size_t)e->n_vocab, logits, size);
-    e->log_sum[e->n_row] = terse_logits_log_sum(logits, e->n_vocab);
+    if (!e->no_rows)
+        memcpy(e->row + (size_t)e->n_row * (size_t)e->n_vocab, logits, size);
+    const double z = terse_logits_log_sum(logits, e->n_vocab);
+    e->log_sum[e->n_row] = z;
+    e->nll[e->n_row] = target < 0 ? NAN : z - (double)logits[target];
     e->best[e->n_row++] = best;
     return TERSE_OK;
 }
@@ -166,28 +188,27 @@ terse_status terse_compare_row(terse_eval *e, int32_t r, int32_t i, const float 
                                int32_t *best, terse_error *err)
 {
     terse_tally *t = &e->tally[r];
-    const float *dense = e->row + (size_t)i * (size_t)e->n_vocab;
     const size_t at = (size_t)(t->done.n + t->pending.n);
     *best = terse_logits_best(logits, e->n_vocab);
     if (*best < 0)
-        return no_numbers(e, err);
+        return terse_compare_broken(e, err);
     if (at == t->cap) {
         const size_t cap = at ? 2 * at : 1024;
-        double *kl = realloc(t->kl, cap * sizeof *kl);
-        if (!kl)
+        terse_scored *token = realloc(t->token, cap * sizeof *token);
+        if (!token)
             return terse_fail(err, TERSE_NOMEM, "no memory for the results of %zu tokens", cap);
-        t->kl = kl;
+        t->token = token;
         t->cap = cap;
     }
     const double z = terse_logits_log_sum(logits, e->n_vocab);
-    t->kl[at] = terse_logits_kl(dense, e->log_sum[i], logits, z, e->n_vocab);
+    t->token[at] = (terse_scored){ .kl = NAN, .nll = NAN, .nll_dense = e->nll[i] };
+    if (!e->no_rows)
+        t->token[at].kl =
+            terse_logits_kl(e->row + (size_t)i * (size_t)e->n_vocab, e->log_sum[i], logits, z, e->n_vocab);
+    if (target >= 0)
+        t->token[at].nll = z - (double)logits[target];
     t->pending.n++;
     t->pending.agree += *best == e->best[i];
-    if (target >= 0) {
-        t->pending.n_target++;
-        t->pending.nll += z - (double)logits[target];
-        t->pending.nll_dense += e->log_sum[i] - (double)dense[target];
-    }
     return TERSE_OK;
 }
 
@@ -204,9 +225,6 @@ static void add(terse_sums *a, const terse_sums *b)
 {
     a->n += b->n;
     a->agree += b->agree;
-    a->n_target += b->n_target;
-    a->nll += b->nll;
-    a->nll_dense += b->nll_dense;
     terse_attend_stats_add(&a->read, &b->read);
 }
 
@@ -218,9 +236,11 @@ terse_status terse_compare_commit(terse_eval *e, terse_error *err)
             continue;
         const int32_t cap = t->cap_sample ? 2 * t->cap_sample : 16;
         size_t *end = realloc(t->end, (size_t)cap * sizeof *end);
-        if (!end)
+        t->end = end ? end : t->end;
+        int32_t *differs = realloc(t->differs, (size_t)cap * sizeof *differs);
+        t->differs = differs ? differs : t->differs;
+        if (!end || !differs)
             return terse_fail(err, TERSE_NOMEM, "no memory for %d samples", cap);
-        t->end = end;
         t->cap_sample = cap;
     }
     for (int32_t r = 0; r < e->n_rule; r++) {
@@ -228,7 +248,9 @@ terse_status terse_compare_commit(terse_eval *e, terse_error *err)
         add(&t->done, &t->pending);
         for (int32_t u = 0; u < e->n_unit; u++)
             terse_attend_stats_add(&t->head[u], &t->head[e->n_unit + u]);
-        t->end[t->n_sample++] = (size_t)t->done.n;
+        t->differs[t->n_sample] = t->differs_next;
+        t->n_sample += !e->again;
+        t->end[t->n_sample - 1] = (size_t)t->done.n;
     }
     return TERSE_OK;
 }
@@ -251,50 +273,8 @@ const terse_session *terse_eval_session(const terse_eval *e)
     return e->session;
 }
 
-terse_status terse_eval_result_of(const terse_eval *e, int32_t rule, terse_eval_result *out, terse_error *err)
+int32_t terse_eval_differs_at(const terse_eval *e, int32_t rule, int32_t sample)
 {
     const terse_tally *t = &e->tally[rule];
-    const terse_sums *d = &t->done;
-    const size_t n = (size_t)d->n;
-    *out = (terse_eval_result){ .policy = e->rules[rule].policy ? e->rules[rule].policy : "dense",
-                                .stop = t->stop,
-                                .bounded = t->bounded,
-                                .n_token = d->n,
-                                .n_sample = t->n_sample,
-                                .mean = NAN,
-                                .low = NAN,
-                                .high = NAN,
-                                .p50 = NAN,
-                                .p90 = NAN,
-                                .p99 = NAN,
-                                .p999 = NAN,
-                                .max = NAN,
-                                .top1 = NAN,
-                                .ppl = NAN,
-                                .ppl_dense = NAN,
-                                .read = d->read };
-    if (n == 0)
-        return TERSE_OK;
-    double *x = malloc(n * sizeof *x), sum = 0.0;
-    if (!x)
-        return terse_fail(err, TERSE_NOMEM, "no memory for the results of %zu tokens", n);
-    const terse_interval mean = terse_mean_interval(t->kl, t->end, t->n_sample);
-    for (size_t i = 0; i < n; i++)
-        sum += x[i] = t->kl[i];
-    terse_sort(x, n);
-    out->mean = sum / (double)n;
-    out->low = mean.low;
-    out->high = mean.high;
-    out->p50 = terse_quantile(x, n, 0.5);
-    out->p90 = terse_quantile(x, n, 0.9);
-    out->p99 = terse_quantile(x, n, 0.99);
-    out->p999 = terse_quantile(x, n, 0.999);
-    out->max = x[n - 1];
-    out->top1 = (double)d->agree / (double)n;
-    if (d->n_target > 0) {
-        out->ppl = exp(d->nll / (double)d->n_target);
-        out->ppl_dense = exp(d->nll_dense / (double)d->n_target);
-    }
-    free(x);
-    return TERSE_OK;
+    return e->n_free > 0 && sample >= 0 && sample < t->n_sample ? t->differs[sample] : 0;
 }

@@ -70,15 +70,20 @@ static double student(int32_t df)
     return z + (g1 + (g2 + g3 / n) / n) / n;
 }
 
-terse_interval terse_mean_interval(const double *x, const size_t *end, int32_t n)
+double terse_mean(const double *x, size_t n)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < n; i++)
+        sum += x[i];
+    return sum / (double)n;
+}
+
+double terse_mean_error(const double *x, const size_t *end, int32_t n)
 {
     if (n < 2 || end[n - 1] == 0)
-        return (terse_interval){ NAN, NAN };
-    const double total = (double)end[n - 1];
-    double mean = 0.0, squares = 0.0;
-    for (size_t i = 0; i < end[n - 1]; i++)
-        mean += x[i];
-    mean /= total;
+        return NAN;
+    const double total = (double)end[n - 1], mean = terse_mean(x, end[n - 1]);
+    double squares = 0.0;
     for (int32_t s = 0; s < n; s++) {
         const size_t from = s > 0 ? end[s - 1] : 0;
         double off = 0.0;
@@ -86,7 +91,15 @@ terse_interval terse_mean_interval(const double *x, const size_t *end, int32_t n
             off += x[i] - mean;
         squares += off * off;
     }
-    const double half = student(n - 1) * sqrt(squares * n / (n - 1)) / total;
+    return student(n - 1) * sqrt(squares * n / (n - 1)) / total;
+}
+
+terse_interval terse_mean_interval(const double *x, const size_t *end, int32_t n)
+{
+    const double half = terse_mean_error(x, end, n);
+    if (isnan(half))
+        return (terse_interval){ NAN, NAN };
+    const double mean = terse_mean(x, end[n - 1]);
     return (terse_interval){ mean > half ? mean - half : 0.0, mean + half };
 }
 

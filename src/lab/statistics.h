@@ -19,8 +19,11 @@ double terse_quantile(const double *x, size_t n, double q);
 typedef struct {
     double low, high; /* NAN: not known */
 } terse_interval;
-/* Mean of x, of which the i-th sample is [end[i-1], end[i]): ratio estimate with a t interval over the n
- * samples (Cochran 1977, 2.11). For values that cannot be negative. */
+double terse_mean(const double *x, size_t n);
+/* Half the width of the interval of the mean of x, of which the i-th sample is [end[i-1], end[i]): ratio
+ * estimate with a t interval over the n samples (Cochran 1977, 2.11). NAN: not known. */
+double terse_mean_error(const double *x, const size_t *end, int32_t n);
+/* Mean of x with that interval, for values that cannot be negative. */
 terse_interval terse_mean_interval(const double *x, const size_t *end, int32_t n);
 /* Of correct / n (Wilson 1927). */
 terse_interval terse_share_interval(double correct, int32_t n);
