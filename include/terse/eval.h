@@ -54,6 +54,7 @@ typedef struct terse_tasks terse_tasks;
 typedef struct {
     const char *task;      /* only this one; NULL: all */
     int32_t limit, offset; /* of each task: at most so many (0: all), after leaving out the first ones */
+    bool second;           /* ask the second questions too */
 } terse_tasks_opts;
 
 /* Lines of JSON, one object each; other members are left alone:
@@ -62,7 +63,10 @@ typedef struct {
  *   {"task":, "length":, "context":, "question":, "answers":[]}
  *       RULER: the share of the answers that occur in the output, of tasks called qa... whether any of them
  * does. "answer_prefix" goes behind the question; "max_new_tokens" replaces the length that RULER gives the
- * task. TERSE_BAD_INPUT names the line (name is what the text is called in errors). */
+ * task. A second question about the same context, "question2", "answers2" and "answer_prefix2", is asked behind
+ * the right answer of the first (a blank, the answers with ", " between, of qa... only one, a full stop) and
+ * counts as a task of its own, "NAME 2nd". TERSE_BAD_INPUT names the line (name is what the text is called in
+ * errors). */
 TERSE_API terse_status terse_tasks_open(terse_tasks **out, const terse_vocab *v, const char *name,
                                         const char *text, size_t n, const terse_tasks_opts *o,
                                         terse_error *err);
@@ -71,6 +75,26 @@ TERSE_API int32_t terse_tasks_count(const terse_tasks *t); /* prompts */
 TERSE_API int32_t terse_tasks_ctx(const terse_tasks *t);   /* tokens that the longest and its answer need */
 /* i-th task's name, in the order of the file; NULL past the last. Borrowed until close. */
 TERSE_API const char *terse_tasks_name_at(const terse_tasks *t, int32_t i);
+
+enum { TERSE_RULER_PROMPTS = 10 };
+typedef struct {
+    const char *task; /* only this one; NULL: all */
+    int32_t ctx;      /* tokens of a prompt and its answer */
+    int32_t limit;    /* prompts of each task; 0: TERSE_RULER_PROMPTS */
+    int32_t offset;   /* after leaving out the first ones */
+    uint64_t seed;
+    bool second;     /* a second question where there is something else to ask: about half a context away */
+    bool no_example; /* vt and cwe without the solved example that RULER puts in front */
+} terse_ruler_opts;
+
+/* Appends prompts in the shapes of RULER's 13 tasks to *out, one line each, as terse_tasks_open reads them. They
+ * are as long as v lets them be: one more sentence, needle, word or document would not leave room for the answer.
+ * text[n] is what they are made from, in the format of models/ruler.txt. The same arguments give the same bytes
+ * everywhere. TERSE_BAD_INPUT if the text or ctx is too short. */
+TERSE_API terse_status terse_ruler_make(terse_text *out, const terse_vocab *v, const char *text, size_t n,
+                                        const terse_ruler_opts *o, terse_error *err);
+/* i-th of the 13 names; NULL past the last. */
+TERSE_API const char *terse_ruler_task_at(int32_t i);
 
 /* Runs every prompt: the context densely, question and answer under dense attention and under each rule. The
  * distributions are compared on dense's own output. Once per terse_eval; on failure as terse_eval_text. t is

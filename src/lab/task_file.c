@@ -71,16 +71,21 @@ static int32_t name_index(terse_tasks *t, const char *name)
 }
 
 /* The tokens that RULER lets a task have (scripts/data/synthetic/constants.py). */
-static int32_t ruler_tokens(const char *task)
+int32_t terse_task_tokens(const char *name)
 {
     static const struct {
         const char *name;
         int32_t n;
     } lengths[] = { { "vt", 30 }, { "cwe", 120 }, { "fwe", 50 }, { "qa", 32 } };
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
-        if (!strncmp(task, lengths[i].name, strlen(lengths[i].name)))
+        if (!strncmp(name, lengths[i].name, strlen(lengths[i].name)))
             return lengths[i].n;
     return 128;
+}
+
+bool terse_task_any(const char *name)
+{
+    return !strncmp(name, "qa", 2);
 }
 
 /* {"prompt", "answer"}: no output needs more tokens than the answer has bytes. */
@@ -105,20 +110,38 @@ static terse_status read_prefix(terse_task *k, const json_t *line, const terse_v
     return st;
 }
 
-/* The tokens of context, question and answer prefix as one text. What the context alone gives may end otherwise
- * than it goes on: the context reaches as far as both agree. */
-static terse_status tokenize_parts(terse_task *k, const char *const part[3], const terse_vocab *v,
+terse_status terse_task_text(const terse_task_parts *p, int32_t i, terse_text *out, terse_error *err)
+{
+    terse_status st = terse_text_append(out, p->context, strlen(p->context), err);
+    for (int32_t k = 0; k <= i && st == TERSE_OK; k++) {
+        st = terse_text_append(out, p->question[k], strlen(p->question[k]), err);
+        if (st == TERSE_OK)
+            st = terse_text_append(out, p->prefix[k], strlen(p->prefix[k]), err);
+        const size_t n = k == i ? 0 : p->any ? 1 : json_array_size(p->answers[k]);
+        for (size_t a = 0; a < n && st == TERSE_OK; a++) {
+            const json_t *answer = json_array_get(p->answers[k], a);
+            st = terse_text_append(out, ", " + (a == 0), a == 0 ? 1 : 2, err);
+            if (st == TERSE_OK)
+                st = terse_text_append(out, json_string_value(answer), json_string_length(answer), err);
+        }
+        if (n > 0 && st == TERSE_OK)
+            st = terse_text_append(out, ".", 1, err);
+    }
+    return st;
+}
+
+/* The prompt up to question i as one text. What the context alone gives may end otherwise than it goes on: the
+ * context reaches as far as both agree. */
+static terse_status tokenize_parts(terse_task *k, const terse_task_parts *p, int32_t i, const terse_vocab *v,
                                    terse_error *err)
 {
     terse_text text = { 0 };
     terse_tokens all = { 0 }, context = { 0 };
-    terse_status st = TERSE_OK;
-    for (int i = 0; i < 3 && st == TERSE_OK; i++)
-        st = terse_text_append(&text, part[i], strlen(part[i]), err);
+    terse_status st = terse_task_text(p, i, &text, err);
     if (st == TERSE_OK)
         st = terse_vocab_tokenize(v, text.p, text.n, true, true, &all, err);
     if (st == TERSE_OK)
-        st = terse_vocab_tokenize(v, part[0], strlen(part[0]), true, true, &context, err);
+        st = terse_vocab_tokenize(v, p->context, strlen(p->context), true, true, &context, err);
     size_t n = 0;
     while (n < all.n && n < context.n && all.ids[n] == context.ids[n])
         n++;
@@ -130,34 +153,84 @@ static terse_status tokenize_parts(terse_task *k, const char *const part[3], con
     return st;
 }
 
-/* {"context", "question", "answers"} */
-static terse_status read_ruler(terse_task *k, json_t *line, const terse_vocab *v, const char *task,
-                               const place *at, terse_error *err)
+/* Question i, 0 or 1: "question" or "question2" and what belongs to it. */
+static terse_status read_question(terse_task_parts *p, const json_t *line, int32_t i, const place *at,
+                                  terse_error *err)
 {
-    const char *part[3] = { text_of(line, "context", at, err), NULL, "" };
-    json_t *answers = json_object_get(line, "answers"), *n_max = json_object_get(line, "max_new_tokens"), *a;
-    if (!part[0] || !(part[1] = text_of(line, "question", at, err)))
+    static const char *const names[][3] = { { "question", "answers", "answer_prefix" },
+                                            { "question2", "answers2", "answer_prefix2" } };
+    json_t *answers = json_object_get(line, names[i][1]), *a;
+    if (!(p->question[i] = text_of(line, names[i][0], at, err)))
         return TERSE_BAD_INPUT;
-    if (json_object_get(line, "answer_prefix") && !(part[2] = text_of(line, "answer_prefix", at, err)))
+    p->prefix[i] = "";
+    if (json_object_get(line, names[i][2]) && !(p->prefix[i] = text_of(line, names[i][2], at, err)))
         return TERSE_BAD_INPUT;
-    if (!json_is_array(answers) || json_array_size(answers) == 0)
-        return terse_fail(err, TERSE_BAD_INPUT, "%.160s, line %d: \"answers\" must be a list of strings",
-                          at->name, at->line);
-    size_t i;
-    json_array_foreach(answers, i, a)
+    if (json_array_size(answers) == 0)
+        return terse_fail(err, TERSE_BAD_INPUT, "%.160s, line %d: \"%s\" must be a list of strings", at->name,
+                          at->line, names[i][1]);
+    size_t k;
+    json_array_foreach(answers, k, a)
     {
         if (json_string_length(a) == 0)
             return terse_fail(err, TERSE_BAD_INPUT, "%.160s, line %d: answer %zu is no text", at->name,
-                              at->line, i + 1);
+                              at->line, k + 1);
     }
-    const json_int_t given = n_max ? json_integer_value(n_max) : ruler_tokens(task);
+    p->answers[i] = answers;
+    return TERSE_OK;
+}
+
+/* {"context", "question", "answers"}: question i of it. */
+static terse_status read_ruler(terse_task *k, const json_t *line, int32_t i, const terse_vocab *v,
+                               const char *task, const place *at, terse_error *err)
+{
+    terse_task_parts p = { .context = text_of(line, "context", at, err), .any = terse_task_any(task) };
+    const json_t *n_max = json_object_get(line, "max_new_tokens");
+    terse_status st = p.context ? TERSE_OK : TERSE_BAD_INPUT;
+    for (int32_t q = 0; q <= i && st == TERSE_OK; q++)
+        st = read_question(&p, line, q, at, err);
+    if (st != TERSE_OK)
+        return st;
+    const json_int_t given = n_max ? json_integer_value(n_max) : terse_task_tokens(task);
     if (given < 1 || given > 1 << 20)
         return terse_fail(err, TERSE_BAD_INPUT, "%.160s, line %d: \"max_new_tokens\" must be from 1 to %d",
                           at->name, at->line, 1 << 20);
     k->n_max = (int32_t)given;
-    k->judge = strncmp(task, "qa", 2) ? TERSE_JUDGE_ALL : TERSE_JUDGE_ANY;
-    k->answers = json_incref(answers);
-    return tokenize_parts(k, part, v, err);
+    k->judge = p.any ? TERSE_JUDGE_ANY : TERSE_JUDGE_ALL;
+    k->answers = json_incref(p.answers[i]);
+    return tokenize_parts(k, &p, i, v, err);
+}
+
+/* A new item at the end; NULL without memory. */
+static terse_task *new_item(terse_tasks *t, int32_t name)
+{
+    if (t->n == t->cap) {
+        const int32_t cap = t->cap ? 2 * t->cap : 64;
+        terse_task *item = realloc(t->item, (size_t)cap * sizeof *item);
+        if (!item)
+            return NULL;
+        t->item = item;
+        t->cap = cap;
+    }
+    t->item[t->n] = (terse_task){ .task = name };
+    return &t->item[t->n++];
+}
+
+/* The second question of a line is an item behind that of the first. */
+static terse_status read_second(terse_tasks *t, const json_t *line, const terse_vocab *v, const char *task,
+                                const place *at, terse_error *err)
+{
+    char both[256];
+    snprintf(both, sizeof both, "%.240s 2nd", task);
+    const int32_t name = name_index(t, both);
+    terse_task *k = name < 0 ? NULL : new_item(t, name);
+    if (!k)
+        return no_memory(err);
+    t->has_second = true;
+    const terse_status st = read_ruler(k, line, 1, v, task, at, err);
+    const terse_task *first = k - 1;
+    k->follows = st == TERSE_OK && k->n_dense == first->n_dense &&
+                 !memcmp(k->ids, first->ids, (size_t)k->n_dense * sizeof *k->ids);
+    return st;
 }
 
 /* One object; counted, and kept if the options want it. */
@@ -176,21 +249,16 @@ static terse_status read_line(terse_tasks *t, json_t *line, const terse_vocab *v
     const bool wanted = (!o->task || !strcmp(o->task, task)) && nth >= 0 && (!o->limit || nth < o->limit);
     if (!wanted)
         return TERSE_OK;
-    if (t->n == t->cap) {
-        const int32_t cap = t->cap ? 2 * t->cap : 64;
-        terse_task *item = realloc(t->item, (size_t)cap * sizeof *item);
-        if (!item)
-            return no_memory(err);
-        t->item = item;
-        t->cap = cap;
-    }
-    terse_task *k = &t->item[t->n++];
-    *k = (terse_task){ .task = name };
-    const terse_status st = json_object_get(line, "context") ? read_ruler(k, line, v, task, at, err)
-                                                             : read_prefix(k, line, v, at, err);
+    terse_task *k = new_item(t, name);
+    if (!k)
+        return no_memory(err);
+    const bool ruler = json_object_get(line, "context") != NULL;
+    const terse_status st = ruler ? read_ruler(k, line, 0, v, task, at, err) : read_prefix(k, line, v, at, err);
     if (st == TERSE_OK && (k->n == 0 || json_string_length(json_array_get(k->answers, 0)) == 0))
         return terse_fail(err, TERSE_BAD_INPUT, "%.160s, line %d: the %s is empty", at->name, at->line,
                           k->n ? "answer" : "prompt");
+    if (st == TERSE_OK && ruler && o->second && json_object_get(line, "question2"))
+        return read_second(t, line, v, task, at, err);
     return st;
 }
 
@@ -216,6 +284,9 @@ static terse_status read_lines(terse_tasks *t, const terse_vocab *v, place *at, 
         }
         p += len + 1;
     }
+    if (st == TERSE_OK && o->second && t->n > 0 && !t->has_second)
+        return terse_fail(err, TERSE_BAD_INPUT, "%.160s has no \"question2\" in the lines that were chosen",
+                          at->name);
     return st;
 }
 

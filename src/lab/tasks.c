@@ -147,7 +147,11 @@ static terse_status run_prompt(prompt *p, double *score, terse_error *err)
     terse_eval *e = p->e;
     p->answer.n = 0;
     p->dense_score = 0.0;
-    terse_status st = terse_compare_begin(e, p->task->ids, p->task->n_dense, err);
+    terse_status st = TERSE_OK;
+    if (p->task->follows)
+        terse_compare_again(e, p->task->n_dense);
+    else
+        st = terse_compare_begin(e, p->task->ids, p->task->n_dense, err);
     if (st == TERSE_OK)
         st = run_dense(p, err);
     score[0] = p->dense_score;
@@ -162,7 +166,8 @@ static terse_status run_prompt(prompt *p, double *score, terse_error *err)
  * each 2 bytes or half of what is allowed. For progress only. */
 static int64_t cost(const terse_task *k, int32_t n_rule)
 {
-    return k->n_dense + (int64_t)(k->n - k->n_dense + k->n_max / 2) * (1 + n_rule);
+    const int32_t context = k->follows ? 0 : k->n_dense;
+    return context + (int64_t)(k->n - k->n_dense + k->n_max / 2) * (1 + n_rule);
 }
 
 terse_status terse_eval_tasks(terse_eval *e, const terse_tasks *t, terse_error *err)
