@@ -1,8 +1,10 @@
-/* cli/eval.c: terse eval kl|tasks MODEL -f FILE: what a stop rule costs in quality, beside the bytes it saves.
+/* cli/eval.c: terse eval kl|tasks MODEL [-f FILE]: what a stop rule costs in quality, beside the bytes it
+ * saves.
  */
 #include "commands.h"
 #include "eval_print.h"
 #include "files.h"
+#include "generate.h"
 #include "interrupt.h"
 #include "profile_option.h"
 #include "progress.h"
@@ -11,6 +13,7 @@
 #include "unxz.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,6 +26,8 @@ typedef struct {
     bool json;
     terse_eval_windows windows;
     terse_tasks_opts tasks;
+    terse_ruler_opts ruler; /* of generated prompts: only the seed is set by an option of its own */
+    const char *source, *write;
 } eval_values;
 
 #define AT(field) offsetof(eval_values, field)
@@ -39,14 +44,23 @@ static const terse_option kl_options[] = {
     JSON_OPTION,
 };
 static const terse_option tasks_options[] = {
-    { "-f --file", TERSE_OPTION_STRING, AT(file), .value = "FILE",
+    { "-f --file", TERSE_OPTION_STRING, AT(file), .value = "FILE", .preset = "RULER's 13 tasks, generated",
       .help = "prompts and answers, one JSON object per line; .xz files are read as they are" },
     { "--task", TERSE_OPTION_STRING, AT(tasks.task), .value = "NAME", .preset = "all",
       .help = "only this one" },
-    { "--limit", TERSE_OPTION_INT, AT(tasks.limit), 1, MAX_COUNT, "N", .preset = "all",
-      .help = "prompts of each task" },
+    { "--limit", TERSE_OPTION_INT, AT(tasks.limit), 1, MAX_COUNT, "N",
+      .preset = "all of a file, 10 generated ones", .help = "prompts of each task" },
     { "--offset", TERSE_OPTION_INT, AT(tasks.offset), 0, MAX_COUNT, "N",
       .help = "leave out the first prompts of each task" },
+    { "--second", TERSE_OPTION_ON, AT(tasks.second),
+      .help = "ask a second question about another place of the context, if there is one" },
+    { "--seed", TERSE_OPTION_SEED, AT(ruler.seed), .value = "N", .help = "of generated prompts" },
+    { "--no-example", TERSE_OPTION_ON, AT(ruler.no_example),
+      .help = "generate vt and cwe without a solved example in front" },
+    { "--source", TERSE_OPTION_STRING, AT(source), .value = "FILE", .preset = "models/ruler.txt, built in",
+      .help = "the text to generate prompts from" },
+    { "--write", TERSE_OPTION_STRING, AT(write), .value = "FILE",
+      .help = "write the generated prompts as -f reads them, and do nothing else" },
     JSON_OPTION,
 };
 #undef AT
@@ -59,7 +73,9 @@ typedef struct {
     terse_session_opts opts;
     terse_model *model;
     terse_profile *profile; /* of all rules; may be NULL */
-    terse_text text;        /* of the file */
+    terse_text text;        /* of the file, or generated */
+    terse_ruler_opts ruler; /* of generated prompts */
+    char label[64];         /* of them */
     terse_progress bar;
     bool tasks;
 } job;
@@ -83,7 +99,7 @@ static terse_status finish(job *j, terse_status st, terse_eval_report *r, terse_
     terse_eval_result first;
     terse_progress_end(&j->bar);
     r->model = j->path;
-    r->file = j->o->file;
+    r->file = j->o->file ? j->o->file : j->label;
     r->profile = j->profile_name;
     r->opts = &j->opts;
     r->interrupted = st == TERSE_INTERRUPTED;
@@ -115,19 +131,42 @@ static terse_status run_kl(job *j, terse_error *err)
     return st;
 }
 
+/* Fills the text, unless that is all that is asked for. -c is their length. */
+static terse_status generate(job *j, terse_error *err)
+{
+    const int32_t own = terse_model_about(j->model)->ctx_train;
+    const terse_vocab *v = terse_model_vocab(j->model);
+    j->ruler = j->o->ruler;
+    j->ruler.ctx = j->opts.ctx ? j->opts.ctx : own < KL_CTX ? own : KL_CTX;
+    j->ruler.task = j->o->tasks.task;
+    j->ruler.limit = j->o->tasks.limit;
+    j->ruler.offset = j->o->tasks.offset;
+    j->ruler.second = j->o->tasks.second;
+    snprintf(j->label, sizeof j->label, "generated, %d tokens, seed %" PRIu64, j->ruler.ctx, j->ruler.seed);
+    return j->o->write ? terse_generate_file(j->o->write, v, j->o->source, &j->ruler, err)
+                       : terse_generate(&j->text, v, j->o->source, &j->ruler, err);
+}
+
 static terse_status run_tasks(job *j, terse_error *err)
 {
     terse_tasks *t = NULL;
     terse_eval *e = NULL;
-    terse_status st =
-        terse_tasks_open(&t, terse_model_vocab(j->model), j->o->file, j->text.p, j->text.n, &j->o->tasks, err);
+    const bool generated = !j->o->file;
+    terse_status st = generated ? generate(j, err) : TERSE_OK;
+    if (st != TERSE_OK || j->o->write)
+        return st;
+    terse_tasks_opts chosen = j->o->tasks;
+    if (generated) /* chosen when they were made, some without a second question */
+        chosen = (terse_tasks_opts){ .second = chosen.second && strstr(j->text.p, "\"question2\":") };
+    st = terse_tasks_open(&t, terse_model_vocab(j->model), generated ? j->label : j->o->file, j->text.p,
+                          j->text.n, &chosen, err);
     if (st == TERSE_OK && j->opts.ctx == 0)
         j->opts.ctx = terse_tasks_ctx(t);
     if (st == TERSE_OK)
         st = open_eval(j, &e, "tasks", err);
     if (st == TERSE_OK)
         st = terse_eval_tasks(e, t, err);
-    terse_eval_report r = { .eval = e, .tasks = t };
+    terse_eval_report r = { .eval = e, .tasks = t, .ruler = generated ? &j->ruler : NULL };
     st = finish(j, st, &r, err);
     terse_eval_close(&e);
     terse_tasks_close(&t);
@@ -141,9 +180,9 @@ static terse_status work(job *j, terse_error *err)
         st = terse_profile_find(&j->profile, j->profile_name, j->model, err);
     for (int32_t i = 0; i < j->rules->n; i++)
         j->rules->rule[i].profile = j->profile;
-    if (st == TERSE_OK)
+    if (st == TERSE_OK && j->o->file)
         st = terse_file_read(j->o->file, &j->text, err);
-    if (st == TERSE_OK)
+    if (st == TERSE_OK && j->o->file)
         st = terse_unxz(&j->text, j->o->file, err);
     if (st == TERSE_OK)
         st = j->tasks ? run_tasks(j, err) : run_kl(j, err);
@@ -169,19 +208,21 @@ static terse_option_group model_group(terse_engine_options *o, terse_option rows
 
 static int run(bool tasks, int argc, char **argv)
 {
-    eval_values o = { 0 };
+    eval_values o = { .ruler.seed = 1 };
     terse_engine_options engine = terse_engine_defaults();
     terse_option model_rows[MODEL_OPTIONS], kv_rows[TERSE_KV_OPTIONS];
     const terse_option_group groups[] = {
         tasks ? (terse_option_group){ "tasks", tasks_options, COUNT(tasks_options), &o }
               : (terse_option_group){ "kl", kl_options, COUNT(kl_options), &o },
-        model_group(&engine, model_rows, tasks ? "what the prompts need" : "4096, or the model's own if less"),
+        model_group(&engine, model_rows,
+                    tasks ? "what the prompts need, 4096 for generated ones"
+                          : "4096, or the model's own if less"),
         terse_rules_group(&engine, kv_rows),
     };
     const terse_options accepted = {
-        tasks ? "eval tasks MODEL -f FILE [OPTION]..." : "eval kl MODEL -f FILE [OPTION]...",
+        tasks ? "eval tasks MODEL [-f FILE] [OPTION]..." : "eval kl MODEL -f FILE [OPTION]...",
         tasks ? "Answers prompts with known answers: the context computed densely, question and answer decoded "
-                "densely and under each setting."
+                "densely and under each setting. Without a file, prompts of -c tokens in the shapes of RULER."
               : "Compares the next-token distributions of decoding under each setting with those of dense "
                 "decoding, at the end of windows of a text. -c is the length of a window.",
         groups, COUNT(groups), 1
@@ -192,8 +233,12 @@ static int run(bool tasks, int argc, char **argv)
     job j = { .o = &o, .tasks = tasks, .path = terse_engine_model(&engine, argc, argv) };
     if (!j.path)
         return 2;
-    if (!o.file) {
+    if (!o.file && !tasks) {
         terse_complain("%s: which file? -f FILE", argv[0]);
+        return 2;
+    }
+    if (o.file && (o.write || o.source)) {
+        terse_complain("%s: --write and --source are for generated prompts, not with -f", argv[0]);
         return 2;
     }
     terse_error err;
@@ -227,7 +272,7 @@ int terse_cmd_eval(int argc, char **argv)
         terse_complain("eval: \"%.80s\" is neither kl nor tasks", argv[1]);
         return 2;
     }
-    const terse_options accepted = { "eval kl|tasks MODEL -f FILE [OPTION]...",
+    const terse_options accepted = { "eval kl|tasks MODEL [-f FILE] [OPTION]...",
                                      "Quality beside bytes. kl: how far decoding under a stop rule is from "
                                      "dense decoding on a text. tasks: how "
                                      "many prompts it still answers. Each has a --help of its own.",

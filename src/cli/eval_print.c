@@ -105,6 +105,11 @@ static json_t *json_of_rule(const terse_eval_report *r, int32_t rule, const ters
         terse_json_put(&root, "windows", json_integer(k->n_sample));
         terse_json_put(&root, "ctx", json_integer(r->windows->ctx));
     }
+    if (r->ruler)
+        terse_json_put(&root, "generated",
+                       json_pack("{s:i, s:I, s:b, s:b}", "length", r->ruler->ctx, "seed",
+                                 (json_int_t)r->ruler->seed, "second", r->ruler->second, "example",
+                                 !r->ruler->no_example));
     put_read(&root, r, rule, k);
     if (r->profile) {
         json_t *profile = json_string(r->profile);
@@ -140,7 +145,7 @@ terse_status terse_eval_print_json(const terse_eval_report *r, terse_error *err)
 
 /* ---- tables ---- */
 
-enum { TASK_WIDTH = 18, NAME_SIZE = 256 };
+enum { TASK_WIDTH = 19, NAME_SIZE = 256 };
 
 typedef struct {
     const terse_eval_report *r;
@@ -198,7 +203,7 @@ static void print_scores(const tables *t)
     print_setting(t, "setting");
     printf("| %-*s |     n | correct |     %% |   95 %% of them | lost | gained |\n", TASK_WIDTH, "task");
     print_rule(t);
-    printf("| ------------------ | ----: | ------: | ----: | -------------: | ---: | -----: |\n");
+    printf("| ------------------- | ----: | ------: | ----: | -------------: | ---: | -----: |\n");
     print_task_scores(t, -1, "dense");
     for (int32_t i = 0; i < t->n; i++) {
         char name[NAME_SIZE];
