@@ -7,12 +7,14 @@ void terse_kernels_for(terse_kernels *k, uint32_t cpu)
     terse_vec_init_scalar(&k->vec);
     terse_attn_init_scalar(&k->attn);
     terse_summary_init_scalar(&k->summary);
+    terse_peak_init_scalar(&k->peak);
 #ifdef TERSE_HAVE_AVX2
     if (cpu & TERSE_TIER_AVX2) {
         terse_dot_init_avx2(&k->dot);
         terse_vec_init_avx2(&k->vec);
         terse_attn_init_avx2(&k->attn);
         terse_summary_init_avx2(&k->summary);
+        terse_peak_init_avx2(&k->peak);
     }
 #endif
 #ifdef TERSE_HAVE_AVX512
@@ -21,6 +23,7 @@ void terse_kernels_for(terse_kernels *k, uint32_t cpu)
         terse_vec_init_avx512(&k->vec);
         terse_attn_init_avx512(&k->attn);
         terse_summary_init_avx512(&k->summary);
+        terse_peak_init_avx512(&k->peak);
     }
 #endif
     (void)cpu;

@@ -6,6 +6,7 @@
 #include "simd/attn.h"
 #include "simd/cpu.h"
 #include "simd/dot.h"
+#include "simd/peak.h"
 #include "simd/summary.h"
 #include "simd/vec.h"
 
@@ -15,6 +16,7 @@ typedef struct {
     terse_vec_kernels vec;
     terse_attn_kernels attn;
     terse_summary_kernels summary;
+    terse_peak_kernels peak;
 } terse_kernels;
 
 /* cpu: a mask of TERSE_TIER_*; the scalar tier fills every entry first, higher tiers replace what they have. */

@@ -1,4 +1,5 @@
-/* terse/probe.h: how fast this machine reads memory: the roofline that decoding is held against. */
+/* terse/probe.h: what this machine gives: how fast it reads memory, the roofline that decoding is held against,
+ * and how fast it calculates, which says whether its cores were there. Samples that carry both with them. */
 #ifndef TERSE_PROBE_H
 #define TERSE_PROBE_H
 
@@ -11,6 +12,8 @@ typedef struct {
 } terse_cache;
 /* level 1 (data), 2 or 3. */
 TERSE_API terse_cache terse_cache_of(int32_t level);
+/* The processor's name as the system tells it, or "unknown", cut to size. */
+TERSE_API void terse_cpu_name(char *name, size_t size);
 
 /* A buffer and the threads that read it together, each its own part. One caller at a time. */
 typedef struct terse_probe terse_probe;
@@ -25,5 +28,40 @@ TERSE_API size_t terse_probe_size(const terse_probe *p); /* bytes of the buffer 
  * clock runs from when all threads have started until all have ended. A machine that others use too is slow at
  * times: take several rounds, next to what is compared with them, and their median. */
 TERSE_API double terse_probe_read(terse_probe *p);
+
+/* One timing, and what the machine gave around it. */
+typedef struct {
+    int64_t ns;
+    double cpu_share;  /* CPU time of the process / (ns x threads); threads that wait for others may sleep */
+    double core_share; /* of the time in which threads of the process wanted a core, that in which they had one;
+                          cpu_share where the system does not tell */
+    double read;       /* GB/s, by all threads */
+    double fma;        /* GFLOP/s of f32, by one thread */
+    double fma_ratio;  /* all threads / one thread: their number if each has a core for itself */
+    double int8;       /* GOP/s of bytes, by all threads, as the kernel tier multiplies them */
+    bool own;          /* core_share >= TERSE_OWN_CORE and fma_ratio >= TERSE_OWN_FMA x threads */
+} terse_sample;
+#define TERSE_OWN_CORE 0.97
+#define TERSE_OWN_FMA  0.75
+/* Measures the machine, some 15 ms beside three times the buffer, and starts the clocks. */
+TERSE_API void terse_probe_begin(terse_probe *p, terse_sample *s);
+/* Stops the clocks; measures fma_ratio once more and keeps the worse one. */
+TERSE_API void terse_probe_end(terse_probe *p, terse_sample *s);
+
+/* Where values lie: quantiles between neighbours in proportion, the sample's standard deviation. */
+typedef struct {
+    double mean, stddev, q1, median, q3;
+    size_t n;
+} terse_spread;
+/* Sorts x[n]; n >= 1. */
+TERSE_API terse_spread terse_spread_of(double *x, size_t n);
+/* Of the samples that were taken while the machine was its own; of all of them if there is none. */
+typedef struct {
+    terse_spread ns, rate;                                    /* rate: units of work per second */
+    double cpu_share, core_share, read, fma, fma_ratio, int8; /* medians */
+    size_t n, n_own;                                          /* samples; those that were its own */
+} terse_timing;
+/* s[n], n >= 1, each of them units of work. room: [n], overwritten. */
+TERSE_API terse_timing terse_timing_of(const terse_sample *s, size_t n, double units, double *room);
 
 #endif
