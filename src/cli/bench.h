@@ -4,6 +4,7 @@
 #define TERSE_CLI_BENCH_H
 
 #include "terse/model.h"
+#include "terse/probe.h"
 #include "terse/session.h"
 
 #include <time.h>
@@ -31,9 +32,7 @@ typedef struct {
     const terse_session_opts *opts; /* borrowed */
     time_t when;
     int32_t n;                /* samples so far */
-    int64_t *ns;              /* [reps] wall time */
-    double *roofline;         /* [reps] GB/s of the probe before each */
-    int64_t cpu_ns;           /* of all threads, in all samples */
+    terse_sample *samples;    /* [reps] */
     terse_attend_stats stats; /* of all samples */
 } terse_bench_record;
 
@@ -45,6 +44,7 @@ typedef struct {
     const terse_bench_plan *plan;
     bool stops, policies; /* the table has columns for them */
     int32_t n;            /* records printed */
+    int32_t n_other;      /* of them, those none of whose samples had the machine to itself */
 } terse_bench_out;
 void terse_bench_begin(const terse_bench_out *out);
 terse_status terse_bench_print(terse_bench_out *out, const terse_bench_record *r, terse_error *err);

@@ -1,6 +1,6 @@
 /* cli/bench_print.c: records as a table for people, CSV or JSON, with llama-bench's columns and names first. A
  * time is shown as mean and deviation, as it does, and as median and quartiles, which a busy machine disturbs
- * less. */
+ * less; samples that the machine did not give all of itself count only where there are no others. */
 #include "bench.h"
 
 #include "json_real.h"
@@ -12,72 +12,41 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of one record. */
+/* Of one record. NAN where it says nothing: a prompt's weights serve many tokens. */
 typedef struct {
-    double *ts; /* [n] tokens per second, sorted */
-    double avg_ns, stddev_ns, avg_ts, stddev_ts, median_ts, q1_ts, q3_ts;
-    double cpu_share;             /* CPU time / (wall time x threads) */
-    double roofline;              /* GB/s */
-    double weights, kv, kv_dense; /* bytes per token; NAN for prompts, whose weights serve many tokens */
+    terse_timing time;            /* rates are tokens per second */
+    double weights, kv, kv_dense; /* bytes per token */
     double gbs, fraction;
+    double ops,
+        int8_fraction; /* of a prompt: operations on bytes per second, in 1e9; their share of the peak */
 } figures;
 
-static int by_value(const void *a, const void *b)
+/* Multiplications and additions of the matrices for n tokens, of which the last one's logits are computed. */
+static double matrix_ops(const terse_model_info *i, int32_t n)
 {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    const double q = (double)i->n_head * i->dim_k, o = (double)i->n_head * i->dim_v;
+    const double kv = (double)i->n_head_kv * (i->dim_k + i->dim_v);
+    const double ffn = 3.0 * i->n_ff * (i->n_expert ? i->n_expert_used : 1) + i->n_expert;
+    return 2.0 * i->n_embd * (n * i->n_layer * (q + kv + o + ffn) + i->n_vocab);
 }
 
-/* Of sorted x[n], between the neighbours in proportion. */
-static double quantile(const double *x, int32_t n, double q)
+/* room: r->n values. */
+static void compute(figures *f, const terse_bench_out *out, const terse_bench_record *r, double *room)
 {
-    const double at = q * (n - 1);
-    const int32_t i = (int32_t)at;
-    return i + 1 < n ? x[i] + (at - i) * (x[i + 1] - x[i]) : x[i];
-}
-
-static void mean_of(const double *x, int32_t n, double *mean, double *stddev)
-{
-    double sum = 0.0, squares = 0.0;
-    for (int32_t i = 0; i < n; i++)
-        sum += x[i];
-    *mean = sum / n;
-    for (int32_t i = 0; i < n; i++)
-        squares += (x[i] - *mean) * (x[i] - *mean);
-    *stddev = n > 1 ? sqrt(squares / (n - 1)) : 0.0;
-}
-
-/* values: room for r->n. */
-static void compute(figures *f, const terse_bench_out *out, const terse_bench_record *r, double *values)
-{
-    const int32_t n_token = r->n_prompt + r->n_gen;
-    double wall = 0.0;
-    for (int32_t i = 0; i < r->n; i++) {
-        values[i] = (double)r->ns[i];
-        wall += values[i];
-    }
-    mean_of(values, r->n, &f->avg_ns, &f->stddev_ns);
-    memcpy(values, r->roofline, (size_t)r->n * sizeof *values);
-    qsort(values, (size_t)r->n, sizeof *values, by_value);
-    f->roofline = quantile(values, r->n, 0.5);
-    for (int32_t i = 0; i < r->n; i++)
-        values[i] = n_token * 1e9 / (double)(r->ns[i] > 0 ? r->ns[i] : 1);
-    mean_of(values, r->n, &f->avg_ts, &f->stddev_ts);
-    qsort(values, (size_t)r->n, sizeof *values, by_value);
-    f->ts = values;
-    f->median_ts = quantile(values, r->n, 0.5);
-    f->q1_ts = quantile(values, r->n, 0.25);
-    f->q3_ts = quantile(values, r->n, 0.75);
-    f->cpu_share = (double)r->cpu_ns / (wall * terse_session_threads(r->session));
-    f->weights = f->kv = f->kv_dense = NAN;
+    const terse_model_info *i = terse_model_about(out->plan->model);
+    *f = (figures){ .weights = NAN, .kv = NAN, .kv_dense = NAN, .ops = NAN };
+    f->time = terse_timing_of(r->samples, (size_t)r->n, r->n_prompt + r->n_gen, room);
     if (r->n_gen > 0) {
         const double tokens = (double)r->n_gen * r->n;
-        f->weights = (double)terse_model_about(out->plan->model)->token_bytes;
+        f->weights = (double)i->token_bytes;
         f->kv = (double)(r->stats.bytes_k + r->stats.bytes_v + r->stats.bytes_summary) / tokens;
         f->kv_dense = (double)r->stats.bytes_dense / tokens;
+    } else {
+        f->ops = matrix_ops(i, r->n_prompt) / f->time.ns.median;
     }
-    f->gbs = (f->weights + f->kv) * f->median_ts * 1e-9;
-    f->fraction = f->gbs / f->roofline;
+    f->gbs = (f->weights + f->kv) * f->time.rate.median * 1e-9;
+    f->fraction = f->gbs / f->time.read;
+    f->int8_fraction = f->ops / f->time.int8;
 }
 
 static void print_count(char *text, size_t size, int64_t n)
@@ -98,23 +67,6 @@ static void print_model(char *text, size_t size, const terse_model_info *i)
     snprintf(text, size, "%.40s %s %.20s", i->arch, params, i->type);
 }
 
-static void cpu_name(char *name, size_t size)
-{
-    char line[256];
-    FILE *f = fopen("/proc/cpuinfo", "re");
-    snprintf(name, size, "unknown");
-    while (f && fgets(line, sizeof line, f)) {
-        const char *colon = strchr(line, ':');
-        if (strncmp(line, "model name", 10) != 0 || !colon)
-            continue;
-        colon += 1 + strspn(colon + 1, " \t");
-        snprintf(name, size, "%.*s", (int)strcspn(colon, "\n"), colon);
-        break;
-    }
-    if (f)
-        fclose(f);
-}
-
 static json_t *whole(double x)
 {
     return isfinite(x) ? json_integer((json_int_t)llround(x)) : json_null();
@@ -126,7 +78,7 @@ static json_t *json_setting(const terse_bench_out *out, const terse_bench_record
     const terse_session_opts *o = r->opts;
     char cpu[128], type[128], when[32];
     struct tm tm;
-    cpu_name(cpu, sizeof cpu);
+    terse_cpu_name(cpu, sizeof cpu);
     print_model(type, sizeof type, i);
     strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&r->when, &tm));
     return json_pack(
@@ -140,34 +92,72 @@ static json_t *json_setting(const terse_bench_out *out, const terse_bench_record
         "n_depth", r->n_depth, "test_time", when);
 }
 
+/* What the samples were like, one by one. NULL without memory. */
+static json_t *json_samples(const terse_bench_record *r)
+{
+    json_t *ns = json_array(), *ts = json_array(), *own = json_array(), *core = json_array(),
+           *fma = json_array(), *read = json_array();
+    int failed = 0;
+    for (int32_t i = 0; i < r->n; i++) {
+        const terse_sample *s = &r->samples[i];
+        const double rate = (r->n_prompt + r->n_gen) * 1e9 / (double)s->ns;
+        failed |= json_array_append_new(ns, json_integer(s->ns));
+        failed |= json_array_append_new(ts, terse_json_real(rate));
+        failed |= json_array_append_new(own, json_boolean(s->own));
+        failed |= json_array_append_new(core, terse_json_real(s->core_share));
+        failed |= json_array_append_new(fma, terse_json_real(s->fma_ratio));
+        failed |= json_array_append_new(read, terse_json_real(s->read));
+    }
+    json_t *all =
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "samples_ns", ns, "samples_ts", ts, "samples_own", own,
+                  "samples_core_share", core, "samples_fma_ratio", fma, "samples_roofline_gbs", read);
+    if (!failed)
+        return all;
+    json_decref(all);
+    return NULL;
+}
+
+static json_t *json_figures(const terse_bench_record *r, const figures *f)
+{
+    const terse_timing *t = &f->time;
+    const bool bounded = r->n_gen > 0 && terse_session_bounded(r->session);
+    json_t *times = json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "n_samples", (json_int_t)t->n,
+                              "n_own", (json_int_t)t->n_own, "avg_ns", whole(t->ns.mean), "stddev_ns",
+                              whole(t->ns.stddev), "avg_ts", terse_json_real(t->rate.mean), "stddev_ts",
+                              terse_json_real(t->rate.stddev), "median_ts", terse_json_real(t->rate.median),
+                              "q1_ts", terse_json_real(t->rate.q1), "q3_ts", terse_json_real(t->rate.q3));
+    json_t *machine =
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "cpu_share", terse_json_real(t->cpu_share), "core_share",
+                  terse_json_real(t->core_share), "fma_gflops", terse_json_real(t->fma), "fma_ratio",
+                  terse_json_real(t->fma_ratio), "int8_gops", terse_json_real(t->int8), "roofline_gbs",
+                  terse_json_real(t->read));
+    json_t *reached =
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "bytes_weights_per_token", whole(f->weights),
+                  "bytes_kv_per_token", whole(f->kv), "bytes_kv_dense_per_token", whole(f->kv_dense),
+                  "roofline_fraction", terse_json_real(f->fraction), "matrix_gops", terse_json_real(f->ops),
+                  "int8_fraction", terse_json_real(f->int8_fraction), "bound_max",
+                  terse_json_real(bounded ? (double)r->stats.bound_max : NAN));
+    if (!machine || !reached || json_object_update(times, machine) || json_object_update(times, reached)) {
+        json_decref(times);
+        times = NULL;
+    }
+    json_decref(machine);
+    json_decref(reached);
+    return times;
+}
+
 /* NULL without memory, or if a name is not UTF-8. */
 static json_t *json_of(const terse_bench_out *out, const terse_bench_record *r, const figures *f)
 {
-    json_t *ns = json_array(), *ts = json_array(), *record = json_setting(out, r);
-    const bool bounded = r->n_gen > 0 && terse_session_bounded(r->session);
-    json_t *times = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
-                              "avg_ns", whole(f->avg_ns), "stddev_ns", whole(f->stddev_ns), "avg_ts",
-                              terse_json_real(f->avg_ts), "stddev_ts", terse_json_real(f->stddev_ts),
-                              "median_ts", terse_json_real(f->median_ts), "q1_ts", terse_json_real(f->q1_ts),
-                              "q3_ts", terse_json_real(f->q3_ts), "cpu_share", terse_json_real(f->cpu_share),
-                              "bytes_weights_per_token", whole(f->weights), "bytes_kv_per_token", whole(f->kv),
-                              "bytes_kv_dense_per_token", whole(f->kv_dense), "roofline_gbs",
-                              terse_json_real(f->roofline), "roofline_fraction", terse_json_real(f->fraction),
-                              "bound_max", terse_json_real(bounded ? (double)r->stats.bound_max : NAN));
-    int failed = !ns || !ts || !record || !times;
-    for (int32_t i = 0; i < r->n && !failed; i++)
-        failed = json_array_append_new(ns, json_integer(r->ns[i])) ||
-                 json_array_append_new(
-                     ts, json_real((r->n_prompt + r->n_gen) * 1e9 / (double)(r->ns[i] > 0 ? r->ns[i] : 1)));
-    failed = failed || json_object_update(record, times) || json_object_set(record, "samples_ns", ns) ||
-             json_object_set(record, "samples_ts", ts);
-    json_decref(ns);
-    json_decref(ts);
-    json_decref(times);
-    if (!failed)
-        return record;
-    json_decref(record);
-    return NULL;
+    json_t *record = json_setting(out, r), *figure = json_figures(r, f), *samples = json_samples(r);
+    if (!record || !figure || !samples || json_object_update(record, figure) ||
+        json_object_update(record, samples)) {
+        json_decref(record);
+        record = NULL;
+    }
+    json_decref(figure);
+    json_decref(samples);
+    return record;
 }
 
 /* Every field in quotes, as llama-bench writes them; lists are left to JSON. */
@@ -208,7 +198,7 @@ static void print_md(const terse_bench_out *out, const terse_bench_record *r, co
     int n = snprintf(test, sizeof test, "%s%d", r->n_prompt ? "pp" : "tg", r->n_prompt + r->n_gen);
     if (r->n_depth > 0)
         snprintf(test + n, sizeof test - (size_t)n, " @ d%d", r->n_depth);
-    snprintf(speed, sizeof speed, "%.2f ± %.2f", f->avg_ts, f->stddev_ts);
+    snprintf(speed, sizeof speed, "%.2f ± %.2f", f->time.rate.mean, f->time.rate.stddev);
     printf("| %-*s | %8.2f MiB | %10s | CPU     | %7d | %6s | %6s | %15s | %19s ", NAME_WIDTH, name,
            (double)i->weight_bytes / mib, params, terse_session_threads(r->session),
            terse_kv_type_name(r->opts->type_k), terse_kv_type_name(r->opts->type_v), test, speed);
@@ -216,12 +206,15 @@ static void print_md(const terse_bench_out *out, const terse_bench_record *r, co
         printf("| %10s ", r->opts->policy ? r->opts->policy : "dense");
     if (out->stops)
         printf("| %*s ", STOP_WIDTH, terse_session_stop(r->session));
-    printf("| %8.2f | %4.0f%% ", f->median_ts, 100 * f->cpu_share);
+    const terse_timing *t = &f->time;
+    printf("| %8.2f | %3.0f%% | %3.0f%% | %4.2f | %2zu/%zu%s ", t->rate.median, 100 * t->cpu_share,
+           100 * t->core_share, t->fma_ratio, t->n_own, t->n, t->n_own ? " " : "!");
     if (r->n_gen > 0)
-        printf("| %8.3f | %8.3f | %6.2f | %8.2f | %7.1f%% |\n", f->weights / mib, f->kv / mib, f->gbs,
-               f->roofline, 100 * f->fraction);
+        printf("| %8.3f | %8.3f | %6.2f | %8.2f | %7.1f%% | %6s |\n", f->weights / mib, f->kv / mib, f->gbs,
+               t->read, 100 * f->fraction, "");
     else
-        printf("| %8s | %8s | %6s | %8.2f | %8s |\n", "", "", "", f->roofline, "");
+        printf("| %8s | %8s | %6s | %8.2f | %8s | %5.1f%% |\n", "", "", "", t->read, "",
+               100 * f->int8_fraction);
 }
 
 void terse_bench_begin(const terse_bench_out *out)
@@ -233,11 +226,13 @@ void terse_bench_begin(const terse_bench_out *out)
     printf("| %-*s | %12s | %10s | backend | threads | type_k | type_v | %15s | %18s ", NAME_WIDTH, "model",
            "size", "params", "test", "t/s");
     printf("%s%s", out->policies ? "|  kv policy " : "", out->stops ? "|               stop " : "");
-    printf("|   median |   cpu | W MiB/t  | KV MiB/t |   GB/s | roofline | fraction |\n");
+    printf("|   median |  cpu | core |  fma |   own | W MiB/t  | KV MiB/t |   GB/s | roofline | fraction |   "
+           "int8 |\n");
     printf("| ------------------------ | -----------: | ---------: | ------- | ------: | -----: | -----: | "
            "--------------: | -----------------: ");
     printf("%s%s", out->policies ? "| ---------: " : "", out->stops ? "| -----------------: " : "");
-    printf("| -------: | ----: | -------: | -------: | -----: | -------: | -------: |\n");
+    printf("| -------: | ---: | ---: | ---: | ----: | -------: | -------: | -----: | -------: | -------: | "
+           "-----: |\n");
 }
 
 terse_status terse_bench_print(terse_bench_out *out, const terse_bench_record *r, terse_error *err)
@@ -249,6 +244,7 @@ terse_status terse_bench_print(terse_bench_out *out, const terse_bench_record *r
     if (!values)
         return terse_fail(err, TERSE_NOMEM, "no memory for a record");
     compute(&f, out, r, values);
+    out->n_other += f.time.n_own == 0;
     if (out->format == TERSE_BENCH_MD) {
         print_md(out, r, &f);
     } else if (!(record = json_of(out, r, &f))) {
@@ -268,10 +264,22 @@ terse_status terse_bench_print(terse_bench_out *out, const terse_bench_record *r
     return st == TERSE_OK && ferror(stdout) ? terse_fail(err, TERSE_IO, "cannot write to stdout") : st;
 }
 
+static void print_notes(const terse_bench_out *out)
+{
+    printf("\nbuild: terse %s\n", terse_version());
+    printf(
+        "own: samples in which the threads had a core for %.0f %% of the time they wanted one and calculated, "
+        "all together, at least %.2f of what each can alone; only these count.\n",
+        100 * TERSE_OWN_CORE, TERSE_OWN_FMA);
+    if (out->n_other > 0)
+        printf("0/n!: the machine was not its own in any sample, so all of them count: measure again.\n");
+    printf("Differences under 15 %% are noise.\n");
+}
+
 void terse_bench_end(const terse_bench_out *out)
 {
     if (out->format == TERSE_BENCH_JSON)
         fputs(out->n > 0 ? "\n]\n" : "]\n", stdout);
     else if (out->format == TERSE_BENCH_MD)
-        printf("\nbuild: terse %s\n", terse_version());
+        print_notes(out);
 }

@@ -1,13 +1,12 @@
-/* cli/bench_run.c: the runs that are timed. Next to each one the read bandwidth is measured. */
+/* cli/bench_run.c: the runs that are timed. Around each one it is measured what the machine gives. */
 #include "bench.h"
 
 #include "progress.h"
-#include "terse/probe.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CHUNK = 512, PROBES = 3 };
+enum { CHUNK = 512 };
 
 typedef struct {
     const terse_bench_plan *plan;
@@ -17,28 +16,6 @@ typedef struct {
     terse_probe *probe;
     terse_bench_out *out;
 } bench;
-
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double probe(bench *b)
-{
-    double rate[PROBES];
-    for (int i = 0; i < PROBES; i++)
-        rate[i] = terse_probe_read(b->probe);
-    qsort(rate, PROBES, sizeof *rate, by_value);
-    return rate[PROBES / 2];
-}
-
-static int64_t cpu_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 /* Brings every session to the depth. */
 static terse_status deepen(bench *b, int32_t depth, terse_error *err)
@@ -73,18 +50,16 @@ static terse_status work(terse_session *s, const terse_bench_plan *plan, int32_t
 
 static terse_status sample(bench *b, terse_session *s, terse_bench_record *r, terse_error *err)
 {
-    r->roofline[r->n] = probe(b);
     terse_session_stats_reset(s);
-    const int64_t cpu = cpu_now(), start = terse_now_ns();
+    terse_probe_begin(b->probe, &r->samples[r->n]);
     const terse_status st = work(s, b->plan, r->n_prompt, r->n_gen, r->n_depth, err);
-    const int64_t end = terse_now_ns();
+    terse_probe_end(b->probe, &r->samples[r->n]);
     terse_session_truncate(s, r->n_depth);
     if (st != TERSE_OK)
         return st;
     const terse_attend_stats stats = terse_session_stats(s);
     terse_attend_stats_add(&r->stats, &stats);
-    r->cpu_ns += cpu_now() - cpu;
-    r->ns[r->n++] = end - start;
+    r->n++;
     return TERSE_OK;
 }
 
@@ -125,11 +100,10 @@ static terse_status run_test(bench *b, int32_t n_prompt, int32_t n_gen, int32_t 
     const int32_t n = n_prompt > 0 ? 1 : b->n;
     const size_t reps = (size_t)b->plan->reps;
     terse_bench_record r[TERSE_BENCH_LIST] = { 0 };
-    int64_t *ns = calloc((size_t)n * reps, sizeof *ns);
-    double *roofline = calloc((size_t)n * reps, sizeof *roofline);
+    terse_sample *samples = calloc((size_t)n * reps, sizeof *samples);
     terse_error second;
     terse_status st = TERSE_OK, printed = TERSE_OK;
-    if (!ns || !roofline)
+    if (!samples)
         st = terse_fail(err, TERSE_NOMEM, "no memory for %zu samples", (size_t)n * reps);
     for (int32_t i = 0; i < n && st == TERSE_OK; i++)
         r[i] = (terse_bench_record){ .n_prompt = n_prompt,
@@ -138,16 +112,14 @@ static terse_status run_test(bench *b, int32_t n_prompt, int32_t n_gen, int32_t 
                                      .session = b->sessions[i],
                                      .opts = &b->opts[i],
                                      .when = time(NULL),
-                                     .ns = ns + (size_t)i * reps,
-                                     .roofline = roofline + (size_t)i * reps };
+                                     .samples = samples + (size_t)i * reps };
     if (st == TERSE_OK) {
         st = sample_all(b, r, n, err);
         for (int32_t i = 0; i < n && printed == TERSE_OK; i++)
             if (r[i].n > 0)
                 printed = terse_bench_print(b->out, &r[i], st == TERSE_OK ? err : &second);
     }
-    free(ns);
-    free(roofline);
+    free(samples);
     return st == TERSE_OK ? printed : st;
 }
 
