@@ -10,6 +10,7 @@
 #include "terse/gguf.h"
 #include "terse/kv.h"
 #include "terse/model.h"
+#include "terse/pareto.h"
 #include "terse/probe.h"
 #include "terse/profile.h"
 #include "terse/record.h"
