@@ -78,10 +78,10 @@ static float error_of(const float *x, int32_t n, float scale, float offset, rang
 
 /* ---- one part: x ~ scale * q - offset ---- */
 
-/* Scales are tried that make the range up to TRIES steps of a tenth of a code longer or shorter; the best one
+/* Scales are tried that make the range up to TRIES steps of a quarter of a code longer or shorter; the best one
  * goes through rounds of least squares. */
-enum { TRIES = 10, ROUNDS = 4 };
-static const float TRY = 0.1f, TINY = 1e-30f /* no f16 is near */;
+enum { TRIES = 4, ROUNDS = 4 };
+static const float TRY = 0.25f, TINY = 1e-30f /* no f16 is near */;
 
 typedef struct {
     float scale, offset;

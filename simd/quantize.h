@@ -11,7 +11,7 @@
 bool terse_quantize_can(terse_dot_type type);
 /* row = x[n]: finite values, a whole number of blocks. Codes are the nearest ones under the block's scales.
  * Those span the range of the values, or, with search, are looked for where the sum of squared errors is least
- * (Q4_0 and the K types: some 50 times the work). */
+ * (Q4_0 and the K types: some thirty times the work). */
 void terse_quantize_row(terse_dot_type type, void *row, const float *x, int64_t n, bool search);
 
 #endif

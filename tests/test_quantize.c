@@ -69,7 +69,7 @@ static void odd_blocks_are_valid(void **state)
                            : kind == 2 ? (k == 77 ? 5.0f : 0.0f)
                            : kind == 3 ? 1.0f + (float)k / 256.0f
                            : kind == 4 ? (float)(k % 7 - 3) * 1e-42f
-                           : kind == 5 ? (float)(k % 5 - 2) * 1e-5f
+                           : kind == 5 ? (float)(k % 5 - 2) * 1e-3f
                                        : (float)(k % 9 - 4) * 8000.0f;
                     top = fmaxf(top, fabsf(x[k]));
                 }
