@@ -174,5 +174,12 @@ TERSE_API void terse_gguf_writer_tensor(terse_gguf_writer *w, const char *name, 
 TERSE_API void terse_gguf_writer_copy(terse_gguf_writer *w, const terse_meta *meta);
 /* Writes to a temporary beside path, syncs and renames it: path holds the old file or the whole new one. */
 TERSE_API terse_status terse_gguf_writer_save(terse_gguf_writer *w, const char *path, terse_error *err);
+/* The same in steps, for tensors that are made while the file is written (their data may be NULL): begin, then
+ * put with all bytes of every tensor in the order of their adding, in any number of pieces that do not cross
+ * from one tensor to the next, then commit. Closing the writer before that leaves path as it was. */
+TERSE_API terse_status terse_gguf_writer_begin(terse_gguf_writer *w, const char *path, terse_error *err);
+TERSE_API terse_status terse_gguf_writer_put(terse_gguf_writer *w, const void *data, size_t n,
+                                             terse_error *err);
+TERSE_API terse_status terse_gguf_writer_commit(terse_gguf_writer *w, terse_error *err);
 
 #endif

@@ -13,6 +13,7 @@
 #include "terse/pareto.h"
 #include "terse/probe.h"
 #include "terse/profile.h"
+#include "terse/quantize.h"
 #include "terse/record.h"
 #include "terse/sample.h"
 #include "terse/session.h"

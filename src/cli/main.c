@@ -22,6 +22,7 @@ static const command commands[] = {
     { "calibrate", terse_cmd_calibrate, "make a profile of how far each head may go" },
     { "inspect", terse_cmd_inspect, "show what is in a GGUF file" },
     { "logits", terse_cmd_logits, "write the logits of a sequence of tokens" },
+    { "quantize", terse_cmd_quantize, "write a model with its weights in other types" },
     { "record", terse_cmd_record, "keep what attention works on, for benchmarks" },
     { "tokenize", terse_cmd_tokenize, "turn text into token ids and back" },
     { NULL, NULL, NULL },

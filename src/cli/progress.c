@@ -62,11 +62,17 @@ void terse_progress_update(terse_progress *p, int64_t done, int64_t total)
     p->drawn = now;
 }
 
-void terse_progress_end(terse_progress *p)
+void terse_progress_clear(terse_progress *p)
 {
     if (p->shown && p->drawn) {
         fputs("\r\033[K", stderr);
         fflush(stderr);
     }
+    p->drawn = 0;
+}
+
+void terse_progress_end(terse_progress *p)
+{
+    terse_progress_clear(p);
     p->shown = false;
 }

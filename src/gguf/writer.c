@@ -31,6 +31,9 @@ struct terse_gguf_writer {
     entry *tensor; /* [n_tensor] */
     int32_t key_cap, tensor_cap;
     terse_names meta_names, tensor_names;
+    terse_save save; /* open from begin to commit */
+    int32_t n_put;   /* tensors written */
+    size_t put_size; /* bytes of the next one */
 };
 
 /* The first error stays. what: key or tensor; the name is shortened to fit. */
@@ -179,6 +182,7 @@ void terse_gguf_writer_close(terse_gguf_writer **writer)
     if (!writer || !*writer)
         return;
     terse_gguf_writer *w = *writer;
+    terse_save_abort(&w->save);
     for (int32_t i = 0; i < w->n_meta; i++)
         free(w->key[i]);
     for (int32_t i = 0; i < w->n_tensor; i++)
@@ -328,35 +332,65 @@ static void encode_header(terse_gguf_writer *w, buffer *b)
         put(w, b, "", 1);
 }
 
-static terse_status write_tensor(terse_save *s, const entry *e, uint64_t align, terse_error *err)
+static terse_status write_padding(terse_gguf_writer *w, size_t size, terse_error *err)
 {
     static const uint8_t zeros[4096];
-    terse_status st = terse_save_write(s, e->data, e->size, err);
-    for (size_t left = (size_t)((align - e->size % align) % align); left > 0 && st == TERSE_OK;) {
+    terse_status st = TERSE_OK;
+    for (size_t left = (size_t)((w->align - size % w->align) % w->align); left > 0 && st == TERSE_OK;) {
         const size_t n = left < sizeof zeros ? left : sizeof zeros;
-        st = terse_save_write(s, zeros, n, err);
+        st = terse_save_write(&w->save, zeros, n, err);
         left -= n;
     }
     return st;
 }
 
-terse_status terse_gguf_writer_save(terse_gguf_writer *w, const char *path, terse_error *err)
+terse_status terse_gguf_writer_begin(terse_gguf_writer *w, const char *path, terse_error *err)
 {
     buffer header = { 0 };
-    terse_save save = { 0 };
     encode_header(w, &header);
     terse_status st = w->error.status;
+    terse_save_abort(&w->save);
+    w->n_put = 0;
+    w->put_size = 0;
     if (st != TERSE_OK)
         terse_fail(err, st, "%s: %s", terse_path_shown(path), w->error.text);
     else
-        st = terse_save_open(&save, path, err);
+        st = terse_save_open(&w->save, path, err);
     if (st == TERSE_OK)
-        st = terse_save_write(&save, header.p, header.n, err);
-    for (int32_t i = 0; i < w->n_tensor && st == TERSE_OK; i++)
-        st = write_tensor(&save, &w->tensor[i], w->align, err);
-    if (st == TERSE_OK)
-        st = terse_save_commit(&save, err);
-    terse_save_abort(&save);
+        st = terse_save_write(&w->save, header.p, header.n, err);
     free(header.p);
+    return st;
+}
+
+terse_status terse_gguf_writer_put(terse_gguf_writer *w, const void *data, size_t n, terse_error *err)
+{
+    if (!w->save.path || w->n_put == w->n_tensor || n > w->tensor[w->n_put].size - w->put_size)
+        return terse_fail(err, TERSE_INTERNAL, "%zu bytes too many for a GGUF file", n);
+    const size_t size = w->tensor[w->n_put].size;
+    terse_status st = terse_save_write(&w->save, data, n, err);
+    w->put_size += n;
+    if (st != TERSE_OK || w->put_size < size)
+        return st;
+    w->n_put++;
+    w->put_size = 0;
+    return write_padding(w, size, err);
+}
+
+terse_status terse_gguf_writer_commit(terse_gguf_writer *w, terse_error *err)
+{
+    if (!w->save.path || w->n_put < w->n_tensor)
+        return terse_fail(err, TERSE_INTERNAL, "a GGUF file of %d tensors ends after %d", w->n_tensor,
+                          w->n_put);
+    return terse_save_commit(&w->save, err);
+}
+
+terse_status terse_gguf_writer_save(terse_gguf_writer *w, const char *path, terse_error *err)
+{
+    terse_status st = terse_gguf_writer_begin(w, path, err);
+    for (int32_t i = 0; i < w->n_tensor && st == TERSE_OK; i++)
+        st = terse_gguf_writer_put(w, w->tensor[i].data, w->tensor[i].size, err);
+    if (st == TERSE_OK)
+        st = terse_gguf_writer_commit(w, err);
+    terse_save_abort(&w->save);
     return st;
 }
