@@ -1,6 +1,7 @@
-/* The program: `terse eval kl` and `terse eval tasks` print what others rely on, and say what is wrong with
- * files. */
+/* The program: `terse eval kl`, `terse eval perplexity` and `terse eval tasks` print what others rely on, and
+ * say what is wrong with files. */
 #include <jansson.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -91,8 +92,12 @@ static double number(const json_t *root, const char *path)
 static void kl_prints_what_design_says(void **state)
 {
     (void)state;
-    static const char *const names[] = { "tokens", "kl.mean", "kl.p50", "kl.p99",    "kl.p999",
-                                         "kl.max", "top1",    "ppl",    "ppl_dense", "bytes_ratio" };
+    static const char *const names[] = {
+        "tokens",       "kl.mean",        "kl.p50",         "kl.p90",       "kl.p99",
+        "kl.p999",      "kl.max",         "top1",           "ppl",          "ppl_dense",
+        "bytes_ratio",  "ppl_ratio.mean", "ppl_ratio.high", "delta_p.mean", "delta_p.rms",
+        "delta_p.p001", "delta_p.max",    "free.steps",     "free.same"
+    };
     write_file("text", demo, N_TEXT);
     assert_int_equal(eval("kl $M -f text -c 300 --scored 4 --windows 2 --stop value-skip:eps=0.5 --json"), 0);
     assert_string_equal(said, "");
@@ -101,6 +106,9 @@ static void kl_prints_what_design_says(void **state)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         number(one, names[i]);
     assert_int_equal((int)number(one, "tokens"), 8);
+    assert_int_equal((int)number(one, "scored"), 4);
+    assert_int_equal((int)number(one, "free.steps"), 64);
+    assert_int_equal(json_array_size(json_object_get(json_object_get(one, "free"), "differs_at")), 2);
     assert_true(number(one, "bytes_ratio") < 1.0);
     assert_int_equal(eval("kl $M -f - -c 300 --scored 4 --windows 2 -ctk q8 -ctv f32 --audit 1 --json "
                           "--stop 'none;value-skip:eps=0.5' <text"),
@@ -110,10 +118,53 @@ static void kl_prints_what_design_says(void **state)
     assert_true(number(json_array_get(two, 0), "kl.max") == 0.0);
     assert_true(number(json_array_get(two, 1), "audit.n") == 8 * 16);
     assert_string_equal(json_string_value(json_object_get(json_array_get(two, 1), "type_k")), "q8");
-    assert_int_equal(eval("kl $M -f text -c 300 --scored 4 --windows 1 --quality exact,safe"), 0);
+    assert_int_equal(eval("kl $M -f text -c 300 --scored 4 --windows 1 --quality exact,safe --free 3"), 0);
     assert_non_null(strstr(out, "mass:delta=0.004"));
+    assert_non_null(strstr(out, "1 windows of 300 tokens, the last 4 of each"));
+    assert_non_null(strstr(out, "generation of 3 tokens"));
+    assert_non_null(strstr(out, "|    1 / 1    |     > 3 |"));
+    assert_int_equal(eval("kl $M -f text -c 300 --scored 4 --windows 1 --free 0"), 0);
+    assert_null(strstr(out, "generation"));
     json_decref(one);
     json_decref(two);
+}
+
+static void perplexity_says_what_was_scored(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *args;
+        int windows, scored, stride;
+    } cases[] = { { "", 5, 99, 200 },
+                  { "--stride 50", 17, 50, 50 },
+                  { "--stride 150 --scored 7 --windows 2", 2, 7, 150 },
+                  { "--stride 1000", 1, 99, 1000 } };
+    write_file("text", demo, N_TEXT);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char args[160];
+        snprintf(args, sizeof args, "perplexity $M -f text -c 200 --stop value-skip:eps=0.3 --json %s",
+                 cases[i].args);
+        assert_int_equal(eval(args), 0);
+        assert_string_equal(said, "");
+        json_t *one = json_loads(out, 0, NULL);
+        assert_int_equal((int)number(one, "ctx"), 200);
+        assert_int_equal((int)number(one, "windows"), cases[i].windows);
+        assert_int_equal((int)number(one, "scored"), cases[i].scored);
+        assert_int_equal((int)number(one, "stride"), cases[i].stride);
+        assert_int_equal((int)number(one, "tokens"), cases[i].windows * cases[i].scored);
+        assert_true(number(one, "ppl") > 1.0 && number(one, "ppl_dense") > 1.0);
+        assert_true(fabs(number(one, "ppl_ratio.mean") * number(one, "ppl_dense") / number(one, "ppl") - 1) <
+                    1e-6);
+        assert_true(number(one, "bytes_ratio") < 1.0);
+        assert_null(json_object_get(one, "kl"));
+        assert_null(json_object_get(one, "free"));
+        json_decref(one);
+    }
+    assert_int_equal(eval("perplexity $M -f text -c 200 --windows 2"), 0);
+    assert_non_null(
+        strstr(out, "text: 2 windows of 200 tokens, the last 99 of each decoded and scored, stride 200"));
+    assert_non_null(strstr(out, "| dense "));
+    assert_non_null(strstr(out, "| mass:delta=0.004"));
 }
 
 static void tasks_prints_what_design_says(void **state)
@@ -162,7 +213,7 @@ static void wrong_use_is_told_in_one_line(void **state)
         const char *args, *why;
     } bad[] = {
         { "", "what?" },
-        { "ppl $M", "neither kl nor tasks" },
+        { "ppl $M", "none of: kl perplexity tasks" },
         { "kl $M", "-f FILE" },
         { "kl -f text", "which model" },
         { "kl $M -f missing", "missing" },
@@ -175,6 +226,11 @@ static void wrong_use_is_told_in_one_line(void **state)
         { "kl $M -f text --quality safe --stop none", "one too many" },
         { "kl $M -f text --kv-policy nothing", "nothing" },
         { "kl $M -f text -ctk q99", "q99" },
+        { "perplexity $M", "-f FILE" },
+        { "perplexity $M -f text -c 2", "-c 2: a window takes" },
+        { "perplexity $M -f text -c 10 --scored 9", "--scored 9: windows of 10 tokens have 1 to 8" },
+        { "perplexity $M -f text -c 64 --windows 99", "99 windows" },
+        { "perplexity $M -f text -c 64 --free 3", "--free" },
         { "tasks $M -f text", "text, line 1" },
         { "tasks $M -f line -c 5", "need" },
         { "tasks $M -f line --task b", "no task 'b'" },
@@ -196,6 +252,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kl_prints_what_design_says),
+        cmocka_unit_test(perplexity_says_what_was_scored),
         cmocka_unit_test(tasks_prints_what_design_says),
         cmocka_unit_test(wrong_use_is_told_in_one_line),
     };

@@ -1,6 +1,5 @@
-/* cli/eval.c: terse eval kl|tasks MODEL [-f FILE]: what a stop rule costs in quality, beside the bytes it
- * saves.
- */
+/* cli/eval.c: terse eval kl|perplexity|tasks MODEL [-f FILE]: what a stop rule costs in quality, beside the
+ * bytes it saves. */
 #include "commands.h"
 #include "eval_print.h"
 #include "files.h"
@@ -19,7 +18,7 @@
 
 #define COUNT(a) (int32_t)(sizeof(a) / sizeof *(a))
 
-enum { MAX_COUNT = 1 << 24, KL_CTX = 4096, MODEL_OPTIONS = 8 };
+enum { MAX_COUNT = 1 << 24, TEXT_CTX = 4096, KL_FREE = 64, MODEL_OPTIONS = 8 };
 
 typedef struct {
     const char *file;
@@ -41,6 +40,20 @@ static const terse_option kl_options[] = {
       .help = "tokens at the end of each window that are decoded and compared" },
     { "--windows", TERSE_OPTION_INT, AT(windows.windows), 1, MAX_COUNT, "N",
       .preset = "as many as fit, at most 16", .help = "windows, spread evenly over the text" },
+    { "--free", TERSE_OPTION_INT, AT(windows.free), 0, MAX_COUNT, "N",
+      .help = "tokens that each setting then generates on its own, until it leaves what dense "
+              "generates; 0: none" },
+    JSON_OPTION,
+};
+static const terse_option perplexity_options[] = {
+    { "-f --file", TERSE_OPTION_STRING, AT(file), .value = "FILE", .help = "the text; - is stdin" },
+    { "--scored", TERSE_OPTION_INT, AT(windows.scored), 1, MAX_COUNT, "N",
+      .preset = "half of the window, or the stride if one is given",
+      .help = "tokens at the end of each window that are predicted, each by a decode step" },
+    { "--stride", TERSE_OPTION_INT, AT(windows.stride), 1, MAX_COUNT, "N", .preset = "-c",
+      .help = "tokens between the beginnings of windows" },
+    { "--windows", TERSE_OPTION_INT, AT(windows.windows), 1, MAX_COUNT, "N", .preset = "as many as fit",
+      .help = "windows, from the beginning of the text on" },
     JSON_OPTION,
 };
 static const terse_option tasks_options[] = {
@@ -65,9 +78,11 @@ static const terse_option tasks_options[] = {
 };
 #undef AT
 
-/* What both commands do around their own part. */
-typedef struct {
+/* What all commands do around their own part. */
+typedef struct job job;
+struct job {
     const eval_values *o;
+    terse_status (*run)(job *, terse_error *); /* their own part */
     terse_rules *rules;
     const char *path, *profile_name;
     terse_session_opts opts;
@@ -77,8 +92,7 @@ typedef struct {
     terse_ruler_opts ruler; /* of generated prompts */
     char label[64];         /* of them */
     terse_progress bar;
-    bool tasks;
-} job;
+};
 
 static void show_progress(void *ctx, int64_t done, int64_t total)
 {
@@ -111,33 +125,62 @@ static terse_status finish(job *j, terse_status st, terse_eval_report *r, terse_
     return st == TERSE_OK ? printed : st;
 }
 
-static terse_status run_kl(job *j, terse_error *err)
+/* Windows of a text. */
+static terse_status run_text(job *j, const terse_eval_windows *w, const char *label, terse_error *err)
 {
-    const terse_vocab *v = terse_model_vocab(j->model);
-    terse_eval_windows w = j->o->windows;
     terse_tokens t = { 0 };
     terse_eval *e = NULL;
-    const int32_t own = terse_model_about(j->model)->ctx_train;
-    w.ctx = j->opts.ctx = j->opts.ctx ? j->opts.ctx : own < KL_CTX ? own : KL_CTX;
-    terse_status st = terse_vocab_tokenize(v, j->text.p, j->text.n, false, true, &t, err);
+    terse_status st =
+        terse_vocab_tokenize(terse_model_vocab(j->model), j->text.p, j->text.n, false, true, &t, err);
     if (st == TERSE_OK)
-        st = open_eval(j, &e, "kl", err);
+        st = open_eval(j, &e, label, err);
     if (st == TERSE_OK)
-        st = terse_eval_text(e, t.ids, t.n, &w, err);
-    terse_eval_report r = { .eval = e, .windows = &w };
+        st = terse_eval_text(e, t.ids, t.n, w, err);
+    terse_eval_report r = { .eval = e, .windows = w };
     st = finish(j, st, &r, err);
     terse_eval_close(&e);
     terse_tokens_free(&t);
     return st;
 }
 
+static int32_t text_ctx(const job *j)
+{
+    const int32_t own = terse_model_about(j->model)->ctx_train;
+    return j->opts.ctx ? j->opts.ctx : own < TEXT_CTX ? own : TEXT_CTX;
+}
+
+static terse_status run_kl(job *j, terse_error *err)
+{
+    terse_eval_windows w = j->o->windows;
+    w.ctx = text_ctx(j);
+    j->opts.ctx = w.ctx + w.free; /* more than is needed: room costs nothing until it is used */
+    return run_text(j, &w, "kl", err);
+}
+
+/* A window has -c tokens with the last one, which is only predicted. */
+static terse_status run_perplexity(job *j, terse_error *err)
+{
+    terse_eval_windows w = j->o->windows;
+    const int32_t n = j->opts.ctx = text_ctx(j);
+    if (n < 3)
+        return terse_fail(err, TERSE_BAD_INPUT, "-c %d: a window takes at least 3 tokens", n);
+    if (w.scored == 0)
+        w.scored = w.stride == 0 || w.stride > n - 2 ? (n - 1) / 2 : w.stride;
+    if (w.scored > n - 2)
+        return terse_fail(err, TERSE_BAD_INPUT, "--scored %d: windows of %d tokens have 1 to %d", w.scored, n,
+                          n - 2);
+    w.stride = w.stride ? w.stride : n;
+    w.ctx = n - 1;
+    w.ppl_only = true;
+    return run_text(j, &w, "perplexity", err);
+}
+
 /* Fills the text, unless that is all that is asked for. -c is their length. */
 static terse_status generate(job *j, terse_error *err)
 {
-    const int32_t own = terse_model_about(j->model)->ctx_train;
     const terse_vocab *v = terse_model_vocab(j->model);
     j->ruler = j->o->ruler;
-    j->ruler.ctx = j->opts.ctx ? j->opts.ctx : own < KL_CTX ? own : KL_CTX;
+    j->ruler.ctx = text_ctx(j);
     j->ruler.task = j->o->tasks.task;
     j->ruler.limit = j->o->tasks.limit;
     j->ruler.offset = j->o->tasks.offset;
@@ -185,12 +228,38 @@ static terse_status work(job *j, terse_error *err)
     if (st == TERSE_OK && j->o->file)
         st = terse_unxz(&j->text, j->o->file, err);
     if (st == TERSE_OK)
-        st = j->tasks ? run_tasks(j, err) : run_kl(j, err);
+        st = j->run(j, err);
     terse_text_free(&j->text);
     terse_profile_close(&j->profile);
     terse_model_close(&j->model);
     return st;
 }
+
+typedef struct {
+    const char *name; /* "eval kl" */
+    const char *file; /* of the usage */
+    const terse_option *options;
+    int32_t n_option;
+    const char *ctx; /* what help says of -c's default */
+    terse_status (*run)(job *, terse_error *);
+    const char *about;
+} kind;
+#define TEXT_PRESET "4096, or the model's own if less"
+static const kind kinds[] = {
+    { "eval kl", "-f FILE", kl_options, COUNT(kl_options), TEXT_PRESET, run_kl,
+      "Compares the next-token distributions of decoding under each setting with those of dense decoding, "
+      "at the end of windows of a text; then each generates greedily from there. -c is the length of a "
+      "window." },
+    { "eval perplexity", "-f FILE", perplexity_options, COUNT(perplexity_options), TEXT_PRESET, run_perplexity,
+      "Perplexity of a text, densely and under each setting. Windows of -c tokens follow one another; each "
+      "begins with the model's bos and is computed densely up to its last --scored tokens, which are then "
+      "predicted one by one by decode steps. With the defaults these are the tokens that llama-perplexity "
+      "scores." },
+    { "eval tasks", "[-f FILE]", tasks_options, COUNT(tasks_options),
+      "what the prompts need, 4096 for generated ones", run_tasks,
+      "Answers prompts with known answers: the context computed densely, question and answer decoded "
+      "densely and under each setting. Without a file, prompts of -c tokens in the shapes of RULER." },
+};
 
 /* The group "model and threads" with another default of -c; rows is room for its options. */
 static terse_option_group model_group(terse_engine_options *o, terse_option rows[MODEL_OPTIONS],
@@ -206,34 +275,27 @@ static terse_option_group model_group(terse_engine_options *o, terse_option rows
     return g;
 }
 
-static int run(bool tasks, int argc, char **argv)
+static int run(const kind *k, int argc, char **argv)
 {
     eval_values o = { .ruler.seed = 1 };
     terse_engine_options engine = terse_engine_defaults();
     terse_option model_rows[MODEL_OPTIONS], kv_rows[TERSE_KV_OPTIONS];
     const terse_option_group groups[] = {
-        tasks ? (terse_option_group){ "tasks", tasks_options, COUNT(tasks_options), &o }
-              : (terse_option_group){ "kl", kl_options, COUNT(kl_options), &o },
-        model_group(&engine, model_rows,
-                    tasks ? "what the prompts need, 4096 for generated ones"
-                          : "4096, or the model's own if less"),
+        { k->name + strlen("eval "), k->options, k->n_option, &o },
+        model_group(&engine, model_rows, k->ctx),
         terse_rules_group(&engine, kv_rows),
     };
-    const terse_options accepted = {
-        tasks ? "eval tasks MODEL [-f FILE] [OPTION]..." : "eval kl MODEL -f FILE [OPTION]...",
-        tasks ? "Answers prompts with known answers: the context computed densely, question and answer decoded "
-                "densely and under each setting. Without a file, prompts of -c tokens in the shapes of RULER."
-              : "Compares the next-token distributions of decoding under each setting with those of dense "
-                "decoding, at the end of windows of a text. -c is the length of a window.",
-        groups, COUNT(groups), 1
-    };
+    char usage[64];
+    snprintf(usage, sizeof usage, "%s MODEL %s [OPTION]...", k->name, k->file);
+    const terse_options accepted = { usage, k->about, groups, COUNT(groups), 1 };
+    o.windows.free = k->run == run_kl ? KL_FREE : 0;
     const int code = terse_options_parse(&accepted, &argc, argv);
     if (code != TERSE_GO_ON)
         return code;
-    job j = { .o = &o, .tasks = tasks, .path = terse_engine_model(&engine, argc, argv) };
+    job j = { .o = &o, .run = k->run, .path = terse_engine_model(&engine, argc, argv) };
     if (!j.path)
         return 2;
-    if (!o.file && !tasks) {
+    if (!o.file && k->run != run_tasks) {
         terse_complain("%s: which file? -f FILE", argv[0]);
         return 2;
     }
@@ -262,21 +324,24 @@ static int run(bool tasks, int argc, char **argv)
 
 int terse_cmd_eval(int argc, char **argv)
 {
-    static char names[2][16] = { "eval kl", "eval tasks" };
-    for (int tasks = 0; argc > 1 && tasks < 2; tasks++)
-        if (strcmp(argv[1], names[tasks] + strlen("eval ")) == 0) {
-            argv[1] = names[tasks];
-            return run(tasks, argc - 1, argv + 1);
+    for (int32_t i = 0; argc > 1 && i < COUNT(kinds); i++)
+        if (strcmp(argv[1], kinds[i].name + strlen("eval ")) == 0) {
+            char name[32];
+            snprintf(name, sizeof name, "%s", kinds[i].name);
+            argv[1] = name;
+            return run(&kinds[i], argc - 1, argv + 1);
         }
     if (argc > 1 && argv[1][0] != '-') {
-        terse_complain("eval: \"%.80s\" is neither kl nor tasks", argv[1]);
+        terse_complain("eval: \"%.80s\" is none of: kl perplexity tasks", argv[1]);
         return 2;
     }
-    const terse_options accepted = { "eval kl|tasks MODEL [-f FILE] [OPTION]...",
-                                     "Quality beside bytes. kl: how far decoding under a stop rule is from "
-                                     "dense decoding on a text. tasks: how "
-                                     "many prompts it still answers. Each has a --help of its own.",
-                                     NULL, 0, 0 };
+    const terse_options accepted = {
+        "eval kl|perplexity|tasks MODEL [-f FILE] [OPTION]...",
+        "Quality beside bytes. kl: how far decoding under a stop rule is from dense decoding on a text. "
+        "perplexity: how well it predicts the text. tasks: how many prompts it still answers. Each has a "
+        "--help of its own.",
+        NULL, 0, 0
+    };
     const int code = terse_options_parse(&accepted, &argc, argv);
     if (code != TERSE_GO_ON)
         return code;

@@ -61,6 +61,63 @@ static json_t *json_of_kl(const terse_eval_result *k)
                      terse_json_real(k->p999), "max", terse_json_real(k->max));
 }
 
+static json_t *json_of_mean(double mean, double low, double high)
+{
+    return json_pack("{s:o, s:o, s:o}", "mean", terse_json_real(mean), "low", terse_json_real(low), "high",
+                     terse_json_real(high));
+}
+
+static json_t *json_of_change(const terse_eval_change *c)
+{
+    const struct {
+        const char *name;
+        double x;
+    } rest[] = { { "rms", c->rms },   { "min", c->min }, { "p001", c->p001 }, { "p01", c->p01 },
+                 { "p10", c->p10 },   { "p50", c->p50 }, { "p90", c->p90 },   { "p99", c->p99 },
+                 { "p999", c->p999 }, { "max", c->max } };
+    json_t *root = json_of_mean(c->mean, c->low, c->high);
+    for (size_t i = 0; i < sizeof rest / sizeof *rest; i++)
+        terse_json_put(&root, rest[i].name, terse_json_real(rest[i].x));
+    return root;
+}
+
+static json_t *json_of_free(const terse_eval *e, int32_t rule, const terse_eval_free *f)
+{
+    json_t *root = json_pack("{s:i, s:i, s:i, s:o}", "steps", f->steps, "n", f->n, "same", f->same, "median",
+                             terse_json_real(f->median));
+    json_t *at = json_array();
+    for (int32_t i = 0; i < f->n && at; i++) {
+        const int32_t place = terse_eval_differs_at(e, rule, i);
+        if (json_array_append_new(at, place ? json_integer(place) : json_null()) != 0) {
+            json_decref(at);
+            at = NULL;
+        }
+    }
+    terse_json_put(&root, "differs_at", at);
+    return root;
+}
+
+/* What only texts have. */
+static void put_text(json_t **root, const terse_eval_report *r, int32_t rule, const terse_eval_result *k)
+{
+    const terse_eval_windows *w = r->windows;
+    terse_json_put(root, "ppl", terse_json_real(k->ppl));
+    terse_json_put(root, "ppl_dense", terse_json_real(k->ppl_dense));
+    terse_json_put(root, "ppl_interval",
+                   json_pack("[o, o]", terse_json_real(k->ppl_low), terse_json_real(k->ppl_high)));
+    terse_json_put(root, "ppl_dense_interval",
+                   json_pack("[o, o]", terse_json_real(k->ppl_dense_low), terse_json_real(k->ppl_dense_high)));
+    terse_json_put(root, "ppl_ratio", json_of_mean(k->ratio, k->ratio_low, k->ratio_high));
+    terse_json_put(root, "delta_p", json_of_change(&k->change));
+    if (k->free.steps > 0)
+        terse_json_put(root, "free", json_of_free(r->eval, rule, &k->free));
+    terse_json_put(root, "windows", json_integer(k->n_sample));
+    terse_json_put(root, "ctx", json_integer(w->ctx + w->ppl_only));
+    terse_json_put(root, "scored", json_integer(k->n_token / k->n_sample));
+    if (w->stride)
+        terse_json_put(root, "stride", json_integer(w->stride));
+}
+
 /* The counters of one rule. */
 typedef struct {
     const terse_eval *eval;
@@ -97,14 +154,11 @@ static json_t *json_of_rule(const terse_eval_report *r, int32_t rule, const ters
     terse_json_put(&root, "model", name ? name : json_null()); /* a path may be no UTF-8 */
     terse_json_put(&root, "policy", json_string(k->policy));
     terse_json_put(&root, "tokens", json_integer(k->n_token));
-    terse_json_put(&root, "kl", json_of_kl(k));
+    if (r->tasks || !r->windows->ppl_only)
+        terse_json_put(&root, "kl", json_of_kl(k));
     terse_json_put(&root, "top1", terse_json_real(k->top1));
-    if (!r->tasks) {
-        terse_json_put(&root, "ppl", terse_json_real(k->ppl));
-        terse_json_put(&root, "ppl_dense", terse_json_real(k->ppl_dense));
-        terse_json_put(&root, "windows", json_integer(k->n_sample));
-        terse_json_put(&root, "ctx", json_integer(r->windows->ctx));
-    }
+    if (!r->tasks)
+        put_text(&root, r, rule, k);
     if (r->ruler)
         terse_json_put(&root, "generated",
                        json_pack("{s:i, s:I, s:b, s:b}", "length", r->ruler->ctx, "seed",
@@ -244,6 +298,81 @@ static void print_quality(const tables *t)
         tasks ? "" : "| -------: | --------: ");
     for (int32_t i = 0; i < t->n; i++)
         print_quality_row(t, &t->k[i]);
+}
+
+static void print_perplexity_row(const tables *t, const char *setting, const terse_eval_result *k)
+{
+    print_setting(t, setting);
+    printf("| %5.1f %% | %8.3f | %8.3f .. %8.3f | %8.5f | %8.5f .. %8.5f | %6.2f %% ", 100 * ratio(&k->read),
+           k->ppl, k->ppl_low, k->ppl_high, k->ratio, k->ratio_low, k->ratio_high, 100 * k->top1);
+    if (k->bounded)
+        printf("| %8.3g |\n", (double)k->read.bound_max);
+    else
+        printf("| %8s |\n", "none");
+}
+
+static void print_perplexity(const tables *t)
+{
+    const terse_eval_result *k = &t->k[0];
+    print_setting(t, "setting");
+    printf("| KV read |      ppl |         95 %% of them | to dense |          95 %% of it  | same top |    "
+           "bound |\n");
+    print_rule(t);
+    printf("| ------: | -------: | -------------------: | -------: | -------------------: | -------: | "
+           "-------: |\n");
+    print_setting(t, "dense");
+    printf("| %5.1f %% | %8.3f | %8.3f .. %8.3f | %8s | %20s | %8s | %8s |\n", 100.0, k->ppl_dense,
+           k->ppl_dense_low, k->ppl_dense_high, "", "", "", "");
+    for (int32_t i = 0; i < t->n; i++) {
+        char name[NAME_SIZE];
+        name_setting(name, &t->k[i]);
+        print_perplexity_row(t, name, &t->k[i]);
+    }
+}
+
+/* Of the probability of the text's own token, in percent points; and the free runs. */
+static void print_change_row(const tables *t, const terse_eval_result *k)
+{
+    const terse_eval_change *c = &k->change;
+    char name[NAME_SIZE], differs[24];
+    name_setting(name, k);
+    print_setting(t, name);
+    printf("| %7.3f | %7.3f .. %7.3f | %7.3f | %7.2f | %7.2f | %7.2f | %7.3f | %7.2f | %7.2f | %7.2f ",
+           100 * c->mean, 100 * c->low, 100 * c->high, 100 * c->rms, 100 * c->min, 100 * c->p01, 100 * c->p10,
+           100 * c->p50, 100 * c->p90, 100 * c->p99, 100 * c->max);
+    if (isinf(k->free.median))
+        snprintf(differs, sizeof differs, "> %d", k->free.steps);
+    else
+        snprintf(differs, sizeof differs, "%g", k->free.median);
+    if (k->free.steps > 0)
+        printf("| %4d / %-4d | %7s ", k->free.same, k->free.n, differs);
+    printf("|\n");
+}
+
+static void print_change(const tables *t)
+{
+    const int32_t steps = t->k[0].free.steps;
+    printf("\nprobability of the text's own token, change in percent points%s",
+           steps ? "; greedy generation of " : "");
+    if (steps)
+        printf("%d tokens: windows in which it is dense's, and where it first differs (median)", steps);
+    printf("\n\n");
+    print_setting(t, "setting");
+    printf("|    mean |      95 %% of them |     rms |     min |     1 %% |    10 %% |  median |    90 %% |    "
+           "99 %% |     "
+           "max %s|\n",
+           steps ? "| same text   | differs " : "");
+    print_rule(t);
+    printf("| ------: | -----------------: | ------: | ------: | ------: | ------: | ------: | ------: | "
+           "------: | "
+           "------: %s|\n",
+           steps ? "| ----------: | ------: " : "");
+    for (int32_t i = 0; i < t->n; i++)
+        print_change_row(t, &t->k[i]);
+}
+
+static void print_audits(const tables *t)
+{
     for (int32_t i = 0; i < t->n; i++) {
         const terse_attend_stats *s = &t->k[i].read;
         if (s->audits > 0)
@@ -255,10 +384,28 @@ static void print_quality(const tables *t)
     }
 }
 
+static void print_heading(const tables *t)
+{
+    const terse_eval_report *r = t->r;
+    const terse_session *session = terse_eval_session(r->eval);
+    const int32_t n = t->k[0].n_sample;
+    const int64_t n_token = t->k[0].n_token;
+    printf("%s: %d ", file_name(r->file), n);
+    if (r->tasks)
+        printf("prompts, %" PRId64 " decoded tokens", n_token);
+    else
+        printf("windows of %d tokens, the last %" PRId64 " of each decoded and scored",
+               r->windows->ctx + r->windows->ppl_only, n_token / n);
+    if (!r->tasks && r->windows->stride)
+        printf(", stride %d", r->windows->stride);
+    printf("%s; keys %s, values %s, %s, %d threads\n\n", r->interrupted ? " (interrupted)" : "",
+           terse_kv_type_name(r->opts->type_k), terse_kv_type_name(r->opts->type_v),
+           terse_session_tier(session), terse_session_threads(session));
+}
+
 terse_status terse_eval_print(const terse_eval_report *r, terse_error *err)
 {
     const int32_t n = terse_eval_rules(r->eval);
-    const terse_session *session = terse_eval_session(r->eval);
     terse_eval_result *k = calloc((size_t)n, sizeof *k);
     terse_status st = k ? TERSE_OK : terse_fail(err, TERSE_NOMEM, "no memory for the table");
     tables t = { r, k, n, (int)strlen("setting") };
@@ -269,14 +416,16 @@ terse_status terse_eval_print(const terse_eval_report *r, terse_error *err)
             t.width = name_setting(name, &k[i]);
     }
     if (st == TERSE_OK) {
-        printf("%s: %d %s%s, %" PRId64 " decoded tokens; keys %s, values %s, %s, %d threads\n\n",
-               file_name(r->file), k[0].n_sample, r->tasks ? "prompts" : "windows",
-               r->interrupted ? " (interrupted)" : "", k[0].n_token, terse_kv_type_name(r->opts->type_k),
-               terse_kv_type_name(r->opts->type_v), terse_session_tier(session),
-               terse_session_threads(session));
+        print_heading(&t);
         if (r->tasks)
             print_scores(&t);
-        print_quality(&t);
+        if (!r->tasks && r->windows->ppl_only)
+            print_perplexity(&t);
+        else
+            print_quality(&t);
+        if (!r->tasks)
+            print_change(&t);
+        print_audits(&t);
     }
     free(k);
     return st;

@@ -10,8 +10,8 @@ typedef struct {
     const terse_session_opts *opts;
     const char *model, *file;
     const char *profile;               /* as it was named; NULL: none */
-    const terse_eval_windows *windows; /* of kl */
-    const terse_tasks *tasks;          /* of tasks; NULL: this is kl */
+    const terse_eval_windows *windows; /* of kl and perplexity */
+    const terse_tasks *tasks;          /* of tasks; NULL: this is one of the others */
     const terse_ruler_opts *ruler;     /* of generated tasks; NULL: they are not */
     bool interrupted;                  /* not all was done */
 } terse_eval_report;
