@@ -2,7 +2,7 @@
  * does not matter (embedding rows, tools, tests). */
 #include "simd/dot.h"
 
-#include "simd/dot_blocks.h"
+#include "simd/dot_unpack.h"
 
 static float from_bits(uint32_t u)
 {
@@ -59,81 +59,51 @@ uint16_t terse_f32_to_bf16(float f)
     return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
 }
 
+/* The numbers are the file format's. */
+static const struct {
+    uint8_t ggml, dot;
+} numbers[TERSE_DOT_N] = {
+    { 0, TERSE_DOT_F32 },      { 1, TERSE_DOT_F16 },     { 2, TERSE_DOT_Q4_0 },     { 3, TERSE_DOT_Q4_1 },
+    { 6, TERSE_DOT_Q5_0 },     { 7, TERSE_DOT_Q5_1 },    { 8, TERSE_DOT_Q8_0 },     { 10, TERSE_DOT_Q2_K },
+    { 11, TERSE_DOT_Q3_K },    { 12, TERSE_DOT_Q4_K },   { 13, TERSE_DOT_Q5_K },    { 14, TERSE_DOT_Q6_K },
+    { 16, TERSE_DOT_IQ2_XXS }, { 17, TERSE_DOT_IQ2_XS }, { 18, TERSE_DOT_IQ3_XXS }, { 19, TERSE_DOT_IQ1_S },
+    { 20, TERSE_DOT_IQ4_NL },  { 21, TERSE_DOT_IQ3_S },  { 22, TERSE_DOT_IQ2_S },   { 23, TERSE_DOT_IQ4_XS },
+    { 29, TERSE_DOT_IQ1_M },   { 30, TERSE_DOT_BF16 },   { 34, TERSE_DOT_TQ1_0 },   { 35, TERSE_DOT_TQ2_0 },
+    { 39, TERSE_DOT_MXFP4 },
+};
+
 int terse_dot_type_of(uint32_t ggml_type)
 {
-    switch (ggml_type) { /* the numbers are the file format's */
-    case 0:
-        return TERSE_DOT_F32;
-    case 1:
-        return TERSE_DOT_F16;
-    case 2:
-        return TERSE_DOT_Q4_0;
-    case 8:
-        return TERSE_DOT_Q8_0;
-    case 12:
-        return TERSE_DOT_Q4_K;
-    case 13:
-        return TERSE_DOT_Q5_K;
-    case 14:
-        return TERSE_DOT_Q6_K;
-    case 30:
-        return TERSE_DOT_BF16;
-    default:
-        return -1;
-    }
+    for (size_t i = 0; i < TERSE_DOT_N; i++)
+        if (numbers[i].ggml == ggml_type)
+            return numbers[i].dot;
+    return -1;
 }
 
-/* y[i] = d * c[i] - m, each product rounded */
-static void affine(float *y, const int8_t *c, float d, float m)
+/* Up to 8 blocks of 32 values. */
+static void dequant_step(const dot_format *f, float *y, const uint8_t *w, int n)
 {
-    for (int i = 0; i < 32; i++)
-        y[i] = d * (float)c[i] - m;
-}
-
-static void dequant_k(terse_dot_type type, float *y, const uint8_t *row, int64_t n)
-{
-    const size_t size = type == TERSE_DOT_Q4_K ? sizeof(block_q4_k) : sizeof(block_q5_k);
-    for (int64_t k = 0; k < n / QK; k++, row += size) {
-        const block_q4_k *w4 = (const void *)row; /* d, dmin and scales lie alike in both types */
-        const float d = terse_f16_to_f32(w4->d), dmin = terse_f16_to_f32(w4->dmin);
-        uint8_t sc[QK_BLOCKS], mn[QK_BLOCKS];
+    step_codes codes;
+    step_scales s;
+    f->scales(&s, w, n);
+    for (int b = 0; b < n; b++) {
         int8_t c[32];
-        sub_scales(w4->scales, sc, mn);
-        for (int b = 0; b < QK_BLOCKS; b++, y += 32) {
-            if (type == TERSE_DOT_Q4_K)
-                codes_q4_k(w4, b, c);
-            else
-                codes_q5_k((const void *)row, b, c);
-            affine(y, c, d * (float)sc[b], dmin * (float)mn[b]);
+        f->codes(&codes, w, b);
+        code_values(f, &codes, b, c);
+        for (int i = 0; i < 32; i++) {
+            const int k = 2 * b + i / 16;
+            const float d = f->traits & HAS_SUB ? s.d[b] * (float)s.sub[k] : s.d[b];
+            const float low = f->traits & HAS_LOW   ? s.min[b] * (float)s.low[k]
+                              : f->traits & HAS_MIN ? s.min[b]
+                                                    : 0.0f;
+            y[b * 32 + i] = d * (float)c[i] - low;
         }
-    }
-}
-
-static void dequant_q6_k(float *y, const block_q6_k *w, int64_t n)
-{
-    for (int64_t k = 0; k < n / QK; k++, w++) {
-        const float d = terse_f16_to_f32(w->d);
-        int8_t c[32];
-        for (int b = 0; b < QK_BLOCKS; b++, y += 32) {
-            codes_q6_k(w, b, c);
-            for (int i = 0; i < 32; i++)
-                y[i] = d * (float)w->sc[2 * b + i / 16] * (float)c[i];
-        }
-    }
-}
-
-static void dequant_q4_0(float *y, const block_q4_0 *w, int64_t n)
-{
-    int8_t c[32];
-    for (int64_t b = 0; b < n / 32; b++, w++, y += 32) {
-        codes_q4_0(w, c);
-        affine(y, c, terse_f16_to_f32(w->d), 0.0f);
     }
 }
 
 void terse_dequant_row(terse_dot_type type, float *y, const void *row, int64_t n)
 {
-    const block_q8_0 *q8 = row;
+    const dot_format *f = &dot_formats[type];
     const uint16_t *h = row;
     switch (type) {
     case TERSE_DOT_F32:
@@ -147,21 +117,9 @@ void terse_dequant_row(terse_dot_type type, float *y, const void *row, int64_t n
         for (int64_t i = 0; i < n; i++)
             y[i] = terse_bf16_to_f32(h[i]);
         break;
-    case TERSE_DOT_Q8_0:
-        for (int64_t b = 0; b < n / 32; b++)
-            affine(y + b * 32, q8[b].q, terse_f16_to_f32(q8[b].d), 0.0f);
-        break;
-    case TERSE_DOT_Q4_0:
-        dequant_q4_0(y, row, n);
-        break;
-    case TERSE_DOT_Q4_K:
-    case TERSE_DOT_Q5_K:
-        dequant_k(type, y, row, n);
-        break;
-    case TERSE_DOT_Q6_K:
-        dequant_q6_k(y, row, n);
-        break;
-    case TERSE_DOT_N:
-        break;
+    default:
+        for (int64_t i = 0; i < n; i += QK)
+            dequant_step(f, y + i, (const uint8_t *)row + (size_t)i / (size_t)f->len * f->size,
+                         n - i < QK ? (int)(n - i) / 32 : QK_BLOCKS);
     }
 }

@@ -8,8 +8,6 @@
  * fetched in that order too, and the accumulators stay in it until the row ends: nothing is done per block. */
 #include "simd/dot_avx512.h"
 
-#include <math.h>
-
 enum {
     STEP_BLOCKS = 8,
     ROWS = 8,   /* rows that share a step's activations */
@@ -32,25 +30,25 @@ INLINE __m512 pair_order(const float *v)
         _mm512_permutexvar_pd(idx, _mm512_castps_pd(_mm512_castps256_ps512(_mm256_load_ps(v)))));
 }
 
-INLINE void load_acts(terse_dot_type type, step_acts *a, const terse_acts *x, int32_t t, int32_t step)
+INLINE void load_acts(int path, step_acts *a, const terse_acts *x, int32_t t, int32_t step)
 {
     const int8_t *q = x->q + (size_t)t * (size_t)x->n_pad + (size_t)step * 256;
     const size_t b = (size_t)t * (size_t)(x->n_pad / TERSE_ACT_BLOCK) + (size_t)step * STEP_BLOCKS;
     transpose_lanes(a->q, _mm512_load_si512(q), _mm512_load_si512(q + 64), _mm512_load_si512(q + 128),
                     _mm512_load_si512(q + 192));
     a->d = pair_order(x->d + b);
-    const __m512i zero = _mm512_setzero_si512();
-    if (type == TERSE_DOT_Q6_K) {
+    if (path_has(path, HAS_MIN))
+        a->s = pair_order(x->s + b);
+    const __m512i zero = _mm512_setzero_si512(), offset = _mm512_set1_epi8((char)offset_of(path));
+    for (int i = 0; i < 4; i++)
+        a->init[i] = zero;
+    if (path_has(path, HAS_SUB) && offset_of(path)) {
         for (int i = 0; i < 4; i++)
-            a->init[i] = _mm512_sub_epi32(zero, _mm512_dpbusd_epi32(zero, _mm512_set1_epi8(32), a->q[i]));
-    } else if (type == TERSE_DOT_Q8_0 || type == TERSE_DOT_Q4_0) {
-        const __m512i offset = _mm512_set1_epi8(type == TERSE_DOT_Q8_0 ? (char)128 : 8);
+            a->init[i] = _mm512_sub_epi32(zero, _mm512_dpbusd_epi32(zero, offset, a->q[i]));
+    } else if (offset_of(path)) {
         for (int i = 0; i < 4; i += 2)
             a->init[i] = _mm512_sub_epi32(
                 zero, _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(zero, offset, a->q[i]), offset, a->q[i + 1]));
-    } else {
-        a->init[0] = a->init[2] = zero;
-        a->s = pair_order(x->s + b);
     }
 }
 
@@ -65,31 +63,72 @@ INLINE __m512 halves_to_ps(__m512i h)
     return _mm512_cvtph_ps(_mm512_castsi512_si256(h));
 }
 
-INLINE scales scales_of_q8_0(const uint8_t *w0, const uint8_t *w1)
+/* 16 halves: word k of each of the 8 blocks of n <= 10 words of two rows. Two loads per row, from blocks 0 and
+ * 4, see four blocks each. */
+INLINE __m512i near_halves(const uint8_t *w0, const uint8_t *w1, int n, int k)
 {
-    /* Scales are 17 words apart; the loads begin at those of blocks 0, 2, 4, 6 and see two each. */
-    const __m512i idx =
-        _mm512_castsi256_si512(_mm256_set_epi16(49, 32, 49, 32, 17, 0, 17, 0, 49, 32, 49, 32, 17, 0, 17, 0));
-    const __m512i a =
-        _mm512_maskz_permutex2var_epi16(0x0033, _mm512_loadu_si512(w0), idx, _mm512_loadu_si512(w0 + 68));
-    const __m512i b =
-        _mm512_maskz_permutex2var_epi16(0x00cc, _mm512_loadu_si512(w1), idx, _mm512_loadu_si512(w1 + 68));
-    const __m512i c = _mm512_maskz_permutex2var_epi16(0x3300, _mm512_loadu_si512(w0 + 136), idx,
-                                                      _mm512_loadu_si512(w0 + 204));
-    const __m512i d = _mm512_maskz_permutex2var_epi16(0xcc00, _mm512_loadu_si512(w1 + 136), idx,
-                                                      _mm512_loadu_si512(w1 + 204));
-    return (scales){ .d = halves_to_ps(_mm512_or_si512(_mm512_ternarylogic_epi32(a, b, c, 0xfe), d)) };
+    const __m512i idx = _mm512_castsi256_si512(
+        _mm256_set_epi16(32 + 3 * n + k, 32 + 2 * n + k, 32 + 3 * n + k, 32 + 2 * n + k, 32 + n + k, 32 + k,
+                         32 + n + k, 32 + k, 3 * n + k, 2 * n + k, 3 * n + k, 2 * n + k, n + k, k, n + k, k));
+    const size_t half_step = 8 * (size_t)n;
+    const __m512i a = _mm512_maskz_permutex2var_epi16(0x3333, _mm512_loadu_si512(w0), idx,
+                                                      _mm512_loadu_si512(w0 + half_step));
+    const __m512i b = _mm512_maskz_permutex2var_epi16(0xcccc, _mm512_loadu_si512(w1), idx,
+                                                      _mm512_loadu_si512(w1 + half_step));
+    return _mm512_or_si512(a, b);
 }
 
-INLINE scales scales_of_q4_0(const uint8_t *w0, const uint8_t *w1)
+/* The same for blocks of 11 to 17 words: four loads per row, from blocks 0, 2, 4 and 6, see two each. The last
+ * is moved back so that it does not reach past the step. */
+INLINE __m512i far_halves(const uint8_t *w0, const uint8_t *w1, int n, int k)
+{
+    const size_t two = 4 * (size_t)n, last = 3 * two + 64 <= 4 * two ? 3 * two : 4 * two - 64;
+    const int back = (int)(3 * two - last) / 2;
+    const __m256i idx = _mm256_set_epi16(32 + n + k, 32 + k, 32 + n + k, 32 + k, n + k, k, n + k, k, 32 + n + k,
+                                         32 + k, 32 + n + k, 32 + k, n + k, k, n + k, k);
+    const __m512i front = _mm512_castsi256_si512(idx);
+    const __m512i rear = _mm512_castsi256_si512(
+        _mm256_add_epi16(idx, _mm256_setr_epi16(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, (short)back, (short)back,
+                                                (short)back, (short)back)));
+    const __m512i a =
+        _mm512_maskz_permutex2var_epi16(0x0033, _mm512_loadu_si512(w0), front, _mm512_loadu_si512(w0 + two));
+    const __m512i b =
+        _mm512_maskz_permutex2var_epi16(0x00cc, _mm512_loadu_si512(w1), front, _mm512_loadu_si512(w1 + two));
+    const __m512i c = _mm512_maskz_permutex2var_epi16(0x3300, _mm512_loadu_si512(w0 + 2 * two), rear,
+                                                      _mm512_loadu_si512(w0 + last));
+    const __m512i d = _mm512_maskz_permutex2var_epi16(0xcc00, _mm512_loadu_si512(w1 + 2 * two), rear,
+                                                      _mm512_loadu_si512(w1 + last));
+    return _mm512_or_si512(_mm512_ternarylogic_epi32(a, b, c, 0xfe), d);
+}
+
+/* Word 0 is d; with a minimum, word 1 is it, with the other sign. */
+INLINE scales scales_of_blocks(int path, const uint8_t *w0, const uint8_t *w1)
+{
+    const int n = (int)dot_formats[path].size / 2;
+    scales s = { .d = halves_to_ps(n <= 10 ? near_halves(w0, w1, n, 0) : far_halves(w0, w1, n, 0)) };
+    if (path_has(path, HAS_MIN)) {
+        const __m512i m = n <= 10 ? near_halves(w0, w1, n, 1) : far_halves(w0, w1, n, 1);
+        s.min = _mm512_xor_ps(halves_to_ps(m), _mm512_set1_ps(-0.0f));
+    }
+    return s;
+}
+
+/* Bytes 17 b: in 16-bit words, the low or the high half of word 17 b / 2. */
+INLINE scales scales_of_mxfp4(const uint8_t *w0, const uint8_t *w1)
 {
     const __m512i idx =
-        _mm512_castsi256_si512(_mm256_set_epi16(63, 54, 63, 54, 45, 36, 45, 36, 27, 18, 27, 18, 9, 0, 9, 0));
+        _mm512_castsi256_si512(_mm256_set_epi16(59, 51, 59, 51, 42, 34, 42, 34, 25, 17, 25, 17, 8, 0, 8, 0));
     const __m512i a =
         _mm512_maskz_permutex2var_epi16(0x3333, _mm512_loadu_si512(w0), idx, _mm512_loadu_si512(w0 + 64));
     const __m512i b =
         _mm512_maskz_permutex2var_epi16(0xcccc, _mm512_loadu_si512(w1), idx, _mm512_loadu_si512(w1 + 64));
-    return (scales){ .d = halves_to_ps(_mm512_or_si512(a, b)) };
+    const __m256i word = _mm512_castsi512_si256(_mm512_or_si512(a, b));
+    const __m256i byte =
+        _mm256_and_si256(_mm256_srlv_epi16(word, _mm256_set1_epi32(0x00080000)), _mm256_set1_epi16(255));
+    const __m512i e = _mm512_cvtepu16_epi32(byte), one = _mm512_set1_epi32(1);
+    const __m512i normal = _mm512_slli_epi32(_mm512_sub_epi32(e, one), 23);
+    return (scales){ .d = _mm512_castsi512_ps(_mm512_mask_sllv_epi32(normal, _mm512_cmple_epi32_mask(e, one),
+                                                                     _mm512_set1_epi32(0x00200000), e)) };
 }
 
 /* Q4_K and Q5_K: both begin with d, dmin and the 12 bytes that sub_scales() takes apart. */
@@ -115,59 +154,128 @@ INLINE scales scales_of_k(const uint8_t *w0, const uint8_t *w1)
                      .min = _mm512_mul_ps(_mm512_permute_ps(d, 0xf5), mn) };
 }
 
-INLINE scales scales_of_k6(const block_q6_k *w0, const block_q6_k *w1)
+/* Two halves for each of two rows: first is d, last, if there is one, dmin. */
+INLINE __m512 halves_of_rows(uint16_t h0, uint16_t h1)
 {
-    const __m128i d = _mm_cvtsi32_si128((int)((uint32_t)w1->d << 16 | w0->d));
-    return (scales){ .d = _mm512_permute_ps(_mm512_broadcast_f32x4(_mm_cvtph_ps(d)), 0x50) };
+    const __m128i h = _mm_cvtsi32_si128((int)((uint32_t)h1 << 16 | h0));
+    return _mm512_permute_ps(_mm512_broadcast_f32x4(_mm_cvtph_ps(h)), 0x50);
 }
 
-INLINE scales scales_of(terse_dot_type type, const uint8_t *w0, const uint8_t *w1)
+/* As scales_iq4_xs, in pair order: 4 and 2 bits of each block, less 32. */
+INLINE scales scales_of_iq4_xs(const block_iq4_xs *w0, const block_iq4_xs *w1)
 {
-    switch (type) {
-    case TERSE_DOT_Q8_0:
-        return scales_of_q8_0(w0, w1);
-    case TERSE_DOT_Q4_0:
-        return scales_of_q4_0(w0, w1);
+    const __m512i block = _mm512_set_epi32(7, 6, 7, 6, 5, 4, 5, 4, 3, 2, 3, 2, 1, 0, 1, 0);
+    const __m512i two = _mm512_slli_epi32(block, 1), four = _mm512_slli_epi32(block, 2);
+    const uint32_t h0 = w0->scales_h[0] | (uint32_t)w0->scales_h[1] << 8,
+                   h1 = w1->scales_h[0] | (uint32_t)w1->scales_h[1] << 8;
+    const __m512i low =
+        _mm512_mask_set1_epi32(_mm512_set1_epi32((int)word32(w0->scales_l)), 0xcccc, (int)word32(w1->scales_l));
+    const __m512i high = _mm512_mask_set1_epi32(_mm512_set1_epi32((int)h0), 0xcccc, (int)h1);
+    const __m512i l = _mm512_and_si512(_mm512_srlv_epi32(low, four), _mm512_set1_epi32(15));
+    const __m512i h = _mm512_and_si512(_mm512_srlv_epi32(high, two), _mm512_set1_epi32(3));
+    const __m512i sc = _mm512_sub_epi32(_mm512_or_si512(l, _mm512_slli_epi32(h, 4)), _mm512_set1_epi32(32));
+    return (scales){ .d = _mm512_mul_ps(halves_of_rows(w0->d, w1->d), _mm512_cvtepi32_ps(sc)) };
+}
+
+/* Any type of the unpacked paths; its sub-scales go to where those of the others are. */
+INLINE scales scales_of_step(const dot_format *f, codes *c0, codes *c1, const uint8_t *w0, const uint8_t *w1)
+{
+    step_scales s0, s1;
+    f->scales(&s0, w0, QK_BLOCKS);
+    f->scales(&s1, w1, QK_BLOCKS);
+    if (f->traits & HAS_SUB) {
+        spread_sub(c0, _mm_loadu_si128((const void *)s0.sub));
+        spread_sub(c1, _mm_loadu_si128((const void *)s1.sub));
+    }
+    const __m512i idx = _mm512_set_epi64(11, 3, 10, 2, 9, 1, 8, 0);
+    const __m512 d0 = _mm512_castps256_ps512(_mm256_loadu_ps(s0.d));
+    const __m512 d1 = _mm512_castps256_ps512(_mm256_loadu_ps(s1.d));
+    return (scales){ .d = _mm512_castpd_ps(
+                         _mm512_permutex2var_pd(_mm512_castps_pd(d0), idx, _mm512_castps_pd(d1))) };
+}
+
+INLINE scales scales_of(int path, const uint8_t *w0, const uint8_t *w1)
+{
+    const block_q2_k *a2 = (const void *)w0, *b2 = (const void *)w1;
+    switch (path) {
     case TERSE_DOT_Q4_K:
     case TERSE_DOT_Q5_K:
         return scales_of_k(w0, w1);
+    case TERSE_DOT_Q6_K:
+        return (scales){ .d = halves_of_rows(((const block_q6_k *)(const void *)w0)->d,
+                                             ((const block_q6_k *)(const void *)w1)->d) };
+    case TERSE_DOT_Q3_K:
+        return (scales){ .d = halves_of_rows(((const block_q3_k *)(const void *)w0)->d,
+                                             ((const block_q3_k *)(const void *)w1)->d) };
+    case TERSE_DOT_TQ2_0:
+        return (scales){ .d = halves_of_rows(((const block_tq2_0 *)(const void *)w0)->d,
+                                             ((const block_tq2_0 *)(const void *)w1)->d) };
+    case TERSE_DOT_Q2_K:
+        return (scales){ .d = halves_of_rows(a2->d, b2->d), .min = halves_of_rows(a2->dmin, b2->dmin) };
+    case TERSE_DOT_IQ4_XS:
+        return scales_of_iq4_xs((const void *)w0, (const void *)w1);
+    case TERSE_DOT_MXFP4:
+        return scales_of_mxfp4(w0, w1);
     default:
-        return scales_of_k6((const void *)w0, (const void *)w1);
+        return scales_of_blocks(path, w0, w1);
     }
 }
 
 /* ---- one step ---- */
 
-/* One row: the sums of lane L as two of the even block and two of the odd one. Which of the four 32-bit places
- * hold which depends on the type; pair_sums knows. */
-INLINE __m512i row_sums(terse_dot_type type, const codes *w, const step_acts *a)
+/* One row: the sums of lane L as two of the even block and two of the odd one; pair_sums adds them.
+ * From sums of 8 that fit int16, as 8*31*127 does: even even odd odd. */
+INLINE __m512i small_sums(__m512i even, __m512i odd)
 {
-    if (type == TERSE_DOT_Q6_K) { /* 16 values share a sub-scale. |sum of 4| <= 4*32*127 fits int16. */
-        __m512i z[4];
-        for (int i = 0; i < 4; i++)
-            z[i] = _mm512_dpbusd_epi32(a->init[i], w->c[i], a->q[i]);
-        const __m512i even = _mm512_madd_epi16(_mm512_packs_epi32(z[0], z[1]), w->sc[0]);
-        const __m512i odd = _mm512_madd_epi16(_mm512_packs_epi32(z[2], z[3]), w->sc[1]);
-        return _mm512_add_epi32(_mm512_unpacklo_epi32(even, odd), _mm512_unpackhi_epi32(even, odd));
-    }
-    const __m512i even =
-        _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(a->init[0], w->c[0], a->q[0]), w->c[1], a->q[1]);
-    const __m512i odd =
-        _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(a->init[2], w->c[2], a->q[2]), w->c[3], a->q[3]);
-    if (type == TERSE_DOT_Q8_0)
-        return _mm512_add_epi32(_mm512_unpacklo_epi32(even, odd), _mm512_unpackhi_epi32(even, odd));
-    /* |sum of 8| <= 8*31*127 fits int16 */
     return _mm512_madd_epi16(_mm512_packs_epi32(even, odd), _mm512_set1_epi16(1));
 }
 
-/* Two rows: 16 block sums in pair order. */
-INLINE __m512i pair_sums(terse_dot_type type, __m512i r0, __m512i r1)
+INLINE __m512i products(__m512i init, const __m512i c[2], const __m512i q[2])
 {
-    if (type == TERSE_DOT_Q8_0 || type == TERSE_DOT_Q6_K) /* even odd even odd */
-        return _mm512_add_epi32(_mm512_unpacklo_epi64(r0, r1), _mm512_unpackhi_epi64(r0, r1));
-    const __m512 a = _mm512_castsi512_ps(r0), b = _mm512_castsi512_ps(r1); /* even even odd odd */
+    return _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(init, c[0], q[0]), c[1], q[1]);
+}
+
+INLINE __m512i row_sums(int path, const codes *w, const step_acts *a)
+{
+    __m512i even, odd;
+    if (path_has(path, HAS_SUB)) { /* 16 values share a sub-scale. |sum of 4| <= 4*62*127 fits int16. */
+        __m512i z[4];
+        for (int i = 0; i < 4; i++)
+            z[i] = _mm512_dpbusd_epi32(a->init[i], w->c[i], a->q[i]);
+        even = _mm512_madd_epi16(_mm512_packs_epi32(z[0], z[1]), w->sc[0]);
+        odd = _mm512_madd_epi16(_mm512_packs_epi32(z[2], z[3]), w->sc[1]);
+    } else {
+        even = products(a->init[0], w->c, a->q);
+        odd = products(a->init[2], w->c + 2, a->q + 2);
+        if (!is_wide(path))
+            return small_sums(even, odd);
+    }
+    return _mm512_add_epi32(_mm512_unpacklo_epi32(even, odd), _mm512_unpackhi_epi32(even, odd));
+}
+
+/* Two rows, each even even odd odd: 16 block sums in pair order. */
+INLINE __m512i small_pair_sums(__m512i r0, __m512i r1)
+{
+    const __m512 a = _mm512_castsi512_ps(r0), b = _mm512_castsi512_ps(r1);
     return _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(a, b, 0x88)),
                             _mm512_castps_si512(_mm512_shuffle_ps(a, b, 0xdd)));
+}
+
+INLINE __m512i pair_sums(int path, __m512i r0, __m512i r1)
+{
+    if (path_has(path, HAS_SUB) || is_wide(path)) /* even odd even odd */
+        return _mm512_add_epi32(_mm512_unpacklo_epi64(r0, r1), _mm512_unpackhi_epi64(r0, r1));
+    return small_pair_sums(r0, r1);
+}
+
+/* Q2_K: the minimum of each value times its activation. */
+INLINE __m512i low_sums(const uint8_t *w, const step_acts *a)
+{
+    const __m128i sub = _mm_loadu_si128((const void *)((const block_q2_k *)(const void *)w)->sub);
+    const __m512i zero = _mm512_setzero_si512();
+    __m512i m[4];
+    spread_low(m, _mm_and_si128(_mm_srli_epi16(sub, 4), _mm_set1_epi8(15)));
+    return small_sums(products(zero, m, a->q), products(zero, m + 2, a->q + 2));
 }
 
 /* Accumulators of two rows times one token, in pair order. */
@@ -175,41 +283,41 @@ typedef struct {
     __m512 acc, low;
 } sums;
 
-INLINE void add_step(terse_dot_type type, sums *s, const codes *w0, const codes *w1, const scales *sc,
-                     const step_acts *a)
+INLINE void add_step(int path, sums *s, const codes *w0, const codes *w1, const scales *sc, const step_acts *a)
 {
-    const __m512i isum = pair_sums(type, row_sums(type, w0, a), row_sums(type, w1, a));
+    const __m512i isum = pair_sums(path, row_sums(path, w0, a), row_sums(path, w1, a));
     s->acc = _mm512_fmadd_ps(_mm512_mul_ps(sc->d, a->d), _mm512_cvtepi32_ps(isum), s->acc);
-    if (has_min(type))
+    if (path_has(path, HAS_MIN))
         s->low = _mm512_fmadd_ps(sc->min, a->s, s->low);
 }
 
-INLINE float fold8(__m256 v)
+INLINE void add_low(sums *s, const uint8_t *w0, const uint8_t *w1, const scales *sc, const step_acts *a)
 {
-    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+    const __m512i imin = small_pair_sums(low_sums(w0, a), low_sums(w1, a));
+    s->low = _mm512_fmadd_ps(_mm512_mul_ps(sc->min, a->d), _mm512_cvtepi32_ps(imin), s->low);
 }
 
 /* The results of both rows. */
-INLINE void finish(terse_dot_type type, const sums *s, float y[2])
+INLINE void finish(int path, const sums *s, float y[2])
 {
     const __m512i idx = _mm512_set_epi64(7, 5, 3, 1, 6, 4, 2, 0);
     const __m512 acc = _mm512_castpd_ps(_mm512_permutexvar_pd(idx, _mm512_castps_pd(s->acc)));
     y[0] = fold8(_mm512_castps512_ps256(acc));
     y[1] = fold8(_mm512_extractf32x8_ps(acc, 1));
-    if (has_min(type)) {
+    if (path_has(path, HAS_MIN | HAS_LOW)) {
         const __m512 low = _mm512_castpd_ps(_mm512_permutexvar_pd(idx, _mm512_castps_pd(s->low)));
         y[0] -= fold8(_mm512_castps512_ps256(low));
         y[1] -= fold8(_mm512_extractf32x8_ps(low, 1));
     }
+    y[0] += 0.0f; /* no -0 */
+    y[1] += 0.0f;
 }
 
 /* ---- rows and tokens ---- */
 
 /* n_row <= R rows from w times T tokens from t. Rows past n_row are computed as copies of the last and dropped.
  */
-INLINE void tile(terse_dot_type type, int R, int T, float *y, size_t y_stride, const uint8_t *w,
+INLINE void tile(int path, terse_dot_type type, int R, int T, float *y, size_t y_stride, const uint8_t *w,
                  size_t row_size, int32_t n_row, const terse_acts *x, int32_t t)
 {
     const uint8_t *row[ROWS];
@@ -225,7 +333,7 @@ INLINE void tile(terse_dot_type type, int R, int T, float *y, size_t y_stride, c
     for (int32_t k = 0; k < n_step; k++) {
         step_acts a[TOKENS];
         for (int i = 0; i < T; i++)
-            load_acts(type, &a[i], x, t + i, k);
+            load_acts(path, &a[i], x, t + i, k);
         if ((k + 1) * STEP_BLOCKS > n_block)
             for (int r = 0; r < R; r++) {
                 copy_tail(type, tail[r], row[r], n_block - k * STEP_BLOCKS);
@@ -234,13 +342,17 @@ INLINE void tile(terse_dot_type type, int R, int T, float *y, size_t y_stride, c
         for (int p = 0; p < R / 2; p++) {
             const uint8_t *w0 = row[2 * p], *w1 = row[2 * p + 1];
             if (T == 1) {
-                prefetch_step(type, w0 + ahead);
-                prefetch_step(type, w1 + ahead);
+                prefetch_bytes(w0 + ahead, size);
+                prefetch_bytes(w1 + ahead, size);
             }
-            const codes c0 = codes_of(type, w0), c1 = codes_of(type, w1);
-            const scales sc = scales_of(type, w0, w1);
-            for (int i = 0; i < T; i++)
-                add_step(type, &s[p][i], &c0, &c1, &sc, &a[i]);
+            codes c0 = codes_of(path, type, w0), c1 = codes_of(path, type, w1);
+            const scales sc = path < UNPACKED ? scales_of(path, w0, w1)
+                                              : scales_of_step(&dot_formats[type], &c0, &c1, w0, w1);
+            for (int i = 0; i < T; i++) {
+                add_step(path, &s[p][i], &c0, &c1, &sc, &a[i]);
+                if (path_has(path, HAS_LOW))
+                    add_low(&s[p][i], w0, w1, &sc, &a[i]);
+            }
             row[2 * p] += size;
             row[2 * p + 1] += size;
         }
@@ -248,195 +360,92 @@ INLINE void tile(terse_dot_type type, int R, int T, float *y, size_t y_stride, c
     for (int p = 0; p < R / 2; p++)
         for (int i = 0; i < T; i++) {
             float pair[2];
-            finish(type, &s[p][i], pair);
+            finish(path, &s[p][i], pair);
             for (int r = 0; r < 2 && 2 * p + r < n_row; r++)
                 y[(size_t)(t + i) * y_stride + (size_t)(2 * p + r)] = pair[r];
         }
 }
 
-INLINE void rows_of(terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
+INLINE void rows_of(int path, terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
                     int32_t n_row, const terse_acts *x)
 {
-    if (x->n_token >= MANY_TOKENS) {
-        terse_dot_many_avx512(type, y, y_stride, w, row_size, n_row, x);
-        return;
-    }
     for (int32_t r = 0; r < n_row; r += ROWS) {
         int32_t t = 0;
         for (; t + TOKENS <= x->n_token; t += TOKENS)
-            tile(type, ROWS, TOKENS, y + r, y_stride, w + (size_t)r * row_size, row_size, n_row - r, x, t);
+            tile(path, type, ROWS, TOKENS, y + r, y_stride, w + (size_t)r * row_size, row_size, n_row - r, x,
+                 t);
         for (; t < x->n_token; t++)
-            tile(type, ROWS, 1, y + r, y_stride, w + (size_t)r * row_size, row_size, n_row - r, x, t);
+            tile(path, type, ROWS, 1, y + r, y_stride, w + (size_t)r * row_size, row_size, n_row - r, x, t);
     }
 }
 
-static void rows_q8_0(float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
-                      const terse_acts *x)
+static void few(terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
+                int32_t n_row, const terse_acts *x)
 {
-    rows_of(TERSE_DOT_Q8_0, y, y_stride, w, row_size, n_row, x);
-}
-
-static void rows_q4_0(float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
-                      const terse_acts *x)
-{
-    rows_of(TERSE_DOT_Q4_0, y, y_stride, w, row_size, n_row, x);
-}
-
-static void rows_q4_k(float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
-                      const terse_acts *x)
-{
-    rows_of(TERSE_DOT_Q4_K, y, y_stride, w, row_size, n_row, x);
-}
-
-static void rows_q5_k(float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
-                      const terse_acts *x)
-{
-    rows_of(TERSE_DOT_Q5_K, y, y_stride, w, row_size, n_row, x);
-}
-
-static void rows_q6_k(float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
-                      const terse_acts *x)
-{
-    rows_of(TERSE_DOT_Q6_K, y, y_stride, w, row_size, n_row, x);
-}
-
-/* ---- float weights: 16 values of a row at a time ---- */
-
-enum { FLOAT_ROWS = 4 };
-
-/* Values i..i+15 of a row, as far as the mask goes. */
-INLINE __m512 load_floats(terse_dot_type type, const uint8_t *row, int32_t i, __mmask16 m)
-{
-    const uint8_t *p = row + (size_t)i * (type == TERSE_DOT_F32 ? 4 : 2);
-    if (type == TERSE_DOT_F32)
-        return _mm512_maskz_loadu_ps(m, p);
-    const __m256i h = _mm256_maskz_loadu_epi16(m, p);
-    if (type == TERSE_DOT_F16)
-        return _mm512_cvtph_ps(h);
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
-}
-
-INLINE float fold16(__m512 v)
-{
-    return fold8(_mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1)));
-}
-
-/* As tile(), for float weights. Masked fmadd keeps the lanes past n as they are. */
-INLINE void float_tile(terse_dot_type type, int T, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
-                       int32_t n_row, const terse_acts *x, int32_t t)
-{
-    const uint8_t *row[FLOAT_ROWS];
-    const float *v[TOKENS];
-    __m512 acc[FLOAT_ROWS][TOKENS];
-    for (int r = 0; r < FLOAT_ROWS; r++)
-        row[r] = w + (size_t)(r < n_row ? r : n_row - 1) * row_size;
-    for (int j = 0; j < T; j++)
-        v[j] = x->x + (size_t)(t + j) * x->x_stride;
-    for (int r = 0; r < FLOAT_ROWS; r++)
-        for (int j = 0; j < T; j++)
-            acc[r][j] = _mm512_setzero_ps();
-    const size_t ahead = ahead_of(row_size, FLOAT_ROWS);
-    int32_t i = 0;
-    for (; i + 16 <= x->n; i += 16)
-        for (int r = 0; r < FLOAT_ROWS; r++) {
-            if (T == 1)
-                prefetch_line(row[r] + ahead + (size_t)i * (type == TERSE_DOT_F32 ? 4 : 2));
-            const __m512 f = load_floats(type, row[r], i, 0xffff);
-            for (int j = 0; j < T; j++)
-                acc[r][j] = _mm512_fmadd_ps(f, _mm512_loadu_ps(v[j] + i), acc[r][j]);
-        }
-    const __mmask16 m = (__mmask16)((1u << (x->n - i)) - 1);
-    for (int r = 0; r < FLOAT_ROWS; r++) {
-        const __m512 f = load_floats(type, row[r], i, m);
-        for (int j = 0; j < T; j++)
-            acc[r][j] = _mm512_mask3_fmadd_ps(f, _mm512_maskz_loadu_ps(m, v[j] + i), acc[r][j], m);
-    }
-    for (int r = 0; r < FLOAT_ROWS && r < n_row; r++)
-        for (int j = 0; j < T; j++)
-            y[(size_t)(t + j) * y_stride + (size_t)r] = fold16(acc[r][j]);
-}
-
-INLINE void float_rows(terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
-                       int32_t n_row, const terse_acts *x)
-{
-    for (int32_t r = 0; r < n_row; r += FLOAT_ROWS) {
-        const uint8_t *p = w + (size_t)r * row_size;
-        int32_t t = 0;
-        for (; t + TOKENS <= x->n_token; t += TOKENS)
-            float_tile(type, TOKENS, y + r, y_stride, p, row_size, n_row - r, x, t);
-        for (; t < x->n_token; t++)
-            float_tile(type, 1, y + r, y_stride, p, row_size, n_row - r, x, t);
+    switch (path_of(type)) {
+    case TERSE_DOT_Q8_0:
+        rows_of(TERSE_DOT_Q8_0, type, y, y_stride, w, row_size, n_row, x);
+        break;
+    case TERSE_DOT_Q4_0:
+        rows_of(TERSE_DOT_Q4_0, type, y, y_stride, w, row_size, n_row, x);
+        break;
+    case TERSE_DOT_Q4_K:
+        rows_of(TERSE_DOT_Q4_K, type, y, y_stride, w, row_size, n_row, x);
+        break;
+    case TERSE_DOT_Q5_K:
+        rows_of(TERSE_DOT_Q5_K, type, y, y_stride, w, row_size, n_row, x);
+        break;
+    case TERSE_DOT_Q6_K:
+        rows_of(TERSE_DOT_Q6_K, type, y, y_stride, w, row_size, n_row, x);
+        break;
+    case TERSE_DOT_Q4_1:
+        rows_of(TERSE_DOT_Q4_1, type, y, y_stride, w, row_size, n_row, x);
+        break;
+    case TERSE_DOT_Q5_0:
+        rows_of(TERSE_DOT_Q5_0, type, y, y_stride, w, row_size, n_row, x);
+        break;
+    case TERSE_DOT_Q5_1:
+        rows_of(TERSE_DOT_Q5_1, type, y, y_stride, w, row_size, n_row, x);
+        break;
+    case TERSE_DOT_Q2_K:
+        rows_of(TERSE_DOT_Q2_K, type, y, y_stride, w, row_size, n_row, x);
+        break;
+    case TERSE_DOT_Q3_K:
+        rows_of(TERSE_DOT_Q3_K, type, y, y_stride, w, row_size, n_row, x);
+        break;
+    case TERSE_DOT_IQ4_NL:
+        rows_of(TERSE_DOT_IQ4_NL, type, y, y_stride, w, row_size, n_row, x);
+        break;
+    case TERSE_DOT_IQ4_XS:
+        rows_of(TERSE_DOT_IQ4_XS, type, y, y_stride, w, row_size, n_row, x);
+        break;
+    case TERSE_DOT_MXFP4:
+        rows_of(TERSE_DOT_MXFP4, type, y, y_stride, w, row_size, n_row, x);
+        break;
+    case TERSE_DOT_TQ2_0:
+        rows_of(TERSE_DOT_TQ2_0, type, y, y_stride, w, row_size, n_row, x);
+        break;
+    case UNPACKED_SUB:
+        rows_of(UNPACKED_SUB, type, y, y_stride, w, row_size, n_row, x);
+        break;
+    default:
+        rows_of(UNPACKED, type, y, y_stride, w, row_size, n_row, x);
+        break;
     }
 }
 
-static void rows_f32(float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
-                     const terse_acts *x)
+static void rows(terse_dot_type type, float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
+                 const terse_acts *x)
 {
-    float_rows(TERSE_DOT_F32, y, y_stride, w, row_size, n_row, x);
-}
-
-static void rows_f16(float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
-                     const terse_acts *x)
-{
-    float_rows(TERSE_DOT_F16, y, y_stride, w, row_size, n_row, x);
-}
-
-static void rows_bf16(float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
-                      const terse_acts *x)
-{
-    float_rows(TERSE_DOT_BF16, y, y_stride, w, row_size, n_row, x);
-}
-
-/* ---- activations: quantise ---- */
-
-/* Bit i is set if a block that begins at value b has value i < n. */
-INLINE uint32_t block_mask(int32_t b, int32_t n)
-{
-    return n - b >= 32 ? 0xffffffff : n > b ? (1u << (n - b)) - 1 : 0;
-}
-
-static void quantize(const terse_acts *a, int32_t t)
-{
-    const float *x = a->x + (size_t)t * a->x_stride;
-    const int32_t n_block = a->n_pad / TERSE_ACT_BLOCK;
-    int8_t *q = a->q + (size_t)t * (size_t)a->n_pad;
-    int32_t *sum4 = a->sum4 + (size_t)t * (size_t)(a->n_pad / 4);
-    float *d = a->d + (size_t)t * (size_t)n_block, *s = a->s + (size_t)t * (size_t)n_block;
-    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-    for (int32_t b = 0; b < n_block; b++, q += 32, sum4 += 8) {
-        const uint32_t m = block_mask(b * 32, a->n);
-        const __m512 x0 = _mm512_maskz_loadu_ps((__mmask16)m, x + b * 32);
-        const __m512 x1 = _mm512_maskz_loadu_ps((__mmask16)(m >> 16), x + b * 32 + 16);
-        const __m512i m0 = _mm512_and_si512(_mm512_castps_si512(x0), magnitude);
-        const __m512i m1 = _mm512_and_si512(_mm512_castps_si512(x1), magnitude);
-        const int32_t top = _mm512_reduce_max_epi32(_mm512_max_epi32(m0, m1));
-        const float amax = _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(top)));
-        const float inv = 127.0f / amax;
-        const int finite = top < 0x7f800000;
-        const __mmask16 keep = finite && isfinite(inv) ? 0xffff : 0;
-        const __m512 scale = _mm512_set1_ps(inv);
-        const __m512i q0 = _mm512_maskz_cvtps_epi32(keep, _mm512_mul_ps(x0, scale));
-        const __m512i q1 = _mm512_maskz_cvtps_epi32(keep, _mm512_mul_ps(x1, scale));
-        const __m256i code = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm512_cvtepi32_epi8(q0)),
-                                                     _mm512_cvtepi32_epi8(q1), 1);
-        _mm256_store_si256((void *)q, code);
-        _mm256_store_si256((void *)sum4,
-                           _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), code));
-        d[b] = finite ? amax / 127.0f : NAN;
-        s[b] = d[b] * (float)_mm512_reduce_add_epi32(_mm512_add_epi32(q0, q1));
-    }
+    if (!dot_formats[type].len)
+        terse_dot_floats_avx512(type, y, y_stride, w, row_size, n_row, x);
+    else if (x->n_token >= MANY_TOKENS)
+        terse_dot_many_avx512(type, y, y_stride, w, row_size, n_row, x);
+    else
+        few(type, y, y_stride, w, row_size, n_row, x);
 }
 
 void terse_dot_init_avx512(terse_dot_kernels *k)
 {
-    *k = (terse_dot_kernels){ .tier = "avx512",
-                              .quantize = quantize,
-                              .rows = { [TERSE_DOT_F32] = rows_f32,
-                                        [TERSE_DOT_F16] = rows_f16,
-                                        [TERSE_DOT_BF16] = rows_bf16,
-                                        [TERSE_DOT_Q8_0] = rows_q8_0,
-                                        [TERSE_DOT_Q4_0] = rows_q4_0,
-                                        [TERSE_DOT_Q4_K] = rows_q4_k,
-                                        [TERSE_DOT_Q5_K] = rows_q5_k,
-                                        [TERSE_DOT_Q6_K] = rows_q6_k } };
+    *k = (terse_dot_kernels){ .tier = "avx512", .quantize = terse_quantize_avx512, .rows = rows };
 }

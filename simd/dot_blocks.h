@@ -15,10 +15,48 @@ typedef struct {
     int8_t q[32];
 } block_q8_0;
 
+/* Q4_0, and IQ4_NL, where a nibble is an index of iq4_values. */
 typedef struct {
     uint16_t d;
     uint8_t q[16]; /* low nibbles: values 0..15, high nibbles: 16..31; code - 8 */
 } block_q4_0;
+
+typedef struct {
+    uint16_t d, m; /* value = d * code + m */
+    uint8_t q[16];
+} block_q4_1;
+
+typedef struct {
+    uint16_t d;
+    uint8_t qh[4]; /* bit i: fifth bit of value i; code - 16 */
+    uint8_t q[16];
+} block_q5_0;
+
+typedef struct {
+    uint16_t d, m;
+    uint8_t qh[4];
+    uint8_t q[16];
+} block_q5_1;
+
+typedef struct {
+    uint8_t e;     /* scale 2^(e-128): the values are twice those of the format's definition */
+    uint8_t q[16]; /* indices of fp4_values */
+} block_mxfp4;
+
+/* Two halves of four blocks: block b of a half has its codes at bits 2b of the half's 32 bytes of q. Also the
+ * layout of q in Q3_K and TQ2_0, and that of Q6_K's high bits. */
+typedef struct {
+    uint8_t sub[16]; /* per 16 values: scale in the low nibble, min in the high one */
+    uint8_t q[64];
+    uint16_t d, dmin;
+} block_q2_k;
+
+typedef struct {
+    uint8_t qh[32]; /* bit b of qh[i]: third bit of value i of block b; code - 4 */
+    uint8_t q[64];
+    uint8_t scales[12]; /* 16 of 6 bits, less 32: q3_sub() */
+    uint16_t d;
+} block_q3_k;
 
 typedef struct {
     uint16_t d, dmin;
@@ -42,8 +80,74 @@ typedef struct {
     uint16_t d;
 } block_q6_k;
 
-_Static_assert(sizeof(block_q8_0) == 34 && sizeof(block_q4_0) == 18, "packed");
-_Static_assert(sizeof(block_q4_k) == 144 && sizeof(block_q5_k) == 176 && sizeof(block_q6_k) == 210, "packed");
+typedef struct {
+    uint16_t d;
+    uint8_t scales_h[2], scales_l[4]; /* 2 and 4 bits per block, less 32 */
+    uint8_t q[128];                   /* 16 bytes per block, as IQ4_NL */
+} block_iq4_xs;
+
+/* The IQ types store an index of a code word per 8 or 4 values, and signs of 8 values in 7 bits (the eighth
+ * makes their number even) or in 8. */
+typedef struct {
+    uint16_t d;
+    uint8_t q[64]; /* per block: 4 indices; 32 bits of four times 7 signs and a 4-bit scale */
+} block_iq2_xxs;
+
+typedef struct {
+    uint16_t d;
+    uint16_t q[32]; /* per 8 values: index, 7 signs above it */
+    uint8_t scales[8];
+} block_iq2_xs;
+
+typedef struct {
+    uint16_t d;
+    uint8_t q[32], sign[32]; /* per 8 values */
+    uint8_t qh[8];           /* two more bits of the four indices of a block */
+    uint8_t scales[8];
+} block_iq2_s;
+
+typedef struct {
+    uint16_t d;
+    uint8_t q[64];    /* an index per 4 values */
+    uint8_t sign[32]; /* per block, as in IQ2_XXS */
+} block_iq3_xxs;
+
+typedef struct {
+    uint16_t d;
+    uint8_t q[64], qh[8]; /* low 8 bits and ninth bit of an index per 4 values */
+    uint8_t sign[32], scales[4];
+} block_iq3_s;
+
+typedef struct {
+    uint16_t d;
+    uint8_t q[32];  /* an index per 8 values */
+    uint16_t qh[8]; /* per block: 3 more bits of its four indices, 3 bits of scale, the sign of the shift */
+} block_iq1_s;
+
+typedef struct {
+    uint8_t q[32], qh[16]; /* per 8 values: 8 bits, then 3 bits and the sign of the shift */
+    uint16_t scales[4];    /* four of 3 bits each, and above them a quarter of d */
+} block_iq1_m;
+
+typedef struct {
+    uint8_t q[48], qh[4]; /* 5 ternary digits a byte, in qh 4: tq1_digits() */
+    uint16_t d;
+} block_tq1_0;
+
+typedef struct {
+    uint8_t q[64]; /* code - 1 */
+    uint16_t d;
+} block_tq2_0;
+
+_Static_assert(sizeof(block_q8_0) == 34 && sizeof(block_q4_0) == 18 && sizeof(block_q4_1) == 20, "packed");
+_Static_assert(sizeof(block_q5_0) == 22 && sizeof(block_q5_1) == 24 && sizeof(block_mxfp4) == 17, "packed");
+_Static_assert(sizeof(block_q2_k) == 84 && sizeof(block_q3_k) == 110 && sizeof(block_q4_k) == 144, "packed");
+_Static_assert(sizeof(block_q5_k) == 176 && sizeof(block_q6_k) == 210 && sizeof(block_iq4_xs) == 136, "packed");
+_Static_assert(sizeof(block_iq2_xxs) == 66 && sizeof(block_iq2_xs) == 74 && sizeof(block_iq2_s) == 82,
+               "packed");
+_Static_assert(sizeof(block_iq3_xxs) == 98 && sizeof(block_iq3_s) == 110 && sizeof(block_iq1_s) == 50,
+               "packed");
+_Static_assert(sizeof(block_iq1_m) == 56 && sizeof(block_tq1_0) == 54 && sizeof(block_tq2_0) == 66, "packed");
 
 /* The 6-bit scales and mins of a Q4_K or Q5_K superblock. The first four have bytes of their own; the last four
  * are made of nibbles of bytes 8..11 and the top two bits of the others. */
@@ -57,53 +161,6 @@ static inline void sub_scales(const uint8_t p[12], uint8_t sc[QK_BLOCKS], uint8_
     }
 }
 
-/* Codes of 32-block b of a superblock, as the file means them (Q6_K: less 32). */
-static inline void codes_q4_k(const block_q4_k *w, int b, int8_t c[32])
-{
-    for (int i = 0; i < 32; i++)
-        c[i] = (int8_t)(w->q[b / 2 * 32 + i] >> (b % 2 * 4) & 15);
-}
-
-static inline void codes_q5_k(const block_q5_k *w, int b, int8_t c[32])
-{
-    for (int i = 0; i < 32; i++)
-        c[i] = (int8_t)((w->q[b / 2 * 32 + i] >> (b % 2 * 4) & 15) | (w->qh[i] >> b & 1) << 4);
-}
-
-static inline void codes_q6_k(const block_q6_k *w, int b, int8_t c[32])
-{
-    const uint8_t *ql = w->ql + b / 4 * 64 + b % 2 * 32, *qh = w->qh + b / 4 * 32;
-    for (int i = 0; i < 32; i++)
-        c[i] = (int8_t)(((ql[i] >> (b % 4 / 2 * 4) & 15) | (qh[i] >> (b % 4 * 2) & 3) << 4) - 32);
-}
-
-static inline void codes_q4_0(const block_q4_0 *w, int8_t c[32])
-{
-    for (int i = 0; i < 16; i++) {
-        c[i] = (int8_t)((w->q[i] & 15) - 8);
-        c[i + 16] = (int8_t)((w->q[i] >> 4) - 8);
-    }
-}
-
-/* The vector tiers take 8 blocks (256 values) of a row at a time. */
-enum { STEP_SIZE_MAX = 8 * sizeof(block_q8_0) };
-
-static inline size_t step_size(terse_dot_type type)
-{
-    switch (type) {
-    case TERSE_DOT_Q8_0:
-        return 8 * sizeof(block_q8_0);
-    case TERSE_DOT_Q4_0:
-        return 8 * sizeof(block_q4_0);
-    case TERSE_DOT_Q4_K:
-        return sizeof(block_q4_k);
-    case TERSE_DOT_Q5_K:
-        return sizeof(block_q5_k);
-    default:
-        return sizeof(block_q6_k);
-    }
-}
-
 /* Brings the line at p into the second-level cache, if there is such an address. The decode step runs at the
  * speed of memory: the first level has too few misses in flight for that, and the hardware's own prefetch does
  * not follow many short streams. So each group of rows fetches the next group while it computes. */
@@ -112,22 +169,10 @@ static inline void prefetch_line(const uint8_t *p)
     __builtin_prefetch(p, 0, 2);
 }
 
-static inline void prefetch_step(terse_dot_type type, const uint8_t *w)
+static inline void prefetch_bytes(const uint8_t *w, size_t size)
 {
-    for (size_t i = 0; i < step_size(type); i += 64)
+    for (size_t i = 0; i < size; i += 64)
         prefetch_line(w + i);
-}
-
-/* The last n_block < 8 blocks of a Q8_0 or Q4_0 row as a whole step. What is missing becomes zero codes with
- * scale -0 (which comes first in both): times a zero activation that is -0, and adding -0 leaves any
- * accumulator alone. */
-static inline void copy_tail(terse_dot_type type, uint8_t out[STEP_SIZE_MAX], const uint8_t *w, int32_t n_block)
-{
-    const size_t size = step_size(type) / 8, used = (size_t)n_block * size;
-    memcpy(out, w, used);
-    memset(out + used, 0, STEP_SIZE_MAX - used);
-    for (int32_t b = n_block; b < 8; b++)
-        out[(size_t)b * size + 1] = 0x80;
 }
 
 /* How far behind a row decode prefetches: whole rows, at least n_row of them and some 8 KiB. It runs past the

@@ -3,7 +3,8 @@
  * The lanes are 16 rows. One step (256 values) of 16 rows is unpacked into a panel, four neighbouring codes of
  * each row per register; vpdpbusd with four codes of a token, broadcast, then adds 64 products, and nothing is
  * ever added across lanes: a block sum is a register, its scales are a register, and so are the 8 accumulators
- * of dot.h, which fold into the results of 16 rows. A panel serves GROUP tokens. */
+ * of dot.h, which fold into the results of 16 rows. A panel serves GROUP tokens. Only its unpacking depends on
+ * the type; the products are compiled for the four kinds of types. */
 #include "simd/dot_avx512.h"
 
 enum {
@@ -16,16 +17,17 @@ enum {
 
 typedef struct {
     __m512i code[8][8]; /* [block][values 4i..4i+3] */
-    __m512 d[8];        /* scale per block; Q6_K: of the row */
+    __m512 d[8];        /* per block */
     __m512 min[8];
-    __m512 sub[16]; /* Q6_K: sub-scale per 16 values */
+    __m512 sub[16], low[16]; /* per 16 values */
 } panel;
 
-/* Accumulators of one token: [PANELS][8] acc, then, for types with a minimum, as many low. */
+/* Accumulators of one token: [PANELS][8] acc, then, for types with a minimum, as many low. kind: the traits
+ * HAS_MIN, HAS_SUB and HAS_LOW of a type. */
 enum { ACCS = PANELS * 8 };
-INLINE size_t accs_of(terse_dot_type type)
+INLINE size_t accs_of(int kind)
 {
-    return has_min(type) ? 2 * ACCS : ACCS;
+    return kind & (HAS_MIN | HAS_LOW) ? 2 * ACCS : ACCS;
 }
 
 /* ---- panel ---- */
@@ -49,11 +51,65 @@ INLINE void transpose_rows(__m512i out[4][4], const __m512i *row, size_t stride)
         transpose_lanes(out[m], u[m][0], u[m][1], u[m][2], u[m][3]);
 }
 
-INLINE void unpack_codes(terse_dot_type type, panel *p, const uint8_t *const row[LANES])
+INLINE void codes_of_rows(int path, terse_dot_type type, codes c[LANES], const uint8_t *const row[LANES])
 {
-    codes c[LANES];
     for (int r = 0; r < LANES; r++)
-        c[r] = codes_of(type, row[r]);
+        c[r] = codes_of(path, type, row[r]);
+}
+
+/* c[0..15] = the codes of 16 rows. */
+static void unpack_codes(terse_dot_type type, codes c[LANES], const uint8_t *const row[LANES])
+{
+    switch (path_of(type)) {
+    case TERSE_DOT_Q8_0:
+        codes_of_rows(TERSE_DOT_Q8_0, type, c, row);
+        break;
+    case TERSE_DOT_Q4_0:
+        codes_of_rows(TERSE_DOT_Q4_0, type, c, row);
+        break;
+    case TERSE_DOT_Q4_K:
+        codes_of_rows(TERSE_DOT_Q4_K, type, c, row);
+        break;
+    case TERSE_DOT_Q5_K:
+        codes_of_rows(TERSE_DOT_Q5_K, type, c, row);
+        break;
+    case TERSE_DOT_Q6_K:
+        codes_of_rows(TERSE_DOT_Q6_K, type, c, row);
+        break;
+    case TERSE_DOT_Q4_1:
+        codes_of_rows(TERSE_DOT_Q4_1, type, c, row);
+        break;
+    case TERSE_DOT_Q5_0:
+        codes_of_rows(TERSE_DOT_Q5_0, type, c, row);
+        break;
+    case TERSE_DOT_Q5_1:
+        codes_of_rows(TERSE_DOT_Q5_1, type, c, row);
+        break;
+    case TERSE_DOT_Q2_K:
+        codes_of_rows(TERSE_DOT_Q2_K, type, c, row);
+        break;
+    case TERSE_DOT_Q3_K:
+        codes_of_rows(TERSE_DOT_Q3_K, type, c, row);
+        break;
+    case TERSE_DOT_IQ4_NL:
+        codes_of_rows(TERSE_DOT_IQ4_NL, type, c, row);
+        break;
+    case TERSE_DOT_IQ4_XS:
+        codes_of_rows(TERSE_DOT_IQ4_XS, type, c, row);
+        break;
+    case TERSE_DOT_MXFP4:
+        codes_of_rows(TERSE_DOT_MXFP4, type, c, row);
+        break;
+    case TERSE_DOT_TQ2_0:
+        codes_of_rows(TERSE_DOT_TQ2_0, type, c, row);
+        break;
+    default:
+        codes_of_rows(UNPACKED, type, c, row);
+    }
+}
+
+static void transpose_codes(panel *p, const codes c[LANES])
+{
     for (int i = 0; i < 4; i++) { /* even blocks' first and last halves, odd blocks' first and last */
         __m512i out[4][4];
         transpose_rows(out, &c[0].c[i], sizeof *c / sizeof(__m512i));
@@ -78,7 +134,7 @@ INLINE __m512 signed_bytes(const int8_t v[LANES])
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)v)));
 }
 
-/* Q8_0, Q4_0: a block begins with its scale. */
+/* Q8_0, Q4_0, IQ4_NL, Q5_0: a block begins with its scale and has no other. */
 INLINE void unpack_block_scales(panel *p, const uint8_t *const row[LANES], size_t block_size)
 {
     for (size_t b = 0; b < 8; b++) {
@@ -126,15 +182,55 @@ INLINE void unpack_k6_scales(panel *p, const uint8_t *const row[LANES])
         p->d[b] = halves(d);
 }
 
-INLINE void unpack(terse_dot_type type, panel *p, const uint8_t *const row[LANES])
+/* Any type, by dot_unpack.h. */
+static void unpack_step_scales(terse_dot_type type, panel *p, const uint8_t *const row[LANES])
 {
-    unpack_codes(type, p, row);
-    if (type == TERSE_DOT_Q6_K)
+    float d[8][LANES], min[8][LANES];
+    int8_t sub[16][LANES], low[16][LANES];
+    for (int r = 0; r < LANES; r++) {
+        step_scales s = { 0 };
+        dot_formats[type].scales(&s, row[r], QK_BLOCKS);
+        for (int b = 0; b < 8; b++) {
+            d[b][r] = s.d[b];
+            min[b][r] = s.min[b];
+        }
+        for (int i = 0; i < 16; i++) {
+            sub[i][r] = s.sub[i];
+            low[i][r] = s.low[i];
+        }
+    }
+    for (int b = 0; b < 8; b++) {
+        p->d[b] = _mm512_loadu_ps(d[b]);
+        p->min[b] = _mm512_loadu_ps(min[b]);
+    }
+    for (int i = 0; i < 16; i++) {
+        p->sub[i] = signed_bytes(sub[i]);
+        p->low[i] = signed_bytes(low[i]);
+    }
+}
+
+static void unpack(terse_dot_type type, panel *p, const uint8_t *const row[LANES])
+{
+    codes c[LANES];
+    unpack_codes(type, c, row);
+    transpose_codes(p, c);
+    switch (type) {
+    case TERSE_DOT_Q6_K:
         unpack_k6_scales(p, row);
-    else if (has_min(type))
+        break;
+    case TERSE_DOT_Q4_K:
+    case TERSE_DOT_Q5_K:
         unpack_k_scales(p, row);
-    else
-        unpack_block_scales(p, row, step_size(type) / 8);
+        break;
+    case TERSE_DOT_Q8_0:
+    case TERSE_DOT_Q4_0:
+    case TERSE_DOT_IQ4_NL:
+    case TERSE_DOT_Q5_0:
+        unpack_block_scales(p, row, dot_formats[type].size);
+        break;
+    default:
+        unpack_step_scales(type, p, row);
+    }
 }
 
 /* ---- panel times tokens ---- */
@@ -143,23 +239,24 @@ INLINE void unpack(terse_dot_type type, panel *p, const uint8_t *const row[LANES
 typedef struct {
     const int8_t *q;
     const float *d, *s;
-    int32_t start[16]; /* -(offset of the codes) * sum of q: for start_of() */
+    /* Sums of q, of half blocks or (where there are no sub-scales) of blocks; and -(offset of the codes) times
+     * them, where sums of products start. Four of the even blocks, then four of the odd, each once for the
+     * first and once for the last half: at place(). */
+    int32_t sum[16], start[16];
 } step_token;
 
-/* Per block for Q8_0 and Q4_0, per half block for Q6_K; four of the even blocks, then four of the odd, each
- * once for the first and once for the last half. */
-INLINE int32_t start_of(const step_token *a, int b, int half)
+INLINE int place(int b, int half)
 {
-    return a->start[b % 2 * 8 + half * 4 + b / 2];
+    return b % 2 * 8 + half * 4 + b / 2;
 }
 
-INLINE void load_token(terse_dot_type type, step_token *a, const terse_acts *x, int32_t t, int32_t step)
+INLINE void load_token(int kind, int offset, step_token *a, const terse_acts *x, int32_t t, int32_t step)
 {
     const size_t at = (size_t)t * (size_t)x->n_pad + (size_t)step * 256;
     a->q = x->q + at;
     a->d = x->d + at / 32;
     a->s = x->s + at / 32;
-    if (has_min(type))
+    if (kind == HAS_MIN)
         return; /* these codes have no offset */
     const int32_t *sum4 = x->sum4 + at / 4;
     const __m512i z0 = _mm512_load_si512(sum4), z1 = _mm512_load_si512(sum4 + 16);
@@ -167,11 +264,11 @@ INLINE void load_token(terse_dot_type type, step_token *a, const terse_acts *x, 
     const __m512i u = _mm512_add_epi32(_mm512_unpacklo_epi32(z0, z1), _mm512_unpackhi_epi32(z0, z1));
     const __m512i v = _mm512_add_epi32(_mm512_unpacklo_epi32(z2, z3), _mm512_unpackhi_epi32(z2, z3));
     __m512i sum = _mm512_add_epi32(_mm512_unpacklo_epi64(u, v), _mm512_unpackhi_epi64(u, v));
-    if (type != TERSE_DOT_Q6_K)
+    if (!(kind & HAS_SUB))
         sum = _mm512_add_epi32(sum, _mm512_shuffle_i64x2(sum, sum, 0xb1));
-    const int shift = type == TERSE_DOT_Q8_0 ? 7 : type == TERSE_DOT_Q4_0 ? 3 : 5;
-    _mm512_storeu_si512(a->start,
-                        _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(sum, (unsigned)shift)));
+    if (kind & HAS_LOW)
+        _mm512_storeu_si512(a->sum, sum);
+    _mm512_storeu_si512(a->start, _mm512_mullo_epi32(sum, _mm512_set1_epi32(-offset)));
 }
 
 INLINE __m512i four_codes(const int8_t *q)
@@ -193,48 +290,62 @@ INLINE void add_products(int T, __m512i sum[][PANELS], const panel *p, const ste
         }
 }
 
-INLINE void add_block(terse_dot_type type, int T, __m512 *s, const panel *p, const step_token *a, int b)
+/* Where the sums of the products of a block, or of a half, start. */
+INLINE __m512i start_of(int kind, const step_token *a, int b, int half)
+{
+    return kind == HAS_MIN ? _mm512_setzero_si512() : _mm512_set1_epi32(a->start[place(b, half)]);
+}
+
+INLINE __m512 low_sum(const panel *p, const step_token *a, int b)
+{
+    const __m512 first = _mm512_set1_ps((float)a->sum[place(b, 0)]),
+                 last = _mm512_set1_ps((float)a->sum[place(b, 1)]);
+    return _mm512_fmadd_ps(p->low[2 * b + 1], last, _mm512_mul_ps(p->low[2 * b], first));
+}
+
+INLINE void add_block(int kind, int T, __m512 *s, const panel *p, const step_token *a, int b)
 {
     __m512i sum[TOKENS][PANELS];
     __m512 isum[TOKENS][PANELS];
     for (int t = 0; t < T; t++)
         for (int h = 0; h < PANELS; h++)
-            sum[t][h] = has_min(type) ? _mm512_setzero_si512() : _mm512_set1_epi32(start_of(&a[t], b, 0));
-    add_products(T, sum, p, a, b, 0, type == TERSE_DOT_Q6_K ? 4 : 8);
+            sum[t][h] = start_of(kind, &a[t], b, 0);
+    add_products(T, sum, p, a, b, 0, kind & HAS_SUB ? 4 : 8);
     for (int t = 0; t < T; t++)
         for (int h = 0; h < PANELS; h++)
             isum[t][h] = _mm512_cvtepi32_ps(sum[t][h]);
-    if (type == TERSE_DOT_Q6_K) {
-        /* Sub-scales as floats are exact: all is below 2^24. Adding 0 makes a -0 the 0 that an integer is. */
+    if (kind & HAS_SUB) {
+        /* Sub-scales as floats are exact: all is below 2^24. The sign of a zero does not matter. */
         for (int t = 0; t < T; t++)
             for (int h = 0; h < PANELS; h++) {
                 isum[t][h] = _mm512_mul_ps(isum[t][h], p[h].sub[2 * b]);
-                sum[t][h] = _mm512_set1_epi32(start_of(&a[t], b, 1));
+                sum[t][h] = start_of(kind, &a[t], b, 1);
             }
         add_products(T, sum, p, a, b, 4, 8);
         for (int t = 0; t < T; t++)
             for (int h = 0; h < PANELS; h++)
-                isum[t][h] = _mm512_add_ps(
-                    _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[t][h]), p[h].sub[2 * b + 1], isum[t][h]),
-                    _mm512_setzero_ps());
+                isum[t][h] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[t][h]), p[h].sub[2 * b + 1], isum[t][h]);
     }
     for (int t = 0; t < T; t++)
         for (int h = 0; h < PANELS; h++) {
-            __m512 *acc = s + (size_t)t * accs_of(type) + h * 8 + b;
-            *acc = _mm512_fmadd_ps(_mm512_mul_ps(p[h].d[b], _mm512_set1_ps(a[t].d[b])), isum[t][h], *acc);
-            if (has_min(type))
+            const __m512 d = _mm512_set1_ps(a[t].d[b]);
+            __m512 *acc = s + (size_t)t * accs_of(kind) + h * 8 + b;
+            *acc = _mm512_fmadd_ps(_mm512_mul_ps(p[h].d[b], d), isum[t][h], *acc);
+            if (kind & HAS_MIN)
                 acc[ACCS] = _mm512_fmadd_ps(p[h].min[b], _mm512_set1_ps(a[t].s[b]), acc[ACCS]);
+            if (kind & HAS_LOW)
+                acc[ACCS] = _mm512_fmadd_ps(_mm512_mul_ps(p[h].min[b], d), low_sum(&p[h], &a[t], b), acc[ACCS]);
         }
 }
 
-INLINE void add_step(terse_dot_type type, int T, __m512 *s, const panel *p, const terse_acts *x, int32_t t,
+INLINE void add_step(int kind, int offset, int T, __m512 *s, const panel *p, const terse_acts *x, int32_t t,
                      int32_t step)
 {
     step_token a[TOKENS];
     for (int i = 0; i < T; i++)
-        load_token(type, &a[i], x, t + i, step);
+        load_token(kind, offset, &a[i], x, t + i, step);
     for (int b = 0; b < 8; b++)
-        add_block(type, T, s, p, a, b);
+        add_block(kind, T, s, p, a, b);
 }
 
 INLINE __m512 fold(const __m512 *v)
@@ -247,14 +358,15 @@ INLINE __m512 fold(const __m512 *v)
 /* ---- rows and tokens ---- */
 
 /* The first min(n_row, ROWS) rows from w times n <= GROUP tokens from t. */
-INLINE void group(terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
+INLINE void group(int kind, terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
                   int32_t n_row, const terse_acts *x, int32_t t, int32_t n)
 {
     const uint8_t *row[ROWS];
     uint8_t tail[ROWS][STEP_SIZE_MAX];
     __m512 s[GROUP * 2 * ACCS];
     panel p[PANELS];
-    const size_t accs = accs_of(type), ahead = n_row > ROWS ? ROWS * row_size : 0;
+    const size_t accs = accs_of(kind), size = step_size(type), ahead = n_row > ROWS ? ROWS * row_size : 0;
+    const int offset = offset_of(path_of(type));
     const int32_t n_block = x->n / TERSE_ACT_BLOCK, n_step = (n_block + 7) / 8;
     for (int r = 0; r < ROWS; r++) /* rows past n_row are copies of the last */
         row[r] = w + (size_t)(r < n_row ? r : n_row - 1) * row_size;
@@ -262,7 +374,7 @@ INLINE void group(terse_dot_type type, float *y, size_t y_stride, const uint8_t 
     for (int32_t k = 0; k < n_step; k++) {
         for (int r = 0; r < ROWS; r++) {
             if (t == 0)
-                prefetch_step(type, row[r] + ahead);
+                prefetch_bytes(row[r] + ahead, size);
             if ((k + 1) * 8 > n_block) {
                 copy_tail(type, tail[r], row[r], n_block - k * 8);
                 row[r] = tail[r];
@@ -272,51 +384,48 @@ INLINE void group(terse_dot_type type, float *y, size_t y_stride, const uint8_t 
             unpack(type, &p[h], row + h * LANES);
         int32_t i = 0;
         for (; i + TOKENS <= n; i += TOKENS)
-            add_step(type, TOKENS, s + (size_t)i * accs, p, x, t + i, k);
+            add_step(kind, offset, TOKENS, s + (size_t)i * accs, p, x, t + i, k);
         for (; i < n; i++)
-            add_step(type, 1, s + (size_t)i * accs, p, x, t + i, k);
+            add_step(kind, offset, 1, s + (size_t)i * accs, p, x, t + i, k);
         for (int r = 0; r < ROWS; r++)
-            row[r] += step_size(type);
+            row[r] += size;
     }
     for (int32_t i = 0; i < n; i++)
         for (int h = 0; h < PANELS && h * LANES < n_row; h++) {
             const int32_t left = n_row - h * LANES;
             const __mmask16 used = left < LANES ? (__mmask16)((1u << left) - 1) : 0xffff;
-            const __m512 *acc = s + (size_t)i * accs + h * 8, sum = fold(acc);
+            const __m512 *acc = s + (size_t)i * accs + h * 8;
+            __m512 sum = fold(acc);
+            if (kind & (HAS_MIN | HAS_LOW))
+                sum = _mm512_sub_ps(sum, fold(acc + ACCS));
             _mm512_mask_storeu_ps(y + (size_t)(t + i) * y_stride + h * LANES, used,
-                                  has_min(type) ? _mm512_sub_ps(sum, fold(acc + ACCS)) : sum);
+                                  _mm512_add_ps(sum, _mm512_setzero_ps())); /* no -0 */
         }
 }
 
-INLINE void many(terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
+INLINE void many(int kind, terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
                  int32_t n_row, const terse_acts *x)
 {
     for (int32_t r = 0; r < n_row; r += ROWS)
         for (int32_t t = 0; t < x->n_token; t += GROUP)
-            group(type, y + r, y_stride, w + (size_t)r * row_size, row_size, n_row - r, x, t,
+            group(kind, type, y + r, y_stride, w + (size_t)r * row_size, row_size, n_row - r, x, t,
                   x->n_token - t < GROUP ? x->n_token - t : GROUP);
 }
 
 void terse_dot_many_avx512(terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
                            int32_t n_row, const terse_acts *x)
 {
-    switch (type) {
-    case TERSE_DOT_Q8_0:
-        many(TERSE_DOT_Q8_0, y, y_stride, w, row_size, n_row, x);
+    switch (dot_formats[type].traits & (HAS_MIN | HAS_SUB | HAS_LOW)) {
+    case 0:
+        many(0, type, y, y_stride, w, row_size, n_row, x);
         break;
-    case TERSE_DOT_Q4_0:
-        many(TERSE_DOT_Q4_0, y, y_stride, w, row_size, n_row, x);
+    case HAS_MIN:
+        many(HAS_MIN, type, y, y_stride, w, row_size, n_row, x);
         break;
-    case TERSE_DOT_Q4_K:
-        many(TERSE_DOT_Q4_K, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_Q5_K:
-        many(TERSE_DOT_Q5_K, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_Q6_K:
-        many(TERSE_DOT_Q6_K, y, y_stride, w, row_size, n_row, x);
+    case HAS_SUB:
+        many(HAS_SUB, type, y, y_stride, w, row_size, n_row, x);
         break;
     default:
-        break; /* float weights: dot_avx512.c */
+        many(HAS_SUB | HAS_LOW, type, y, y_stride, w, row_size, n_row, x);
     }
 }

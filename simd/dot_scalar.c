@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-#include "simd/dot_blocks.h"
+#include "simd/dot_unpack.h"
 
 /* One token's activations. */
 typedef struct {
@@ -31,7 +31,7 @@ static float fold(float *lane, int n)
     return lane[0];
 }
 
-static int32_t sum_products(const int8_t *c, const int8_t *q, int n)
+static inline int32_t sum_products(const int8_t *c, const int8_t *q, int n)
 {
     int32_t sum = 0;
     for (int i = 0; i < n; i++)
@@ -39,182 +39,122 @@ static int32_t sum_products(const int8_t *c, const int8_t *q, int n)
     return sum;
 }
 
-/* Every function below is one row times one token. */
-typedef float dot_row(const void *row, const token *a);
+#define INLINE static inline __attribute__((always_inline))
 
-static float dot_q8_0(const void *row, const token *a)
+/* One block of 32 values, number l of its step, added to its lanes. d and q: its scale and codes of
+ * activations, s: their scaled sum. */
+INLINE void add_block(const dot_format *f, const step_scales *w, const int8_t c[32], int l, float d, float s,
+                      const int8_t *q, float *acc, float *low)
 {
-    const block_q8_0 *w = row;
-    float acc[TERSE_DOT_LANES] = { 0 };
-    for (int32_t b = 0; b < a->n / 32; b++) {
-        float *lane = &acc[b % TERSE_DOT_LANES];
-        const int32_t isum = sum_products(w[b].q, a->q + b * 32, 32);
-        *lane = fmaf(terse_f16_to_f32(w[b].d) * a->d[b], (float)isum, *lane);
+    static const int8_t ones[16] = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 };
+    const int8_t *sub = &w->sub[2 * l], *mn = &w->low[2 * l];
+    const int32_t isum = f->traits & HAS_SUB
+                             ? sub[0] * sum_products(c, q, 16) + sub[1] * sum_products(c + 16, q + 16, 16)
+                             : sum_products(c, q, 32);
+    *acc = fmaf(w->d[l] * d, (float)isum, *acc);
+    if (f->traits & HAS_MIN)
+        *low = fmaf(w->min[l], s, *low);
+    if (f->traits & HAS_LOW) {
+        const int32_t imin = mn[0] * sum_products(ones, q, 16) + mn[1] * sum_products(ones, q + 16, 16);
+        *low = fmaf(w->min[l] * d, (float)imin, *low);
     }
-    return fold(acc, TERSE_DOT_LANES);
 }
 
-static float dot_q4_0(const void *row, const token *a)
+/* One row times one token. */
+INLINE float dot_blocks(terse_dot_type type, const uint8_t *w, const token *a)
 {
-    const block_q4_0 *w = row;
-    float acc[TERSE_DOT_LANES] = { 0 };
-    for (int32_t b = 0; b < a->n / 32; b++) {
-        float *lane = &acc[b % TERSE_DOT_LANES];
-        int8_t c[32];
-        codes_q4_0(&w[b], c);
-        *lane = fmaf(terse_f16_to_f32(w[b].d) * a->d[b], (float)sum_products(c, a->q + b * 32, 32), *lane);
-    }
-    return fold(acc, TERSE_DOT_LANES);
-}
-
-/* One block of Q4_K or Q5_K, given its codes. */
-static void add_k(float *acc, float *low, float d, float min, const int8_t *c, const token *a, int32_t b)
-{
-    *acc = fmaf(d * a->d[b], (float)sum_products(c, a->q + b * 32, 32), *acc);
-    *low = fmaf(min, a->s[b], *low);
-}
-
-static float dot_q4_k(const void *row, const token *a)
-{
-    const block_q4_k *w = row;
-    float acc[QK_BLOCKS] = { 0 }, low[QK_BLOCKS] = { 0 };
-    for (int32_t k = 0; k < a->n / QK; k++) {
-        const float d = terse_f16_to_f32(w[k].d), dmin = terse_f16_to_f32(w[k].dmin);
-        uint8_t sc[QK_BLOCKS], mn[QK_BLOCKS];
-        int8_t c[32];
-        sub_scales(w[k].scales, sc, mn);
-        for (int l = 0; l < QK_BLOCKS; l++) {
-            codes_q4_k(&w[k], l, c);
-            add_k(&acc[l], &low[l], d * (float)sc[l], dmin * (float)mn[l], c, a, k * QK_BLOCKS + l);
+    const dot_format *f = &dot_formats[type];
+    const int32_t n_block = a->n / 32;
+    float acc[TERSE_DOT_LANES] = { 0 }, low[TERSE_DOT_LANES] = { 0 };
+    for (int32_t b = 0; b < n_block; b += TERSE_DOT_LANES, w += step_size(type)) {
+        const int n = n_block - b < TERSE_DOT_LANES ? n_block - b : TERSE_DOT_LANES;
+        step_codes codes;
+        step_scales s;
+        f->scales(&s, w, n);
+        for (int l = 0; l < n; l++) {
+            int8_t c[32];
+            f->codes(&codes, w, l);
+            code_values(f, &codes, l, c);
+            add_block(f, &s, c, l, a->d[b + l], a->s[b + l], a->q + (b + l) * 32, &acc[l], &low[l]);
         }
     }
-    return fold(acc, QK_BLOCKS) - fold(low, QK_BLOCKS);
-}
-
-static float dot_q5_k(const void *row, const token *a)
-{
-    const block_q5_k *w = row;
-    float acc[QK_BLOCKS] = { 0 }, low[QK_BLOCKS] = { 0 };
-    for (int32_t k = 0; k < a->n / QK; k++) {
-        const float d = terse_f16_to_f32(w[k].d), dmin = terse_f16_to_f32(w[k].dmin);
-        uint8_t sc[QK_BLOCKS], mn[QK_BLOCKS];
-        int8_t c[32];
-        sub_scales(w[k].scales, sc, mn);
-        for (int l = 0; l < QK_BLOCKS; l++) {
-            codes_q5_k(&w[k], l, c);
-            add_k(&acc[l], &low[l], d * (float)sc[l], dmin * (float)mn[l], c, a, k * QK_BLOCKS + l);
-        }
-    }
-    return fold(acc, QK_BLOCKS) - fold(low, QK_BLOCKS);
-}
-
-static float dot_q6_k(const void *row, const token *a)
-{
-    const block_q6_k *w = row;
-    float acc[QK_BLOCKS] = { 0 };
-    for (int32_t k = 0; k < a->n / QK; k++) {
-        const float d = terse_f16_to_f32(w[k].d);
-        int8_t c[32];
-        for (int l = 0; l < QK_BLOCKS; l++) {
-            const int32_t b = k * QK_BLOCKS + l;
-            const int8_t *q = a->q + b * 32;
-            codes_q6_k(&w[k], l, c);
-            const int32_t isum =
-                w[k].sc[2 * l] * sum_products(c, q, 16) + w[k].sc[2 * l + 1] * sum_products(c + 16, q + 16, 16);
-            acc[l] = fmaf(d * a->d[b], (float)isum, acc[l]);
-        }
-    }
-    return fold(acc, QK_BLOCKS);
+    return fold(acc, TERSE_DOT_LANES) - fold(low, TERSE_DOT_LANES) + 0.0f;
 }
 
 enum { FLOAT_LANES = 16 };
 
-static float dot_f32(const void *row, const token *a)
+/* Value i of a row of floats, which a file may place at any even address. */
+INLINE float float_at(terse_dot_type type, const uint8_t *w, int32_t i)
 {
-    const uint8_t *w = row; /* a file may place it at any even address */
-    float acc[FLOAT_LANES] = { 0 };
-    for (int32_t i = 0; i < a->n; i++) {
-        float wi;
-        memcpy(&wi, w + (size_t)i * sizeof wi, sizeof wi);
-        acc[i % FLOAT_LANES] = fmaf(wi, a->x[i], acc[i % FLOAT_LANES]);
+    float f;
+    uint16_t h;
+    if (type == TERSE_DOT_F32) {
+        memcpy(&f, w + (size_t)i * sizeof f, sizeof f);
+        return f;
     }
-    return fold(acc, FLOAT_LANES);
+    memcpy(&h, w + (size_t)i * sizeof h, sizeof h);
+    return type == TERSE_DOT_F16 ? terse_f16_to_f32(h) : terse_bf16_to_f32(h);
 }
 
-static float dot_f16(const void *row, const token *a)
+INLINE float dot_floats(terse_dot_type type, const uint8_t *w, const token *a)
 {
-    const uint16_t *w = row;
     float acc[FLOAT_LANES] = { 0 };
     for (int32_t i = 0; i < a->n; i++)
-        acc[i % FLOAT_LANES] = fmaf(terse_f16_to_f32(w[i]), a->x[i], acc[i % FLOAT_LANES]);
+        acc[i % FLOAT_LANES] = fmaf(float_at(type, w, i), a->x[i], acc[i % FLOAT_LANES]);
     return fold(acc, FLOAT_LANES);
 }
 
-static float dot_bf16(const void *row, const token *a)
-{
-    const uint16_t *w = row;
-    float acc[FLOAT_LANES] = { 0 };
-    for (int32_t i = 0; i < a->n; i++)
-        acc[i % FLOAT_LANES] = fmaf(terse_bf16_to_f32(w[i]), a->x[i], acc[i % FLOAT_LANES]);
-    return fold(acc, FLOAT_LANES);
-}
-
-static void each_row(float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
-                     const terse_acts *x, dot_row *dot)
+INLINE void each_row(terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
+                     int32_t n_row, const terse_acts *x)
 {
     for (int32_t t = 0; t < x->n_token; t++) {
         const token a = token_of(x, t);
-        for (int32_t r = 0; r < n_row; r++)
-            y[(size_t)t * y_stride + (size_t)r] = dot((const uint8_t *)w + (size_t)r * row_size, &a);
+        for (int32_t r = 0; r < n_row; r++) {
+            const uint8_t *row = w + (size_t)r * row_size;
+            y[(size_t)t * y_stride + (size_t)r] =
+                dot_formats[type].len ? dot_blocks(type, row, &a) : dot_floats(type, row, &a);
+        }
     }
 }
 
-static void rows_f32(float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
-                     const terse_acts *x)
+/* The types that are met most are compiled apart from the others, for the sake of machines without vectors. */
+static void rows(terse_dot_type type, float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
+                 const terse_acts *x)
 {
-    each_row(y, y_stride, w, row_size, n_row, x, dot_f32);
-}
-
-static void rows_f16(float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
-                     const terse_acts *x)
-{
-    each_row(y, y_stride, w, row_size, n_row, x, dot_f16);
-}
-
-static void rows_bf16(float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
-                      const terse_acts *x)
-{
-    each_row(y, y_stride, w, row_size, n_row, x, dot_bf16);
-}
-
-static void rows_q8_0(float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
-                      const terse_acts *x)
-{
-    each_row(y, y_stride, w, row_size, n_row, x, dot_q8_0);
-}
-
-static void rows_q4_0(float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
-                      const terse_acts *x)
-{
-    each_row(y, y_stride, w, row_size, n_row, x, dot_q4_0);
-}
-
-static void rows_q4_k(float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
-                      const terse_acts *x)
-{
-    each_row(y, y_stride, w, row_size, n_row, x, dot_q4_k);
-}
-
-static void rows_q5_k(float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
-                      const terse_acts *x)
-{
-    each_row(y, y_stride, w, row_size, n_row, x, dot_q5_k);
-}
-
-static void rows_q6_k(float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
-                      const terse_acts *x)
-{
-    each_row(y, y_stride, w, row_size, n_row, x, dot_q6_k);
+    switch (type) {
+    case TERSE_DOT_F32:
+        each_row(TERSE_DOT_F32, y, y_stride, w, row_size, n_row, x);
+        break;
+    case TERSE_DOT_F16:
+        each_row(TERSE_DOT_F16, y, y_stride, w, row_size, n_row, x);
+        break;
+    case TERSE_DOT_BF16:
+        each_row(TERSE_DOT_BF16, y, y_stride, w, row_size, n_row, x);
+        break;
+    case TERSE_DOT_Q8_0:
+        each_row(TERSE_DOT_Q8_0, y, y_stride, w, row_size, n_row, x);
+        break;
+    case TERSE_DOT_Q4_0:
+        each_row(TERSE_DOT_Q4_0, y, y_stride, w, row_size, n_row, x);
+        break;
+    case TERSE_DOT_Q4_K:
+        each_row(TERSE_DOT_Q4_K, y, y_stride, w, row_size, n_row, x);
+        break;
+    case TERSE_DOT_Q5_K:
+        each_row(TERSE_DOT_Q5_K, y, y_stride, w, row_size, n_row, x);
+        break;
+    case TERSE_DOT_Q6_K:
+        each_row(TERSE_DOT_Q6_K, y, y_stride, w, row_size, n_row, x);
+        break;
+    case TERSE_DOT_IQ4_NL:
+        each_row(TERSE_DOT_IQ4_NL, y, y_stride, w, row_size, n_row, x);
+        break;
+    case TERSE_DOT_IQ4_XS:
+        each_row(TERSE_DOT_IQ4_XS, y, y_stride, w, row_size, n_row, x);
+        break;
+    default:
+        each_row(type, y, y_stride, w, row_size, n_row, x);
+    }
 }
 
 /* |x| as an integer: orders finite values as numbers, with infinity and then NaN above them. */
@@ -264,14 +204,5 @@ static void quantize(const terse_acts *a, int32_t t)
 
 void terse_dot_init_scalar(terse_dot_kernels *k)
 {
-    *k = (terse_dot_kernels){ .tier = "scalar",
-                              .quantize = quantize,
-                              .rows = { [TERSE_DOT_F32] = rows_f32,
-                                        [TERSE_DOT_F16] = rows_f16,
-                                        [TERSE_DOT_BF16] = rows_bf16,
-                                        [TERSE_DOT_Q8_0] = rows_q8_0,
-                                        [TERSE_DOT_Q4_0] = rows_q4_0,
-                                        [TERSE_DOT_Q4_K] = rows_q4_k,
-                                        [TERSE_DOT_Q5_K] = rows_q5_k,
-                                        [TERSE_DOT_Q6_K] = rows_q6_k } };
+    *k = (terse_dot_kernels){ .tier = "scalar", .quantize = quantize, .rows = rows };
 }

@@ -5,22 +5,51 @@
 #include <string.h>
 
 #include "checkkernel.h"
-#include "simd/dot_blocks.h"
+#include "simd/dot_unpack.h"
 
 static const struct {
     const char *name;
-    int32_t block_len;
-    size_t block_size;
+    size_t d_at; /* first of n_half scales */
+    int n_half;
 } types[TERSE_DOT_N] = {
-    [TERSE_DOT_F32] = { "f32", 1, 4 },
-    [TERSE_DOT_F16] = { "f16", 1, 2 },
-    [TERSE_DOT_BF16] = { "bf16", 1, 2 },
-    [TERSE_DOT_Q8_0] = { "q8_0", 32, sizeof(block_q8_0) },
-    [TERSE_DOT_Q4_0] = { "q4_0", 32, sizeof(block_q4_0) },
-    [TERSE_DOT_Q4_K] = { "q4_k", QK, sizeof(block_q4_k) },
-    [TERSE_DOT_Q5_K] = { "q5_k", QK, sizeof(block_q5_k) },
-    [TERSE_DOT_Q6_K] = { "q6_k", QK, sizeof(block_q6_k) },
+    [TERSE_DOT_F32] = { "f32", 0, 0 },
+    [TERSE_DOT_F16] = { "f16", 0, 1 },
+    [TERSE_DOT_BF16] = { "bf16", 0, 0 },
+    [TERSE_DOT_Q8_0] = { "q8_0", 0, 1 },
+    [TERSE_DOT_Q4_0] = { "q4_0", 0, 1 },
+    [TERSE_DOT_Q4_K] = { "q4_k", 0, 2 },
+    [TERSE_DOT_Q5_K] = { "q5_k", 0, 2 },
+    [TERSE_DOT_Q6_K] = { "q6_k", offsetof(block_q6_k, d), 1 },
+    [TERSE_DOT_Q4_1] = { "q4_1", 0, 2 },
+    [TERSE_DOT_Q5_0] = { "q5_0", 0, 1 },
+    [TERSE_DOT_Q5_1] = { "q5_1", 0, 2 },
+    [TERSE_DOT_Q2_K] = { "q2_k", offsetof(block_q2_k, d), 2 },
+    [TERSE_DOT_Q3_K] = { "q3_k", offsetof(block_q3_k, d), 1 },
+    [TERSE_DOT_IQ4_NL] = { "iq4_nl", 0, 1 },
+    [TERSE_DOT_IQ4_XS] = { "iq4_xs", 0, 1 },
+    [TERSE_DOT_MXFP4] = { "mxfp4", 0, 0 },
+    [TERSE_DOT_TQ1_0] = { "tq1_0", offsetof(block_tq1_0, d), 1 },
+    [TERSE_DOT_TQ2_0] = { "tq2_0", offsetof(block_tq2_0, d), 1 },
+    [TERSE_DOT_IQ2_XXS] = { "iq2_xxs", 0, 1 },
+    [TERSE_DOT_IQ2_XS] = { "iq2_xs", 0, 1 },
+    [TERSE_DOT_IQ2_S] = { "iq2_s", 0, 1 },
+    [TERSE_DOT_IQ3_XXS] = { "iq3_xxs", 0, 1 },
+    [TERSE_DOT_IQ3_S] = { "iq3_s", 0, 1 },
+    [TERSE_DOT_IQ1_S] = { "iq1_s", 0, 1 },
+    [TERSE_DOT_IQ1_M] = { "iq1_m", 0, 0 },
 };
+
+/* Float types have blocks of one value. */
+static int32_t block_len(terse_dot_type type)
+{
+    return dot_formats[type].len ? dot_formats[type].len : 1;
+}
+
+static size_t row_bytes(terse_dot_type type, int32_t n)
+{
+    const size_t size = dot_formats[type].len ? dot_formats[type].size : type == TERSE_DOT_F32 ? 4 : 2;
+    return (size_t)(n / block_len(type)) * size;
+}
 
 /* What the numbers are like. */
 enum {
@@ -41,36 +70,43 @@ static uint16_t random_f16(checkkernel *c, int mood)
     return (uint16_t)((check_bits(c) & 0x83ff) | (uint64_t)(8 + check_below(c, 8)) << 10); /* 2^-7 .. 2^1 */
 }
 
+/* The scales of one block. */
+static void random_scales(checkkernel *c, terse_dot_type type, int mood, uint8_t *p)
+{
+    const float f = mood == WILD ? check_wild(c) : mood == FAINT ? 1e-30f : check_float(c);
+    uint16_t h[2] = { random_f16(c, mood), random_f16(c, mood) };
+    switch (type) {
+    case TERSE_DOT_F32:
+        memcpy(p, &f, sizeof f);
+        break;
+    case TERSE_DOT_BF16:
+        h[0] = terse_f32_to_bf16(f);
+        memcpy(p, h, sizeof *h);
+        break;
+    case TERSE_DOT_MXFP4:
+        if (mood != WILD)
+            *p = (uint8_t)(mood == FAINT ? 0 : 120 + check_below(c, 16));
+        break;
+    case TERSE_DOT_IQ1_M: /* four bits in the top of each of four words */
+        for (int i = 0; i < 4; i++) {
+            uint8_t *top = p + offsetof(block_iq1_m, scales) + 2 * i + 1;
+            *top = (uint8_t)((*top & 15) | (h[0] >> (4 * i) & 15) << 4);
+        }
+        break;
+    default:
+        memcpy(p + types[type].d_at, h, (size_t)types[type].n_half * sizeof *h);
+    }
+}
+
 /* Fills one row of n values. */
 static void random_row(checkkernel *c, terse_dot_type type, int mood, void *row, int32_t n)
 {
     static const uint8_t ends[] = { 0x00, 0xff, 0x80, 0x7f, 0x0f, 0xf0 };
     uint8_t *p = row;
-    const size_t size = (size_t)(n / types[type].block_len) * types[type].block_size;
-    for (size_t i = 0; i < size; i++)
+    for (size_t i = 0; i < row_bytes(type, n); i++)
         p[i] = mood == EXTREME ? ends[check_below(c, 6)] : (uint8_t)(check_bits(c) >> 40);
-    for (int32_t b = 0; b < n / types[type].block_len; b++, p += types[type].block_size) {
-        const float f = mood == WILD ? check_wild(c) : mood == FAINT ? 1e-30f : check_float(c);
-        uint16_t h[2] = { random_f16(c, mood), random_f16(c, mood) };
-        switch (type) {
-        case TERSE_DOT_F32:
-            memcpy(p, &f, sizeof f);
-            break;
-        case TERSE_DOT_BF16:
-            h[0] = terse_f32_to_bf16(f);
-            memcpy(p, h, sizeof *h);
-            break;
-        case TERSE_DOT_Q4_K:
-        case TERSE_DOT_Q5_K: /* d and dmin */
-            memcpy(p, h, sizeof h);
-            break;
-        case TERSE_DOT_Q6_K:
-            memcpy(p + offsetof(block_q6_k, d), h, sizeof *h);
-            break;
-        default:
-            memcpy(p, h, sizeof *h);
-        }
-    }
+    for (int32_t b = 0; b < n / block_len(type); b++)
+        random_scales(c, type, mood, p + (size_t)b * row_bytes(type, block_len(type)));
 }
 
 /* ---- activations ---- */
@@ -190,7 +226,7 @@ static bool accurate(checkkernel *c, const shape *s, const uint8_t *w, size_t ro
 
 static bool check_shape(checkkernel *c, const shape *s)
 {
-    const size_t row_used = (size_t)(s->n / types[s->type].block_len) * types[s->type].block_size;
+    const size_t row_used = row_bytes(s->type, s->n);
     const size_t row_size = row_used + s->gap, y_stride = (size_t)s->n_row + 3;
     const size_t w_size = s->n_row ? (size_t)(s->n_row - 1) * row_size + row_used : 0;
     const size_t y_size = (size_t)s->n_token * y_stride * sizeof(float);
@@ -202,8 +238,8 @@ static bool check_shape(checkkernel *c, const shape *s)
     random_x(c, &a, s->mood);
     for (int32_t t = 0; t < s->n_token; t++)
         c->want.dot.quantize(&a, t);
-    c->want.dot.rows[s->type](want, y_stride, w, row_size, s->n_row, &a);
-    c->got.dot.rows[s->type](got, y_stride, w, row_size, s->n_row, &a);
+    c->want.dot.rows(s->type, want, y_stride, w, row_size, s->n_row, &a);
+    c->got.dot.rows(s->type, got, y_stride, w, row_size, s->n_row, &a);
     bool ok = check_floats(c, want, got, (size_t)s->n_token * y_stride,
                            "dot/%s n=%d rows=%d tokens=%d gap=%zu mood=%d", types[s->type].name, s->n, s->n_row,
                            s->n_token, s->gap, s->mood) &&
@@ -232,10 +268,8 @@ bool check_dot(checkkernel *c)
             s.n_row = rows[check_below(c, sizeof rows / sizeof *rows)];
             s.n_token = tokens[check_below(c, sizeof tokens / sizeof *tokens)];
             s.gap = (size_t)check_below(c, 3) * 2;
-            if (types[type].block_len == QK)
-                s.n = QK * (1 + check_below(c, 4));
-            else
-                s.n = types[type].block_len * (1 + check_below(c, types[type].block_len == 1 ? 300 : 33));
+            const int32_t len = block_len(s.type);
+            s.n = len * (1 + check_below(c, len == QK ? 4 : len == 1 ? 300 : 33));
             ok = check_shape(c, &s);
         }
     }
@@ -246,6 +280,7 @@ bool check_dot(checkkernel *c)
 
 typedef struct {
     terse_dot_rows *rows;
+    terse_dot_type type;
     void (*quantize)(const terse_acts *a, int32_t t);
     float *y;
     const void *w;
@@ -257,7 +292,7 @@ typedef struct {
 static void run_product(void *ctx)
 {
     const product *p = ctx;
-    p->rows(p->y, (size_t)p->n_row, p->w, p->row_size, p->n_row, &p->a);
+    p->rows(p->type, p->y, (size_t)p->n_row, p->w, p->row_size, p->n_row, &p->a);
 }
 
 static void run_quantize(void *ctx)
@@ -274,6 +309,7 @@ void bench_dot(checkkernel *c)
     enum { N = 4096, ROWS = 64, TOKENS = 64 };
     float *y = check_alloc(ROWS * TOKENS * sizeof *y);
     product p = { .y = y, .n_row = ROWS, .a = acts_alloc(N, TOKENS), .quantize = c->got.dot.quantize };
+    p.rows = c->got.dot.rows;
     terse_acts all = p.a;
     random_x(c, &p.a, PLAIN);
     run_quantize(&p);
@@ -281,11 +317,11 @@ void bench_dot(checkkernel *c)
         check_time(c, "dot/quantize", (double)acts_x_size(&p.a), 0.0, run_quantize, &p);
     for (int type = 0; type < TERSE_DOT_N; type++) {
         char name[32];
-        p.row_size = (size_t)(N / types[type].block_len) * types[type].block_size;
+        p.type = (terse_dot_type)type;
+        p.row_size = row_bytes(p.type, N);
         uint8_t *w = check_alloc(ROWS * p.row_size);
         for (int32_t r = 0; r < ROWS; r++)
             random_row(c, type, PLAIN, w + (size_t)r * p.row_size, N);
-        p.rows = c->got.dot.rows[type];
         p.w = w;
         for (int32_t n_token = 1; n_token <= TOKENS; n_token *= TOKENS) {
             p.a.n_token = n_token;

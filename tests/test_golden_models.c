@@ -140,7 +140,8 @@ static void llama_models(void **state)
 static void quantised_models(void **state)
 {
     (void)state;
-    static const char *const types[] = { "Q4_0", "Q8_0", "Q4_K_M", "Q5_K_M", "Q6_K" };
+    static const char *const types[] = { "Q4_0",   "Q4_1",   "Q5_0", "Q8_0",   "Q2_K",  "Q3_K_M",
+                                         "Q4_K_M", "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS" };
     json_t *index = load_index("quant_models"), *e;
     size_t i;
     int done = 0;

@@ -104,7 +104,7 @@ int32_t terse_pieces(const terse_linear *m)
 void terse_linear_rows(const terse_forward *f, const terse_linear *m, int32_t r0, int32_t n,
                        const terse_acts *a, float *y, size_t stride)
 {
-    f->kernels.dot.rows[m->type](y, stride, m->data + (size_t)r0 * m->row_size, m->row_size, n, a);
+    f->kernels.dot.rows(m->type, y, stride, m->data + (size_t)r0 * m->row_size, m->row_size, n, a);
     for (int32_t t = 0; m->bias && t < a->n_token; t++)
         f->kernels.vec.add(y + (size_t)t * stride, m->bias + r0, n);
 }
