@@ -324,6 +324,11 @@ static int run(const kind *k, int argc, char **argv)
 
 int terse_cmd_eval(int argc, char **argv)
 {
+    static char pareto[] = "eval pareto";
+    if (argc > 1 && strcmp(argv[1], pareto + strlen("eval ")) == 0) {
+        argv[1] = pareto;
+        return terse_cmd_eval_pareto(argc - 1, argv + 1);
+    }
     for (int32_t i = 0; argc > 1 && i < COUNT(kinds); i++)
         if (strcmp(argv[1], kinds[i].name + strlen("eval ")) == 0) {
             char name[32];

@@ -18,7 +18,8 @@ static double block_size(terse_kv_type type, int32_t dim)
     return (double)terse_page_block_size(page[type], dim);
 }
 
-/* How much larger an f16 cache is than one of this type. */
+/* How much larger an f16 cache is than one of this type. Of bytes that were counted it is exact if keys and
+ * values have one type: an unfinished page counts in full for keys and by its tokens for values. */
 static double f16_factor(const terse_pareto *p, int32_t type)
 {
     const terse_model_info *m = terse_model_about(p->model);
