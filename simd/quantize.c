@@ -114,8 +114,8 @@ static float fit_scale(const float *x, int32_t n, range r, bool search)
     return f.scale;
 }
 
-/* As better_scale, with an offset that is not negative. */
-static bool better_line(const float *x, int32_t n, float offset, float inv, range r, fit *f)
+/* As better_scale, with an offset, which may be negative if free. */
+static bool better_line(const float *x, int32_t n, float offset, float inv, range r, bool free, fit *f)
 {
     const sums s = sum_up(x, n, offset, inv, r);
     const float m = (float)n, det = m * s.qq - s.q * s.q;
@@ -123,7 +123,7 @@ static bool better_line(const float *x, int32_t n, float offset, float inv, rang
         return false;
     fit g = { .scale = (m * s.xq - s.x * s.q) / det };
     g.offset = (g.scale * s.q - s.x) / m;
-    if (g.offset < 0.0f)
+    if (g.offset < 0.0f && !free)
         g = (fit){ .scale = s.xq / s.qq };
     g.gain = 2.0f * (g.scale * s.xq - g.offset * s.x + g.scale * g.offset * s.q) - g.scale * g.scale * s.qq -
              m * g.offset * g.offset;
@@ -133,10 +133,10 @@ static bool better_line(const float *x, int32_t n, float offset, float inv, rang
     return true;
 }
 
-/* Codes 0 .. r.high; the range of the values takes in 0. */
-static fit fit_line(const float *x, int32_t n, range r, bool search)
+/* Codes 0 .. r.high; unless the offset is free, they reach down to 0. */
+static fit fit_line(const float *x, int32_t n, range r, bool free, bool search)
 {
-    float least = 0.0f, largest = 0.0f;
+    float least = free ? x[0] : 0.0f, largest = least;
     for (int32_t i = 0; i < n; i++) {
         least = x[i] < least ? x[i] : least;
         largest = x[i] > largest ? x[i] : largest;
@@ -145,8 +145,8 @@ static fit fit_line(const float *x, int32_t n, range r, bool search)
     if (!search || largest - least < TINY)
         return f;
     for (int32_t k = -TRIES; k <= TRIES; k++)
-        better_line(x, n, -least, (r.high + TRY * (float)k) / (largest - least), r, &f);
-    for (int32_t i = 0; i < ROUNDS && better_line(x, n, f.offset, inverse(f.scale), r, &f); i++)
+        better_line(x, n, -least, (r.high + TRY * (float)k) / (largest - least), r, free, &f);
+    for (int32_t i = 0; i < ROUNDS && better_line(x, n, f.offset, inverse(f.scale), r, free, &f); i++)
         ;
     return f;
 }
@@ -160,15 +160,64 @@ static void encode_q8_0(block_q8_0 *b, const float *x)
         b->q[i] = (int8_t)terse_code(x[i] * inv, -127.0f, 127.0f);
 }
 
-static void encode_q4_0(block_q4_0 *b, const float *x, bool search)
+/* 32 codes of 4 bits, or, with high, of 5. */
+static void pack(uint8_t q[16], uint8_t high[4], const int32_t c[32])
 {
-    const range r = { -8.0f, 7.0f };
-    const float inv = inverse(store_f16(&b->d, fit_scale(x, 32, r, search)));
-    for (int32_t i = 0; i < 16; i++) {
-        const int32_t low = terse_code(x[i] * inv, r.low, r.high) + 8,
-                      high = terse_code(x[i + 16] * inv, r.low, r.high) + 8;
-        b->q[i] = (uint8_t)(low | high << 4);
+    for (int32_t i = 0; i < 16; i++)
+        q[i] = (uint8_t)((c[i] & 15) | (c[i + 16] & 15) << 4);
+    for (int32_t i = 0; high && i < 4; i++) {
+        high[i] = 0;
+        for (int32_t k = 0; k < 8; k++)
+            high[i] |= (uint8_t)(c[8 * i + k] >> 4 << k);
     }
+}
+
+/* Q4_0 and Q5_0: one scale, codes from -half to half - 1. */
+static void encode_scaled(uint16_t *d, uint8_t q[16], uint8_t high[4], const float *x, int32_t half,
+                          bool search)
+{
+    const range r = { -(float)half, (float)(half - 1) };
+    const float inv = inverse(store_f16(d, fit_scale(x, 32, r, search)));
+    int32_t c[32];
+    for (int32_t i = 0; i < 32; i++)
+        c[i] = terse_code(x[i] * inv, r.low, r.high) + half;
+    pack(q, high, c);
+}
+
+/* Q4_1 and Q5_1: a scale and the least value, codes from 0 to most. */
+static void encode_line(uint16_t *d, uint16_t *m, uint8_t q[16], uint8_t high[4], const float *x, float most,
+                        bool search)
+{
+    const range r = { 0.0f, most };
+    const fit f = fit_line(x, 32, r, true, search);
+    const float inv = inverse(store_f16(d, f.scale)), least = store_f16(m, -f.offset);
+    int32_t c[32];
+    for (int32_t i = 0; i < 32; i++)
+        c[i] = terse_code((x[i] - least) * inv, r.low, r.high);
+    pack(q, high, c);
+}
+
+static void encode_32(terse_dot_type type, void *row, const float *x, int64_t n, bool search)
+{
+    block_q4_0 *q40 = row;
+    block_q4_1 *q41 = row;
+    block_q5_0 *q50 = row;
+    block_q5_1 *q51 = row;
+    for (int64_t b = 0; b < n / 32; b++, x += 32)
+        switch (type) {
+        case TERSE_DOT_Q4_0:
+            encode_scaled(&q40[b].d, q40[b].q, NULL, x, 8, search);
+            break;
+        case TERSE_DOT_Q4_1:
+            encode_line(&q41[b].d, &q41[b].m, q41[b].q, NULL, x, 15.0f, search);
+            break;
+        case TERSE_DOT_Q5_0:
+            encode_scaled(&q50[b].d, q50[b].q, q50[b].qh, x, 16, search);
+            break;
+        default:
+            encode_line(&q51[b].d, &q51[b].m, q51[b].q, q51[b].qh, x, 31.0f, search);
+            break;
+        }
 }
 
 /* ---- superblocks of 256: parts under whole multiples of one scale, and of one offset ---- */
@@ -253,7 +302,7 @@ static scales fit_block(const grid *g, const float *x, bool search)
     scales s = { 0 };
     for (int32_t j = 0; j < g->n_part; j++) {
         if (g->offset)
-            f[j] = fit_line(x + j * g->n, g->n, g->codes, search);
+            f[j] = fit_line(x + j * g->n, g->n, g->codes, false, search);
         else
             f[j].scale = fit_scale(x + j * g->n, g->n, g->codes, search);
         top = fmaxf(top, fabsf(f[j].scale));
@@ -347,7 +396,8 @@ static void encode_q6_k(block_q6_k *b, const float *x, bool search)
 bool terse_quantize_can(terse_dot_type type)
 {
     return type == TERSE_DOT_F32 || type == TERSE_DOT_F16 || type == TERSE_DOT_BF16 || type == TERSE_DOT_Q8_0 ||
-           type == TERSE_DOT_Q4_0 || type == TERSE_DOT_Q4_K || type == TERSE_DOT_Q5_K || type == TERSE_DOT_Q6_K;
+           type == TERSE_DOT_Q4_0 || type == TERSE_DOT_Q4_1 || type == TERSE_DOT_Q5_0 ||
+           type == TERSE_DOT_Q5_1 || type == TERSE_DOT_Q4_K || type == TERSE_DOT_Q5_K || type == TERSE_DOT_Q6_K;
 }
 
 void terse_quantize_row(terse_dot_type type, void *row, const float *x, int64_t n, bool search)
@@ -367,8 +417,10 @@ void terse_quantize_row(terse_dot_type type, void *row, const float *x, int64_t 
             encode_q8_0((block_q8_0 *)row + b, x + 32 * b);
         break;
     case TERSE_DOT_Q4_0:
-        for (int64_t b = 0; b < n / 32; b++)
-            encode_q4_0((block_q4_0 *)row + b, x + 32 * b, search);
+    case TERSE_DOT_Q4_1:
+    case TERSE_DOT_Q5_0:
+    case TERSE_DOT_Q5_1:
+        encode_32(type, row, x, n, search);
         break;
     case TERSE_DOT_Q4_K:
         for (int64_t b = 0; b < n / QK; b++)

@@ -13,7 +13,8 @@
 #include <cmocka.h>
 
 static const terse_type types[] = { TERSE_TYPE_F32,  TERSE_TYPE_F16,  TERSE_TYPE_BF16, TERSE_TYPE_Q8_0,
-                                    TERSE_TYPE_Q4_0, TERSE_TYPE_Q4_K, TERSE_TYPE_Q5_K, TERSE_TYPE_Q6_K };
+                                    TERSE_TYPE_Q4_0, TERSE_TYPE_Q4_1, TERSE_TYPE_Q5_0, TERSE_TYPE_Q5_1,
+                                    TERSE_TYPE_Q4_K, TERSE_TYPE_Q5_K, TERSE_TYPE_Q6_K };
 enum { N_TYPE = sizeof types / sizeof *types };
 
 static uint64_t seed;

@@ -307,7 +307,9 @@ static void odd_widths_fall_back(void **state)
     make("odd", (make_model_opts[]){ small(TERSE_TYPE_F32, 96, 0) });
     assert_int_equal(quantize("odd", "out", &(terse_quantize_opts){ .type = "Q4_K_M" }, NULL, &err), TERSE_OK);
     terse_gguf *g = open_file("out");
-    layer_has_type(g, 0, "attn_q", TERSE_TYPE_Q8_0);   /* rows of 96 */
+    layer_has_type(g, 0, "attn_q", TERSE_TYPE_Q5_0); /* rows of 96 */
+    layer_has_type(g, 0, "attn_v", TERSE_TYPE_Q8_0); /* Q6_K where they are long enough */
+    layer_has_type(g, 1, "attn_v", TERSE_TYPE_Q5_0);
     layer_has_type(g, 1, "ffn_down", TERSE_TYPE_Q4_K); /* rows of 256 */
     has_type(g, "output.weight", TERSE_TYPE_Q8_0);
     terse_gguf_close(&g);

@@ -118,7 +118,8 @@ int terse_cmd_quantize(int argc, char **argv)
     const terse_options accepted = {
         "quantize IN OUT TYPE [OPTION]...",
         "Writes the model IN with its weights as TYPE to the file OUT. TYPE is one of Q4_K_M, Q4_K_S, Q5_K_M, "
-        "Q5_K_S, Q6_K, Q8_0, Q4_0, F16, BF16, F32; M and S are mixes, as in llama.cpp, that give more bits to "
+        "Q5_K_S, Q6_K, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, F16, BF16, F32; M and S are mixes, as in llama.cpp, that "
+        "give more bits to "
         "some matrices. Vectors and expert routers stay F32.",
         &group, 1, 3
     };

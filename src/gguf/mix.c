@@ -14,6 +14,9 @@ static const terse_mix mixes[] = {
     { "Q6_K", 18, TERSE_TYPE_Q6_K, TERSE_MIX_PLAIN, "6.6 bits per weight" },
     { "Q8_0", 7, TERSE_TYPE_Q8_0, TERSE_MIX_PLAIN, "8.5 bits per weight" },
     { "Q4_0", 2, TERSE_TYPE_Q4_0, TERSE_MIX_PLAIN, "4.5 bits per weight, Q6_K for the output" },
+    { "Q4_1", 3, TERSE_TYPE_Q4_1, TERSE_MIX_PLAIN, "5 bits per weight, Q6_K for the output" },
+    { "Q5_0", 8, TERSE_TYPE_Q5_0, TERSE_MIX_PLAIN, "5.5 bits per weight, Q6_K for the output" },
+    { "Q5_1", 9, TERSE_TYPE_Q5_1, TERSE_MIX_PLAIN, "6 bits per weight, Q6_K for the output" },
     { "F16", 1, TERSE_TYPE_F16, TERSE_MIX_PLAIN, "16 bits" },
     { "BF16", 32, TERSE_TYPE_BF16, TERSE_MIX_PLAIN, "16 bits with the range of F32" },
     { "F32", 0, TERSE_TYPE_F32, TERSE_MIX_PLAIN, "32 bits" },
@@ -154,5 +157,9 @@ uint32_t terse_mixer_type(terse_mixer *m, const terse_tensor *t)
     const terse_type type = choose(m, t);
     if (t->ne[0] % terse_type_of(type)->block_len == 0)
         return type;
-    return t->ne[0] % 32 == 0 ? TERSE_TYPE_Q8_0 : TERSE_TYPE_F16;
+    if (t->ne[0] % 32) /* the shortest blocks */
+        return TERSE_TYPE_F16;
+    return type == TERSE_TYPE_Q4_K   ? TERSE_TYPE_Q5_0
+           : type == TERSE_TYPE_Q5_K ? TERSE_TYPE_Q5_1
+                                     : TERSE_TYPE_Q8_0;
 }
