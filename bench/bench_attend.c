@@ -99,18 +99,19 @@ static void print_rule(bench *b, const walks *w, walks_rule *r)
 {
     const terse_attend_stats *s = &r->stats;
     const double bytes = per_step(b, s->bytes_k + s->bytes_v + s->bytes_summary);
-    const report_times t = report_times_of(bytes, r->ns, r->roofline, (size_t)w->n_sample);
+    const report_times t = report_times_of(bytes, r->samples, (size_t)w->n_sample, 1.0, w->room);
     const double heads = (double)b->data.n_layer * b->data.n_head;
     if (b->o->report.json) {
         print_json(b, w, r, &t);
         return;
     }
-    printf("%4s/%-4s %5d %4d %7d %7d %8.1f %8.1f %8.1f %8.1f %6.3f %6.2f %8.2f %6.1f%% %9.2g %8.2g %7.2g  %s\n",
+    printf("%4s/%-4s %5d %4d %7d %7d %8.1f %8.1f %8.1f %8.1f %6.3f %6.2f %8.2f %6.1f%% %6s %9.2g %8.2g %7.2g  "
+           "%s\n",
            terse_kv_type_name(b->type_k), terse_kv_type_name(b->type_v), w->n_row, b->data.dim_k,
            kvdata_depth(&b->data, b->data.n_step - 1), w->n_thread, t.ns.median / heads / 1000,
            t.ns.q1 / heads / 1000, t.ns.q3 / heads / 1000, bytes / heads / 1024,
-           bytes / per_step(b, s->bytes_dense), t.gbs, t.roofline_gbs, 100 * t.fraction, r->error_mean,
-           r->error_max, b->type_error_mean, terse_attend_stop_text(r->attend));
+           bytes / per_step(b, s->bytes_dense), t.gbs, t.machine.read, 100 * t.fraction, report_own_of(&t).text,
+           r->error_mean, r->error_max, b->type_error_mean, terse_attend_stop_text(r->attend));
     fflush(stdout);
 }
 
@@ -272,9 +273,9 @@ static terse_status run(options *o, terse_error *err)
     if (st == TERSE_OK && !o->report.json)
         printf(
             "walk, tier %s; us and KiB per token, layer and KV head\n%9s %5s %4s %7s %7s %8s %8s %8s %8s %6s "
-            "%6s %8s %7s %9s %8s %7s  %s\n",
+            "%6s %8s %7s %6s %9s %8s %7s  %s\n",
             terse_cpu_tier_name(o->cpu), "K/V", "group", "dim", "depth", "threads", "us", "q1", "q3", "KiB",
-            "bytes", "GB/s", "roofline", "share", "error", "max", "type", "stop rule");
+            "bytes", "GB/s", "roofline", "share", "own", "error", "max", "type", "stop rule");
     if (st == TERSE_OK)
         st = run_types(&b, err);
     for (int32_t r = 0; r < b.n_rule; r++)

@@ -8,7 +8,6 @@
 
 #include "base/memory.h"
 #include "simd/kernels.h"
-#include "terse/probe.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -107,10 +106,9 @@ static void fill_rows(bench *b)
     }
 }
 
-/* Nanoseconds of all calls over all blocks. */
-static double pass(const bench *b, int32_t calls)
+/* All calls over all blocks. */
+static void pass(const bench *b, int32_t calls)
 {
-    const int64_t start = terse_now_ns();
     for (int32_t c = 0; c < calls; c++)
         for (size_t i = 0; i < b->n_block; i++) {
             const char *block = b->blocks + i * b->block_size;
@@ -124,16 +122,15 @@ static double pass(const bench *b, int32_t calls)
             else
                 b->k->summary.box(b->s, P, b->query, block, b->group, b->dim);
         }
-    return (double)(terse_now_ns() - start);
 }
 
 static void print(const bench *b, const report_times *t)
 {
     const char *name = kernel_names[b->kernel], *mode = b->stream ? "stream" : "cache";
     if (!b->o->report.json) {
-        printf("%-6s %-7s %-4s %5d %5d  %-6s %7.0f  %9.1f  %9.1f  %9.1f  %7.2f  %8.2f  %7.1f%%\n",
+        printf("%-6s %-7s %-4s %5d %5d  %-6s %7.0f  %9.1f  %9.1f  %9.1f  %7.2f  %8.2f  %7.1f%% %6s\n",
                b->k->attn.tier, name, type_names[b->type], b->group, b->dim, mode, t->bytes, t->ns.median,
-               t->ns.q1, t->ns.q3, t->gbs, t->roofline_gbs, 100.0 * t->fraction);
+               t->ns.q1, t->ns.q3, t->gbs, t->machine.read, 100.0 * t->fraction, report_own_of(t).text);
         fflush(stdout);
         return;
     }
@@ -146,7 +143,8 @@ static void print(const bench *b, const report_times *t)
 
 static terse_status measure(bench *b, terse_error *err)
 {
-    static double ns[MAX_SAMPLES], read[MAX_SAMPLES];
+    static terse_sample samples[MAX_SAMPLES];
+    static double room[MAX_SAMPLES];
     const size_t n = (size_t)b->o->samples.v[0];
     const int32_t calls = b->stream ? 1 : CALLS;
     terse_probe *probe;
@@ -157,11 +155,13 @@ static terse_status measure(bench *b, terse_error *err)
     memset(b->out, 0, (size_t)(b->group * b->dim) * sizeof *b->out);
     pass(b, calls);
     for (size_t i = 0; i < n; i++) {
-        read[i] = terse_probe_read(probe);
-        ns[i] = pass(b, calls) / (double)(b->n_block * (size_t)(calls * b->n_page));
+        terse_probe_begin(probe, &samples[i]);
+        pass(b, calls);
+        terse_probe_end(probe, &samples[i]);
     }
     terse_probe_close(&probe);
-    const report_times t = report_times_of((double)b->block_size / b->n_page, ns, read, n);
+    const double pages = (double)(b->n_block * (size_t)(calls * b->n_page));
+    const report_times t = report_times_of((double)b->block_size / b->n_page, samples, n, pages, room);
     print(b, &t);
     return TERSE_OK;
 }
@@ -218,9 +218,9 @@ static terse_status run(options *o, terse_error *err)
     if (!o->report.json)
         printf(
             "page attention, per page; fraction: of reading as much memory\n%-6s %-7s %-4s %5s %5s  %-6s %7s  "
-            "%9s  %9s  %9s  %7s  %8s  %8s\n",
+            "%9s  %9s  %9s  %7s  %8s  %8s %6s\n",
             "tier", "", "type", "group", "dim", "mode", "bytes", "ns", "q1", "q3", "GB/s", "roofline",
-            "fraction");
+            "fraction", "own");
     for (int type = 0; type < N_TYPE; type++)
         for (int32_t d = 0; d < o->dims.n; d++)
             for (int i = 0; i < 4 && st == TERSE_OK; i++) {

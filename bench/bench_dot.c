@@ -1,7 +1,7 @@
 /* bench/bench_dot.c: how near to the speed of memory one thread multiplies a matrix too large for the caches.
  *   bench_dot [--mib N] [--passes N] [--tier NAME] [--type NAME] [-o table|json]
- * Per type: passes of one product (one token, the decode step) and passes of a loop that only reads the same
- * bytes, in turn, so that both see the same machine. */
+ * Per type: passes of one product (one token, the decode step) and rounds of a loop that only reads as much, in
+ * turn, so that both see the same machine. */
 #include "report.h"
 
 #include <ctype.h>
@@ -21,18 +21,6 @@ typedef struct {
     const char *tier, *type;
     report report;
 } options;
-
-/* The sum of all 8-byte words. Sixteen chains, so that only memory can be slow. */
-static uint64_t read_all(const uint64_t *p, size_t n)
-{
-    uint64_t sum[16] = { 0 }, all = 0;
-    for (size_t i = 0; i + 16 <= n; i += 16)
-        for (size_t j = 0; j < 16; j++)
-            sum[j] += p[i + j];
-    for (size_t j = 0; j < 16; j++)
-        all += sum[j];
-    return all;
-}
 
 /* Bytes that are finite numbers in nearly every type: the exponents of f16, bf16 and f32 scales stay small. */
 static void fill(uint8_t *p, size_t size)
@@ -59,42 +47,49 @@ static bool acts_alloc(terse_acts *a, float *x)
     return a->q && a->d && a->s && a->sum4;
 }
 
-static void measure(options *o, const terse_dot_kernels *k, uint32_t ggml_type, const uint8_t *w, float *y,
-                    const terse_acts *a)
+typedef struct {
+    options *o;
+    terse_kernels kernels;
+    uint8_t *w;
+    float *y;
+    terse_acts acts;
+    terse_probe *probe;
+} bench;
+
+static void print(bench *b, const char *type, int32_t n_row, const report_times *t)
 {
-    double product[MAX_PASSES], plain[MAX_PASSES];
+    if (!b->o->report.json) {
+        printf("%7s  %7.2f  %8.2f  %7.1f%%  %6s\n", type, t->gbs, t->machine.read, 100 * t->fraction,
+               report_own_of(t).text);
+        fflush(stdout);
+        return;
+    }
+    json_t *r = report_record("dot", b->kernels.dot.tier, 1);
+    report_add(r, json_pack("{s:s, s:i, s:i}", "type", type, "n_in", N_VALUE, "n_out", n_row));
+    report_add(r, report_times_json(t));
+    report_print(&b->o->report, r);
+}
+
+static void measure(bench *b, uint32_t ggml_type)
+{
+    static terse_sample samples[MAX_PASSES];
+    static double room[MAX_PASSES];
     const terse_dot_type type = (terse_dot_type)terse_dot_type_of(ggml_type);
     char name[16] = "";
     for (size_t i = 0; i + 1 < sizeof name && terse_type_of(ggml_type)->name[i]; i++)
         name[i] = (char)tolower((unsigned char)terse_type_of(ggml_type)->name[i]);
     const size_t row_size = terse_type_row_size(ggml_type, N_VALUE);
-    const int32_t n_row = (int32_t)((o->mib << 20) / row_size);
-    const size_t size = (size_t)n_row * row_size;
-    uint64_t sum = 0;
-    if (o->type && strcmp(o->type, name) != 0)
+    const int32_t n_row = (int32_t)((b->o->mib << 20) / row_size);
+    if (b->o->type && strcmp(b->o->type, name) != 0)
         return;
-    for (int i = 0; i < o->passes; i++) {
-        const int64_t t0 = terse_now_ns();
-        k->rows(type, y, (size_t)n_row, w, row_size, n_row, a);
-        const int64_t t1 = terse_now_ns();
-        sum += read_all((const void *)w, size / 8);
-        const int64_t t2 = terse_now_ns();
-        product[i] = (double)(t1 - t0);
-        plain[i] = (double)size / (double)(t2 - t1);
+    for (int i = 0; i < b->o->passes; i++) {
+        terse_probe_begin(b->probe, &samples[i]);
+        b->kernels.dot.rows(type, b->y, (size_t)n_row, b->w, row_size, n_row, &b->acts);
+        terse_probe_end(b->probe, &samples[i]);
     }
-    const report_times t = report_times_of((double)size, product, plain, (size_t)o->passes);
-    if (!o->report.json) {
-        printf("%7s  %7.2f  %8.2f  %7.1f%%\n", name, t.gbs, t.roofline_gbs, 100 * t.fraction);
-        fflush(stdout);
-        return;
-    }
-    json_t *r = report_record("dot", k->tier, 1);
-    char all[17]; /* so that no compiler leaves the reading out */
-    snprintf(all, sizeof all, "%016llx", (unsigned long long)sum);
-    report_add(
-        r, json_pack("{s:s, s:i, s:i, s:s}", "type", name, "n_in", N_VALUE, "n_out", n_row, "checksum", all));
-    report_add(r, report_times_json(&t));
-    report_print(&o->report, r);
+    const report_times t =
+        report_times_of((double)n_row * (double)row_size, samples, (size_t)b->o->passes, 1.0, room);
+    print(b, name, n_row, &t);
 }
 
 static bool parse(options *o, int argc, char **argv)
@@ -130,29 +125,31 @@ int main(int argc, char **argv)
         fprintf(stderr, "bench_dot: %s\n", err.text);
         return 2;
     }
-    terse_kernels k;
-    terse_kernels_for(&k, mask);
-    uint8_t *w = terse_calloc64(o.mib << 20, 1);
-    float *y = terse_calloc64((o.mib << 20) / MIN_ROW_SIZE, sizeof *y), *x = terse_calloc64(N_VALUE, sizeof *x);
-    terse_acts a;
-    if (!w || !y || !x || !acts_alloc(&a, x)) {
+    bench b = { .o = &o,
+                .w = terse_calloc64(o.mib << 20, 1),
+                .y = terse_calloc64((o.mib << 20) / MIN_ROW_SIZE, sizeof *b.y) };
+    float *x = terse_calloc64(N_VALUE, sizeof *x);
+    terse_kernels_for(&b.kernels, mask);
+    if (!b.w || !b.y || !x || !acts_alloc(&b.acts, x) ||
+        terse_probe_open(&b.probe, 1, o.mib << 20, mask, &err) != TERSE_OK) {
         fprintf(stderr, "bench_dot: no memory\n");
         return 71;
     }
-    fill(w, o.mib << 20);
-    k.dot.quantize(&a, 0);
+    fill(b.w, o.mib << 20);
+    b.kernels.dot.quantize(&b.acts, 0);
     if (!o.report.json)
-        printf("dot products of %zu MiB, tier %s, one thread\n%7s  %7s  %8s  %8s\n", o.mib, k.dot.tier, "type",
-               "GB/s", "roofline", "fraction");
+        printf("dot products of %zu MiB, tier %s, one thread\n%7s  %7s  %8s  %8s  %6s\n", o.mib,
+               b.kernels.dot.tier, "type", "GB/s", "roofline", "fraction", "own");
     for (uint32_t type = 0; type < TERSE_TYPE_COUNT; type++)
         if (terse_dot_type_of(type) >= 0)
-            measure(&o, &k.dot, type, w, y, &a);
-    free(a.q);
-    free(a.d);
-    free(a.s);
-    free(a.sum4);
+            measure(&b, type);
+    terse_probe_close(&b.probe);
+    free(b.acts.q);
+    free(b.acts.d);
+    free(b.acts.s);
+    free(b.acts.sum4);
     free(x);
-    free(y);
-    free(w);
+    free(b.y);
+    free(b.w);
     return report_end(&o.report) ? 0 : terse_status_exit(TERSE_IO);
 }

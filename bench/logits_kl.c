@@ -2,7 +2,8 @@
  *   logits_kl A.f32 B.f32 N_VOCAB [--json]
  * KL(A || B) of each row in nats, its mean and quantiles, and how often both have the same likeliest token. */
 #include "samples.h"
-#include "terse/base.h"
+
+#include "base/samples.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -112,15 +113,12 @@ static void print_number(const char *name, double x, bool json, const char *afte
 
 static void print(const comparison *c, bool json)
 {
-    double sum = 0.0;
-    for (size_t r = 0; r < c->n_row; r++)
-        sum += c->kl[r];
-    qsort(c->kl, c->n_row, sizeof *c->kl, samples_order);
+    const terse_spread kl = terse_spread_of(c->kl, c->n_row);
     printf(json ? "{ \"tokens\": %zu, \"kl\": { " : "tokens %zu\nKL(A || B), nats per token:\n", c->n_row);
-    print_number("mean", sum / (double)c->n_row, json, ", ");
-    print_number("p50", samples_quantile(c->kl, c->n_row, 0.5), json, ", ");
-    print_number("p90", samples_quantile(c->kl, c->n_row, 0.9), json, ", ");
-    print_number("p99", samples_quantile(c->kl, c->n_row, 0.99), json, ", ");
+    print_number("mean", kl.mean, json, ", ");
+    print_number("p50", kl.median, json, ", ");
+    print_number("p90", terse_quantile(c->kl, c->n_row, 0.9), json, ", ");
+    print_number("p99", terse_quantile(c->kl, c->n_row, 0.99), json, ", ");
     print_number("max", c->kl[c->n_row - 1], json, " }, ");
     print_number("top1", (double)c->agree / (double)c->n_row, json, " }\n");
 }

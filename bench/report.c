@@ -14,29 +14,12 @@ bool report_format(report *r, const char *name)
     return r->json || strcmp(name, "table") == 0;
 }
 
-static void cpu_name(char *name, size_t size)
-{
-    char line[256];
-    FILE *f = fopen("/proc/cpuinfo", "re");
-    snprintf(name, size, "unknown");
-    while (f && fgets(line, sizeof line, f)) {
-        const char *colon = strchr(line, ':');
-        if (strncmp(line, "model name", 10) != 0 || !colon)
-            continue;
-        colon += 1 + strspn(colon + 1, " \t");
-        snprintf(name, size, "%.*s", (int)strcspn(colon, "\n"), colon);
-        break;
-    }
-    if (f)
-        fclose(f);
-}
-
 json_t *report_record(const char *bench, const char *isa, int32_t n_threads)
 {
     char cpu[128], when[32];
     struct tm tm;
     const time_t now = time(NULL);
-    cpu_name(cpu, sizeof cpu);
+    terse_cpu_name(cpu, sizeof cpu);
     strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
     return json_pack("{s:s, s:s, s:s, s:s, s:i, s:s}", "bench", bench, "build_version", terse_version(),
                      "cpu_info", cpu, "isa", isa, "n_threads", n_threads, "test_time", when);
@@ -55,30 +38,38 @@ json_t *report_real(double x)
     return isfinite(x) ? json_real(x) : json_null();
 }
 
-report_times report_times_of(double bytes, double *ns, double *roofline, size_t n)
+report_times report_times_of(double bytes, const terse_sample *s, size_t n, double units, double *room)
 {
-    report_times t = { .bytes = bytes, .n = n };
-    double squares = 0.0;
-    for (size_t i = 0; i < n; i++)
-        t.avg_ns += ns[i] / (double)n;
-    for (size_t i = 0; i < n; i++)
-        squares += (ns[i] - t.avg_ns) * (ns[i] - t.avg_ns);
-    t.stddev_ns = n > 1 ? sqrt(squares / (double)(n - 1)) : 0.0;
-    t.ns = samples_quartiles(ns, n);
+    report_times t = { .machine = terse_timing_of(s, n, units, room), .bytes = bytes };
+    const terse_spread *ns = &t.machine.ns;
+    t.ns = (terse_spread){ ns->mean / units,   ns->stddev / units, ns->q1 / units,
+                           ns->median / units, ns->q3 / units,     ns->n };
     t.gbs = bytes / t.ns.median;
-    t.roofline_gbs = samples_quartiles(roofline, n).median;
-    t.fraction = t.gbs / t.roofline_gbs;
+    t.fraction = t.gbs / t.machine.read;
     return t;
+}
+
+report_own report_own_of(const report_times *t)
+{
+    report_own own;
+    snprintf(own.text, sizeof own.text, "%zu/%zu%s", t->machine.n_own, t->machine.n,
+             t->machine.n_own ? "" : "!");
+    return own;
 }
 
 json_t *report_times_json(const report_times *t)
 {
-    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "n_samples", (json_int_t)t->n,
-                     "bytes", report_real(t->bytes), "avg_ns", report_real(t->avg_ns), "stddev_ns",
-                     report_real(t->stddev_ns), "median_ns", report_real(t->ns.median), "q1_ns",
-                     report_real(t->ns.q1), "q3_ns", report_real(t->ns.q3), "gbs", report_real(t->gbs),
-                     "roofline_gbs", report_real(t->roofline_gbs), "roofline_fraction",
-                     report_real(t->fraction));
+    const terse_timing *m = &t->machine;
+    json_t *all = json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "n_samples",
+                            (json_int_t)m->n, "n_own", (json_int_t)m->n_own, "bytes", report_real(t->bytes),
+                            "avg_ns", report_real(t->ns.mean), "stddev_ns", report_real(t->ns.stddev),
+                            "median_ns", report_real(t->ns.median), "q1_ns", report_real(t->ns.q1), "q3_ns",
+                            report_real(t->ns.q3), "gbs", report_real(t->gbs), "roofline_gbs",
+                            report_real(m->read), "roofline_fraction", report_real(t->fraction));
+    report_add(all, json_pack("{s:o, s:o, s:o, s:o, s:o}", "cpu_share", report_real(m->cpu_share), "core_share",
+                              report_real(m->core_share), "fma_gflops", report_real(m->fma), "fma_ratio",
+                              report_real(m->fma_ratio), "int8_gops", report_real(m->int8)));
+    return all;
 }
 
 void report_print(report *r, json_t *record)

@@ -4,6 +4,7 @@
 #define TERSE_BENCH_REPORT_H
 
 #include "samples.h"
+#include "terse/probe.h"
 
 #include <jansson.h>
 
@@ -24,13 +25,19 @@ void report_add(json_t *record, json_t *more);
 /* null if x is no finite number */
 json_t *report_real(double x);
 
-/* Times of n samples that read `bytes` each, and the read rate measured beside each of them; sorts both. */
+/* Times of units of work that read `bytes` each, beside what the machine gave. */
 typedef struct {
-    quartiles ns;
-    double avg_ns, stddev_ns, bytes, gbs, roofline_gbs, fraction;
-    size_t n;
+    terse_timing machine;
+    terse_spread ns; /* of one unit */
+    double bytes, gbs, fraction;
 } report_times;
-report_times report_times_of(double bytes, double *ns, double *roofline, size_t n);
+/* Of s[n], each of them units of work. room: [n], overwritten. */
+report_times report_times_of(double bytes, const terse_sample *s, size_t n, double units, double *room);
+/* "4/5" of n samples were taken while the machine was its own; "0/5!": none, and all of them count. */
+typedef struct {
+    char text[48];
+} report_own;
+report_own report_own_of(const report_times *t);
 /* As fields. */
 json_t *report_times_json(const report_times *t);
 

@@ -1,7 +1,6 @@
 /* bench/roofline.c: read bandwidth by threads and by what the data fits into. Rounds of all sizes take turns.
  *   roofline [--threads N,..] [--rounds N] [--tier NAME] [-o table|json] */
 #include "report.h"
-#include "terse/probe.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -59,7 +58,7 @@ static size_t size_of(int level, int32_t threads)
 
 static void print(options *o, const char *level, int32_t threads, size_t size, double *rate, size_t n)
 {
-    const quartiles q = samples_quartiles(rate, n);
+    const terse_spread q = terse_spread_of(rate, n);
     const double part = (double)size / threads;
     if (o->report.json) {
         json_t *r = report_record("roofline", o->tier, threads);

@@ -1,4 +1,4 @@
-/* bench/samples.h: what the benchmarks share: quartiles of samples, lists on the command line. */
+/* bench/samples.h: lists of numbers on the command line. */
 #ifndef TERSE_BENCH_SAMPLES_H
 #define TERSE_BENCH_SAMPLES_H
 
@@ -6,32 +6,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
-
-typedef struct {
-    double q1, median, q3;
-} quartiles;
-
-static inline int samples_order(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Of sorted x[n], between the neighbours in proportion. */
-static inline double samples_quantile(const double *x, size_t n, double q)
-{
-    const double at = q * (double)(n - 1);
-    const size_t i = (size_t)at;
-    return i + 1 < n ? x[i] + (at - (double)i) * (x[i + 1] - x[i]) : x[i];
-}
-
-/* Sorts x[n]. */
-static inline quartiles samples_quartiles(double *x, size_t n)
-{
-    qsort(x, n, sizeof *x, samples_order);
-    return (quartiles){ samples_quantile(x, n, 0.25), samples_quantile(x, n, 0.5),
-                        samples_quantile(x, n, 0.75) };
-}
 
 enum { SAMPLES_LIST = 16 };
 typedef struct {

@@ -49,10 +49,8 @@ static terse_status open_rule(walks *w, walks_rule *r, terse_error *err)
     terse_status st = TERSE_OK;
     for (int32_t t = 0; t < w->n_thread && st == TERSE_OK; t++)
         st = terse_walk_open(&r->walk[t], w->kv, r->attend, w->n_row, w->cpu, err);
-    r->ns = calloc((size_t)w->n_sample, sizeof *r->ns);
-    r->roofline = calloc((size_t)w->n_sample, sizeof *r->roofline);
-    return st != TERSE_OK || (r->ns && r->roofline) ? st
-                                                    : terse_fail(err, TERSE_NOMEM, "no memory for samples");
+    r->samples = calloc((size_t)w->n_sample, sizeof *r->samples);
+    return st != TERSE_OK || r->samples ? st : terse_fail(err, TERSE_NOMEM, "no memory for samples");
 }
 
 terse_status walks_open(walks *w, terse_error *err)
@@ -69,7 +67,8 @@ terse_status walks_open(walks *w, terse_error *err)
     for (int32_t r = 0; r < w->n_rule && st == TERSE_OK; r++)
         st = open_rule(w, &w->rule[r], err);
     w->phase = terse_calloc64((size_t)w->data->n_layer, sizeof *w->phase);
-    if (st == TERSE_OK && !w->phase)
+    w->room = calloc((size_t)w->n_sample, sizeof *w->room);
+    if (st == TERSE_OK && (!w->phase || !w->room))
         st = terse_fail(err, TERSE_NOMEM, "no memory for %d layers", w->data->n_layer);
     if (st == TERSE_OK)
         st = terse_team_open(&w->team, w->n_thread, err);
@@ -81,12 +80,12 @@ void walks_close(walks *w)
     terse_probe_close(&w->probe);
     terse_team_close(&w->team);
     free(w->phase);
+    free(w->room);
     for (int32_t r = 0; r < w->n_rule; r++) {
         for (int32_t t = 0; t < w->n_thread; t++)
             terse_walk_close(&w->rule[r].walk[t]);
-        free(w->rule[r].ns);
-        free(w->rule[r].roofline);
-        w->rule[r].ns = w->rule[r].roofline = NULL;
+        free(w->rule[r].samples);
+        w->rule[r].samples = NULL;
     }
     for (int32_t t = 0; t < w->n_thread; t++) {
         terse_walk_close(&w->dense_walk[t]);
@@ -260,9 +259,8 @@ void walks_time(walks *w)
     clear_parts(w);
     for (int32_t i = 0; i < w->n_sample; i++)
         for (int32_t r = 0; r < w->n_rule; r++) {
-            w->rule[r].roofline[i] = terse_probe_read(w->probe);
-            const int64_t start = terse_now_ns();
+            terse_probe_begin(w->probe, &w->rule[r].samples[i]);
             run_step(w, walk_part, &w->rule[r], i % w->data->n_step);
-            w->rule[r].ns[i] = (double)(terse_now_ns() - start);
+            terse_probe_end(w->probe, &w->rule[r].samples[i]);
         }
 }

@@ -25,7 +25,7 @@ typedef struct {
     terse_walk *walk[WALKS_MAX_THREADS];
     terse_attend_stats stats; /* of one walk of all heads in every step */
     double error_mean, error_max;
-    double *ns, *roofline; /* [n_sample] of one step; GB/s beside it */
+    terse_sample *samples; /* [n_sample] of one step */
 } walks_rule;
 
 typedef struct {
@@ -35,6 +35,7 @@ typedef struct {
     uint32_t cpu;
     walks_rule *rule; /* borrowed: policy and attend are set */
     int32_t n_rule, n_sample;
+    double *room; /* [n_sample] for report_times_of */
 
     terse_attend *dense;
     terse_walk *dense_walk[WALKS_MAX_THREADS];
@@ -56,8 +57,8 @@ void walks_compare(walks *w);
 /* What the store's types cost: |o - o_f32| / |o_f32| of dense attention over query heads, layers and steps of
  * recorded data, against a store of f32. NAN for generated data, whose values mean nothing. */
 terse_status walks_type_error(walks *w, double *mean, double *max, terse_error *err);
-/* Fills ns and roofline of all rules: rule by rule within a sample, each after a round of the probe, so that
- * all of them meet the same machine and cold caches. */
+/* Fills the samples of all rules: rule by rule within a sample, each after rounds of the probe, so that all of
+ * them meet the same machine and cold caches. */
 void walks_time(walks *w);
 
 #endif

@@ -148,7 +148,7 @@ static void other_benchmarks_print_json(void **state)
     assert_int_equal(run("'%s' -o xml", ROOFLINE), 2);
     assert_int_equal(run("'%s' --threads 1 --rounds 2 >/dev/full", ROOFLINE), 74);
     assert_int_equal(run("'%s' --mib 1 --passes 2 -o json", BENCH_DOT), 0);
-    json_decref(records(8, "dot", dot, 8));
+    json_decref(records(25, "dot", dot, 8));
     assert_int_equal(run("'%s' --mib 1 --passes 2 --type q4_k", BENCH_DOT), 0);
     assert_non_null(strstr(out, "q4_k"));
     assert_int_equal(run("'%s' --mib 0", BENCH_DOT), 2);

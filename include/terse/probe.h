@@ -33,8 +33,8 @@ TERSE_API double terse_probe_read(terse_probe *p);
 typedef struct {
     int64_t ns;
     double cpu_share;  /* CPU time of the process / (ns x threads); threads that wait for others may sleep */
-    double core_share; /* of the time in which threads of the process wanted a core, that in which they had one;
-                          cpu_share where the system does not tell */
+    double core_share; /* of the time in which threads of the process wanted a core, from the first probe to the
+                          last, that in which they had one; cpu_share where the system does not tell */
     double read;       /* GB/s, by all threads */
     double fma;        /* GFLOP/s of f32, by one thread */
     double fma_ratio;  /* all threads / one thread: their number if each has a core for itself */
@@ -43,7 +43,7 @@ typedef struct {
 } terse_sample;
 #define TERSE_OWN_CORE 0.97
 #define TERSE_OWN_FMA  0.75
-/* Measures the machine, some 15 ms beside three times the buffer, and starts the clocks. */
+/* Measures the machine, some 5 ms beside three times the buffer, and starts the clocks. */
 TERSE_API void terse_probe_begin(terse_probe *p, terse_sample *s);
 /* Stops the clocks; measures fma_ratio once more and keeps the worse one. */
 TERSE_API void terse_probe_end(terse_probe *p, terse_sample *s);

@@ -14,7 +14,7 @@
 #define MIB   ((size_t)1 << 20)
 #define LEAST (16 * MIB) /* read by each thread in a round */
 
-enum { PROBES = 3, PEAK_NS = 1500000 };
+enum { PROBES = 3, PEAK_NS = 500000 };
 
 typedef void probe_part(terse_probe *p, int32_t i);
 
@@ -30,8 +30,9 @@ struct terse_probe {
     terse_kernels kernels;
     size_t n_pass; /* readings of a part in a round */
     int64_t fma_rounds, dot8_rounds;
-    int64_t wall, cpu, waited; /* ns, when the sample began */
-    _Atomic uint64_t sum;      /* of all results: nothing would be computed if nobody used them */
+    int64_t wall, cpu;    /* ns, when the sample began */
+    int64_t ran, waited;  /* ns, when the probes before it began */
+    _Atomic uint64_t sum; /* of all results: nothing would be computed if nobody used them */
 };
 
 terse_cache terse_cache_of(int32_t level)
@@ -265,6 +266,8 @@ static int64_t waited_now(void)
 void terse_probe_begin(terse_probe *p, terse_sample *s)
 {
     double rate[PROBES];
+    p->waited = waited_now();
+    p->ran = cpu_now();
     for (int i = 0; i < PROBES; i++)
         rate[i] = terse_probe_read(p);
     s->read = median3(rate);
@@ -272,7 +275,6 @@ void terse_probe_begin(terse_probe *p, terse_sample *s)
     for (int i = 0; i < PROBES; i++)
         rate[i] = (double)p->dot8_rounds * p->n_thread * p->kernels.peak.dot8_ops / round_of(p, dot8_part);
     s->int8 = median3(rate);
-    p->waited = waited_now();
     p->cpu = cpu_now();
     p->wall = terse_now_ns();
 }
@@ -280,13 +282,14 @@ void terse_probe_begin(terse_probe *p, terse_sample *s)
 void terse_probe_end(terse_probe *p, terse_sample *s)
 {
     double one;
-    const int64_t wall = terse_now_ns() - p->wall, cpu = cpu_now() - p->cpu, waited = waited_now();
+    const int64_t wall = terse_now_ns() - p->wall, cpu = cpu_now() - p->cpu;
     s->ns = wall > 0 ? wall : 1;
     s->cpu_share = (double)cpu / ((double)s->ns * p->n_thread);
-    s->core_share = s->cpu_share;
-    if (p->waited >= 0 && waited >= p->waited && cpu > 0)
-        s->core_share = (double)cpu / (double)(cpu + waited - p->waited);
     const double ratio = measure_fma(p, &one);
+    const int64_t waited = waited_now(), ran = cpu_now() - p->ran;
+    s->core_share = s->cpu_share;
+    if (p->waited >= 0 && waited >= p->waited && ran > 0)
+        s->core_share = (double)ran / (double)(ran + waited - p->waited);
     s->fma_ratio = ratio < s->fma_ratio ? ratio : s->fma_ratio;
     s->own = s->core_share >= TERSE_OWN_CORE && s->fma_ratio >= TERSE_OWN_FMA * p->n_thread;
 }

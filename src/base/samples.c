@@ -1,5 +1,5 @@
 /* base/samples.c: where samples lie, and which of them count. */
-#include "terse/probe.h"
+#include "base/samples.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -11,7 +11,12 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double quantile(const double *x, size_t n, double q)
+void terse_sort(double *x, size_t n)
+{
+    qsort(x, n, sizeof *x, by_value);
+}
+
+double terse_quantile(const double *x, size_t n, double q)
 {
     const double at = q * (double)(n - 1);
     const size_t i = (size_t)at;
@@ -22,15 +27,15 @@ terse_spread terse_spread_of(double *x, size_t n)
 {
     terse_spread s = { .n = n };
     double squares = 0.0;
-    qsort(x, n, sizeof *x, by_value);
+    terse_sort(x, n);
     for (size_t i = 0; i < n; i++)
         s.mean += x[i] / (double)n;
     for (size_t i = 0; i < n; i++)
         squares += (x[i] - s.mean) * (x[i] - s.mean);
     s.stddev = n > 1 ? sqrt(squares / (double)(n - 1)) : 0.0;
-    s.q1 = quantile(x, n, 0.25);
-    s.median = quantile(x, n, 0.5);
-    s.q3 = quantile(x, n, 0.75);
+    s.q1 = terse_quantile(x, n, 0.25);
+    s.median = terse_quantile(x, n, 0.5);
+    s.q3 = terse_quantile(x, n, 0.75);
     return s;
 }
 

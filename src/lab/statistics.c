@@ -39,24 +39,6 @@ double terse_logits_kl(const float *a, double za, const float *b, double zb, int
     return kl > 0.0 ? kl : 0.0; /* rounding */
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-void terse_sort(double *x, size_t n)
-{
-    qsort(x, n, sizeof *x, by_value);
-}
-
-double terse_quantile(const double *x, size_t n, double q)
-{
-    const double at = q * (double)(n - 1);
-    const size_t i = (size_t)at;
-    return i + 1 < n ? x[i] + (at - (double)i) * (x[i + 1] - x[i]) : x[i];
-}
-
 /* 97.5 % quantile of Student's t: a table where the expansion (Abramowitz and Stegun 26.7.5) is off by more
  * than 0.2 %. */
 static double student(int32_t df)

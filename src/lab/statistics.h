@@ -2,7 +2,7 @@
 #ifndef TERSE_LAB_STATISTICS_H
 #define TERSE_LAB_STATISTICS_H
 
-#include "terse/base.h"
+#include "base/samples.h"
 
 /* Index of the largest, the lowest of equals; -1 if one is NaN or +inf, or all are -inf. */
 int32_t terse_logits_best(const float *logits, int32_t n);
@@ -10,11 +10,6 @@ int32_t terse_logits_best(const float *logits, int32_t n);
 double terse_logits_log_sum(const float *logits, int32_t n);
 /* KL(a || b) in nats; za, zb: their log_sum. */
 double terse_logits_kl(const float *a, double za, const float *b, double zb, int32_t n);
-
-/* Sorts x[n]. */
-void terse_sort(double *x, size_t n);
-/* Of sorted x[n], n >= 1, between the neighbours in proportion. */
-double terse_quantile(const double *x, size_t n, double q);
 
 typedef struct {
     double low, high; /* NAN: not known */
