@@ -203,6 +203,32 @@ static void every_combination_is_measured(void **state)
     json_decref(records);
 }
 
+/* Tokens of a text that repeats itself: guesses save passes over the weights, and the two ways take turns. */
+static void guesses_are_counted(void **state)
+{
+    (void)state;
+    static const char *const ways[] = { "none", "ngram" };
+    const int status = system("seq -s ' ' 1 9 | tr '\\n' ' ' >/tmp/terse-bench-text");
+    assert_int_equal(status, 0);
+    assert_int_equal(bench("-p 4 -n 48 -d 64 -r 2 -o json -f /tmp/terse-bench-text --draft none,ngram"), 0);
+    json_t *records = parse(3); /* a prompt knows no guesses */
+    int64_t weights[2];
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *r = json_array_get(records, 1 + i);
+        assert_string_equal(json_string_value(json_object_get(r, "draft")), ways[i]);
+        weights[i] = whole(r, "bytes_weights_per_token");
+        if (i == 0)
+            assert_int_equal(whole(r, "n_guessed"), 0);
+        else
+            assert_int_equal(whole(r, "n_draft_steps") + whole(r, "n_accepted"), 2 * 48);
+    }
+    assert_true(2 * weights[1] < weights[0]);
+    json_decref(records);
+    assert_int_equal(bench("-p 0 -n 2 --draft ngram,lookup 2>&1"), 2);
+    assert_non_null(strstr(out, "none of: none ngram"));
+    remove("/tmp/terse-bench-text");
+}
+
 static void csv_has_one_line_each(void **state)
 {
     (void)state;
@@ -291,9 +317,13 @@ static void what_was_measured_is_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(json_has_what_scripts_read), cmocka_unit_test(every_combination_is_measured),
-        cmocka_unit_test(csv_has_one_line_each),      cmocka_unit_test(the_table_starts_as_llama_bench_does),
-        cmocka_unit_test(wrong_lines_are_refused),    cmocka_unit_test(what_was_measured_is_kept),
+        cmocka_unit_test(json_has_what_scripts_read),
+        cmocka_unit_test(every_combination_is_measured),
+        cmocka_unit_test(guesses_are_counted),
+        cmocka_unit_test(csv_has_one_line_each),
+        cmocka_unit_test(the_table_starts_as_llama_bench_does),
+        cmocka_unit_test(wrong_lines_are_refused),
+        cmocka_unit_test(what_was_measured_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

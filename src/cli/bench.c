@@ -19,7 +19,7 @@ enum { MAX_TOKENS = 1 << 24 };
 
 typedef struct {
     const char *model, *prompts, *gens, *depths, *threads, *types_k, *types_v;
-    const char *policies, *stops, *qualities, *profile, *text, *format;
+    const char *policies, *stops, *qualities, *profile, *text, *format, *drafts;
     int32_t ctx, ubatch, reps;
     size_t probe_size;
     bool warm_up;
@@ -54,6 +54,8 @@ static const terse_option bench_options[] = {
       .help = TERSE_QUALITY_HELP },
     { "--profile", TERSE_OPTION_STRING, AT(profile), .value = "FILE", .preset = "none",
       .help = TERSE_PROFILE_HELP },
+    { "--draft", TERSE_OPTION_STRING, AT(drafts), .value = "HOW,..", .preset = "none",
+      .help = "none, ngram (terse run --help): guesses are held against the tokens of -f; several take turns" },
     { "-f --file", TERSE_OPTION_STRING, AT(text), .value = "FILE", .preset = "random tokens",
       .help = "the tokens are those of this text, from its start again where it is too short" },
     { "-r --repetitions", TERSE_OPTION_INT, AT(reps), 1, 10000, "N", .help = "samples of each test" },
@@ -131,7 +133,7 @@ static int32_t largest(const int32_t *x, int32_t n)
 typedef struct {
     terse_bench_plan plan;
     int32_t threads[TERSE_BENCH_LIST], n_thread;
-    words types_k, types_v, policies, stops, qualities;
+    words types_k, types_v, policies, stops, qualities, drafts;
     bool by_quality;
     terse_tokens tokens;
     terse_profile *profile; /* of all rules; may be NULL */
@@ -162,14 +164,17 @@ static terse_status read_lists(bench_job *j, const bench_values *o, terse_error 
         st = split(&j->stops, "--stop", o->stops ? o->stops : "none", ';', err);
     if (st == TERSE_OK)
         st = split(&j->qualities, "--quality", o->qualities ? o->qualities : TERSE_QUALITY, ',', err);
+    if (st == TERSE_OK)
+        st = split(&j->drafts, "--draft", o->drafts ? o->drafts : "none", ',', err);
     if (st != TERSE_OK)
         return st;
     if (o->qualities && (o->policies || o->stops))
         return terse_fail(err, TERSE_BAD_INPUT, "--quality names a policy and a stop rule; %s is one too many",
                           o->stops ? "--stop" : "--kv-policy");
     j->by_quality = !o->policies && !o->stops;
-    if (n_rule(j) > TERSE_BENCH_LIST)
-        return terse_fail(err, TERSE_BAD_INPUT, "more than %d pairs of policy and stop rule", TERSE_BENCH_LIST);
+    if (n_rule(j) * j->drafts.n > TERSE_BENCH_LIST)
+        return terse_fail(err, TERSE_BAD_INPUT, "more than %d settings of policy, stop rule and draft",
+                          TERSE_BENCH_LIST);
     qsort(p->depths, (size_t)p->n_depth, sizeof *p->depths, by_value);
     const int32_t most_prompt = largest(p->prompts, p->n_prompt), most_gen = largest(p->gens, p->n_gen);
     const int32_t longest = most_prompt > most_gen ? most_prompt : most_gen;
@@ -202,6 +207,10 @@ static terse_status check_words(const bench_job *j, terse_error *err)
         st = terse_kv_type_parse(j->types_k.word[i], &type, err);
     for (int32_t i = 0; i < j->types_v.n && st == TERSE_OK; i++)
         st = terse_kv_type_parse(j->types_v.word[i], &type, err);
+    for (int32_t i = 0; i < j->drafts.n && st == TERSE_OK; i++)
+        if (strcmp(j->drafts.word[i], "none") != 0 && strcmp(j->drafts.word[i], "ngram") != 0)
+            st = terse_fail(err, TERSE_BAD_INPUT, "--draft: \"%.40s\" is none of: none ngram",
+                            j->drafts.word[i]);
     for (int32_t i = 0; i < n_rule(j) && st == TERSE_OK; i++) {
         terse_engine_options e = terse_engine_defaults();
         terse_session_opts opts;
@@ -251,12 +260,12 @@ static terse_status text_tokens(bench_job *j, const terse_model *m, const char *
 
 /* ---- the command ---- */
 
-/* Sessions that differ in their rules only. */
+/* Sessions that differ in their rules and guesses only. */
 static terse_status run_group(const bench_job *j, const bench_values *o, int32_t threads, const char *type_k,
                               const char *type_v, terse_bench_out *out, terse_error *err)
 {
-    terse_session_opts opts[TERSE_BENCH_LIST];
-    const int32_t n = n_rule(j);
+    terse_bench_setting settings[TERSE_BENCH_LIST];
+    const int32_t n = n_rule(j) * j->drafts.n;
     terse_status st = TERSE_OK;
     for (int32_t i = 0; i < n && st == TERSE_OK; i++) {
         terse_engine_options e = terse_engine_defaults();
@@ -265,12 +274,13 @@ static terse_status run_group(const bench_job *j, const bench_values *o, int32_t
         e.model.batch = e.model.ubatch = o->ubatch;
         e.kv.type_k = type_k;
         e.kv.type_v = type_v;
-        name_rule(j, i, &e.kv);
-        st = terse_engine_session(&e, &opts[i], err);
-        opts[i].abort = terse_interrupt_flag();
-        opts[i].profile = j->profile;
+        name_rule(j, i / j->drafts.n, &e.kv);
+        st = terse_engine_session(&e, &settings[i].opts, err);
+        settings[i].opts.abort = terse_interrupt_flag();
+        settings[i].opts.profile = j->profile;
+        settings[i].draft = strcmp(j->drafts.word[i % j->drafts.n], "ngram") == 0;
     }
-    return st == TERSE_OK ? terse_bench_run(&j->plan, opts, n, out, err) : st;
+    return st == TERSE_OK ? terse_bench_run(&j->plan, settings, n, out, err) : st;
 }
 
 static terse_status run_groups(const bench_job *j, const bench_values *o, terse_bench_out *out,
@@ -314,7 +324,8 @@ static terse_status run(bench_job *j, const bench_values *o, const char *path, t
                                           : strcmp(o->format, "csv") == 0 ? TERSE_BENCH_CSV
                                                                           : TERSE_BENCH_JSON,
                                 .stops = o->qualities || o->stops,
-                                .policies = o->policies };
+                                .policies = o->policies,
+                                .drafts = o->drafts };
         st = run_groups(j, o, &out, err);
     }
     terse_profile_close(&j->profile);
@@ -360,6 +371,7 @@ int terse_cmd_bench(int argc, char **argv)
     free(j.policies.text);
     free(j.stops.text);
     free(j.qualities.text);
+    free(j.drafts.text);
     if (st == TERSE_OK)
         return 0;
     return ferror(stdout) ? 74 : terse_complain_error(&err); /* of stdout main says it */

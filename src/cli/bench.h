@@ -3,6 +3,7 @@
 #ifndef TERSE_CLI_BENCH_H
 #define TERSE_CLI_BENCH_H
 
+#include "terse/draft.h"
 #include "terse/model.h"
 #include "terse/probe.h"
 #include "terse/session.h"
@@ -30,10 +31,12 @@ typedef struct {
     int32_t n_prompt, n_gen, n_depth;
     const terse_session *session;   /* borrowed */
     const terse_session_opts *opts; /* borrowed */
+    bool draft;                     /* with guesses ahead */
     time_t when;
     int32_t n;                /* samples so far */
     terse_sample *samples;    /* [reps] */
     terse_attend_stats stats; /* of all samples */
+    terse_draft_stats guesses;
 } terse_bench_record;
 
 typedef enum { TERSE_BENCH_MD, TERSE_BENCH_CSV, TERSE_BENCH_JSON } terse_bench_format;
@@ -42,18 +45,24 @@ typedef enum { TERSE_BENCH_MD, TERSE_BENCH_CSV, TERSE_BENCH_JSON } terse_bench_f
 typedef struct {
     terse_bench_format format;
     const terse_bench_plan *plan;
-    bool stops, policies; /* the table has columns for them */
-    int32_t n;            /* records printed */
-    int32_t n_other;      /* of them, those none of whose samples had the machine to itself */
+    bool stops, policies, drafts; /* the table has columns for them */
+    int32_t n;                    /* records printed */
+    int32_t n_other;              /* of them, those none of whose samples had the machine to itself */
 } terse_bench_out;
 void terse_bench_begin(const terse_bench_out *out);
 terse_status terse_bench_print(terse_bench_out *out, const terse_bench_record *r, terse_error *err);
 void terse_bench_end(const terse_bench_out *out);
 
-/* All tests of the plan under n sessions that differ in policy and stop rule only: a depth is computed once for
- * each, and their samples take turns, so that what else the machine does meets all alike. After
+/* A session and whether it guesses ahead. */
+typedef struct {
+    terse_session_opts opts;
+    bool draft;
+} terse_bench_setting;
+
+/* All tests of the plan under n settings that differ in policy, stop rule and guesses only: a depth is computed
+ * once for each, and their samples take turns, so that what else the machine does meets all alike. After
  * TERSE_INTERRUPTED what was measured has been printed. */
-terse_status terse_bench_run(const terse_bench_plan *plan, const terse_session_opts *opts, int32_t n,
+terse_status terse_bench_run(const terse_bench_plan *plan, const terse_bench_setting *settings, int32_t n,
                              terse_bench_out *out, terse_error *err);
 
 #endif

@@ -39,6 +39,8 @@ static void compute(figures *f, const terse_bench_out *out, const terse_bench_re
     if (r->n_gen > 0) {
         const double tokens = (double)r->n_gen * r->n;
         f->weights = (double)i->token_bytes;
+        if (r->draft)
+            f->weights *= (double)r->guesses.steps / tokens;
         f->kv = (double)(r->stats.bytes_k + r->stats.bytes_v + r->stats.bytes_summary) / tokens;
         f->kv_dense = (double)r->stats.bytes_dense / tokens;
     } else {
@@ -90,6 +92,14 @@ static json_t *json_setting(const terse_bench_out *out, const terse_bench_record
         terse_kv_type_name(o->type_v), "kv_policy", o->policy ? o->policy : "dense", "stop",
         terse_session_stop(r->session), "tokens", out->plan->source, "n_prompt", r->n_prompt, "n_gen", r->n_gen,
         "n_depth", r->n_depth, "test_time", when);
+}
+
+/* What guessing ahead did. NULL without memory. */
+static json_t *json_guesses(const terse_bench_record *r)
+{
+    return json_pack("{s:s, s:I, s:I, s:I}", "draft", r->draft ? "ngram" : "none", "n_draft_steps",
+                     (json_int_t)r->guesses.steps, "n_guessed", (json_int_t)r->guesses.guessed, "n_accepted",
+                     (json_int_t)r->guesses.accepted);
 }
 
 /* What the samples were like, one by one. NULL without memory. */
@@ -149,13 +159,15 @@ static json_t *json_figures(const terse_bench_record *r, const figures *f)
 /* NULL without memory, or if a name is not UTF-8. */
 static json_t *json_of(const terse_bench_out *out, const terse_bench_record *r, const figures *f)
 {
-    json_t *record = json_setting(out, r), *figure = json_figures(r, f), *samples = json_samples(r);
-    if (!record || !figure || !samples || json_object_update(record, figure) ||
-        json_object_update(record, samples)) {
+    json_t *record = json_setting(out, r), *figure = json_figures(r, f), *samples = json_samples(r),
+           *guesses = json_guesses(r);
+    if (!record || !figure || !samples || !guesses || json_object_update(record, guesses) ||
+        json_object_update(record, figure) || json_object_update(record, samples)) {
         json_decref(record);
         record = NULL;
     }
     json_decref(figure);
+    json_decref(guesses);
     json_decref(samples);
     return record;
 }
@@ -188,6 +200,17 @@ static void print_csv(json_t *record, bool names)
 
 enum { NAME_WIDTH = 24, STOP_WIDTH = 18 };
 
+/* "ngram 2.14, 61%": tokens per pass over the weights, share of the guesses that were right. */
+static void print_guesses(const terse_bench_record *r)
+{
+    const terse_draft_stats *g = &r->guesses;
+    char text[64] = "none";
+    if (r->draft && g->steps > 0)
+        snprintf(text, sizeof text, "ngram %.2f, %.0f%%", (double)(g->steps + g->accepted) / (double)g->steps,
+                 100.0 * (double)g->accepted / (double)(g->guessed ? g->guessed : 1));
+    printf("| %17s ", text);
+}
+
 static void print_md(const terse_bench_out *out, const terse_bench_record *r, const figures *f)
 {
     const terse_model_info *i = terse_model_about(out->plan->model);
@@ -206,6 +229,8 @@ static void print_md(const terse_bench_out *out, const terse_bench_record *r, co
         printf("| %10s ", r->opts->policy ? r->opts->policy : "dense");
     if (out->stops)
         printf("| %*s ", STOP_WIDTH, terse_session_stop(r->session));
+    if (out->drafts)
+        print_guesses(r);
     const terse_timing *t = &f->time;
     printf("| %8.2f | %3.0f%% | %3.0f%% | %4.2f | %2zu/%zu%s ", t->rate.median, 100 * t->cpu_share,
            100 * t->core_share, t->fma_ratio, t->n_own, t->n, t->n_own ? " " : "!");
@@ -225,12 +250,14 @@ void terse_bench_begin(const terse_bench_out *out)
         return;
     printf("| %-*s | %12s | %10s | backend | threads | type_k | type_v | %15s | %18s ", NAME_WIDTH, "model",
            "size", "params", "test", "t/s");
-    printf("%s%s", out->policies ? "|  kv policy " : "", out->stops ? "|               stop " : "");
+    printf("%s%s%s", out->policies ? "|  kv policy " : "", out->stops ? "|               stop " : "",
+           out->drafts ? "|             draft " : "");
     printf("|   median |  cpu | core |  fma |   own | W MiB/t  | KV MiB/t |   GB/s | roofline | fraction |   "
            "int8 |\n");
     printf("| ------------------------ | -----------: | ---------: | ------- | ------: | -----: | -----: | "
            "--------------: | -----------------: ");
-    printf("%s%s", out->policies ? "| ---------: " : "", out->stops ? "| -----------------: " : "");
+    printf("%s%s%s", out->policies ? "| ---------: " : "", out->stops ? "| -----------------: " : "",
+           out->drafts ? "| ----------------: " : "");
     printf("| -------: | ---: | ---: | ---: | ----: | -------: | -------: | -----: | -------: | -------: | "
            "-----: |\n");
 }

@@ -11,7 +11,8 @@ enum { CHUNK = 512 };
 typedef struct {
     const terse_bench_plan *plan;
     terse_session *sessions[TERSE_BENCH_LIST];
-    const terse_session_opts *opts;
+    terse_draft *drafts[TERSE_BENCH_LIST]; /* NULL: no guesses */
+    const terse_bench_setting *settings;
     int32_t n;
     terse_probe *probe;
     terse_bench_out *out;
@@ -29,34 +30,48 @@ static terse_status deepen(bench *b, int32_t depth, terse_error *err)
         for (int32_t at; st == TERSE_OK && (at = terse_session_count(b->sessions[i])) < depth;) {
             const int32_t n = depth - at < CHUNK ? depth - at : CHUNK;
             st = terse_session_prefill(b->sessions[i], b->plan->tokens + at, n, NULL, NULL, err);
+            if (b->drafts[i])
+                terse_draft_tell(b->drafts[i], b->plan->tokens + at, n);
             terse_progress_update(&progress, (int64_t)i * depth + at + n, (int64_t)b->n * depth);
         }
     terse_progress_end(&progress);
     return st;
 }
 
-/* The work of one sample; leaves the session at the depth. */
-static terse_status work(terse_session *s, const terse_bench_plan *plan, int32_t n_prompt, int32_t n_gen,
-                         int32_t depth, terse_error *err)
+/* The work of one sample on session i. Guesses are held against the plan's tokens. */
+static terse_status work(const bench *b, int32_t i, int32_t n_prompt, int32_t n_gen, int32_t depth,
+                         terse_error *err)
 {
+    const int32_t *tokens = b->plan->tokens + depth;
     const float *logits;
     terse_status st = TERSE_OK;
     if (n_prompt > 0)
-        st = terse_session_prefill(s, plan->tokens + depth, n_prompt, &logits, NULL, err);
+        st = terse_session_prefill(b->sessions[i], tokens, n_prompt, &logits, NULL, err);
     for (int32_t t = 0; t < n_gen && st == TERSE_OK; t++)
-        st = terse_session_decode(s, plan->tokens[depth + t], &logits, err);
+        st = b->drafts[i] ? terse_draft_decode(b->drafts[i], tokens[t], &logits, err)
+                          : terse_session_decode(b->sessions[i], tokens[t], &logits, err);
     return st;
 }
 
-static terse_status sample(bench *b, terse_session *s, terse_bench_record *r, terse_error *err)
+static void go_back(const bench *b, int32_t i, int32_t depth)
 {
+    if (b->drafts[i])
+        terse_draft_settle(b->drafts[i]);
+    terse_session_truncate(b->sessions[i], depth);
+}
+
+static terse_status sample(bench *b, int32_t i, terse_bench_record *r, terse_error *err)
+{
+    terse_session *s = b->sessions[i];
     terse_session_stats_reset(s);
     terse_probe_begin(b->probe, &r->samples[r->n]);
-    const terse_status st = work(s, b->plan, r->n_prompt, r->n_gen, r->n_depth, err);
+    const terse_status st = work(b, i, r->n_prompt, r->n_gen, r->n_depth, err);
     terse_probe_end(b->probe, &r->samples[r->n]);
-    terse_session_truncate(s, r->n_depth);
+    go_back(b, i, r->n_depth);
     if (st != TERSE_OK)
         return st;
+    if (b->drafts[i])
+        r->guesses = terse_draft_stats_of(b->drafts[i]);
     const terse_attend_stats stats = terse_session_stats(s);
     terse_attend_stats_add(&r->stats, &stats);
     r->n++;
@@ -71,8 +86,10 @@ static terse_status warm_up(bench *b, int32_t n_prompt, int32_t n_gen, int32_t d
     terse_status st = TERSE_OK;
     for (int32_t i = 0; i < n && st == TERSE_OK; i++) {
         if (n_gen > 0 || b->plan->warm_up)
-            st = work(b->sessions[i], b->plan, n_prompt, n_gen > 0, depth, err);
-        terse_session_truncate(b->sessions[i], depth);
+            st = work(b, i, n_prompt, n_gen > 0, depth, err);
+        go_back(b, i, depth);
+        if (b->drafts[i])
+            terse_draft_stats_reset(b->drafts[i]);
     }
     return st;
 }
@@ -87,7 +104,7 @@ static terse_status sample_all(bench *b, terse_bench_record *r, int32_t n, terse
     terse_progress_begin(&progress, label, "runs", true);
     for (int32_t rep = 0; rep < b->plan->reps; rep++)
         for (int32_t i = 0; i < n && st == TERSE_OK; i++) {
-            st = sample(b, b->sessions[i], &r[i], err);
+            st = sample(b, i, &r[i], err);
             terse_progress_update(&progress, rep * n + i + 1, (int64_t)b->plan->reps * n);
         }
     terse_progress_end(&progress);
@@ -110,7 +127,8 @@ static terse_status run_test(bench *b, int32_t n_prompt, int32_t n_gen, int32_t 
                                      .n_gen = n_gen,
                                      .n_depth = depth,
                                      .session = b->sessions[i],
-                                     .opts = &b->opts[i],
+                                     .opts = &b->settings[i].opts,
+                                     .draft = b->drafts[i] && n_gen > 0,
                                      .when = time(NULL),
                                      .samples = samples + (size_t)i * reps };
     if (st == TERSE_OK) {
@@ -140,17 +158,23 @@ static terse_status run_tests(bench *b, terse_error *err)
     return st;
 }
 
-terse_status terse_bench_run(const terse_bench_plan *plan, const terse_session_opts *opts, int32_t n,
+terse_status terse_bench_run(const terse_bench_plan *plan, const terse_bench_setting *settings, int32_t n,
                              terse_bench_out *out, terse_error *err)
 {
-    bench b = { .plan = plan, .opts = opts, .n = n, .out = out };
+    const terse_session_opts *opts = &settings[0].opts;
+    bench b = { .plan = plan, .settings = settings, .n = n, .out = out };
     terse_status st = terse_probe_open(&b.probe, opts->threads, plan->probe_size, opts->cpu, err);
-    for (int32_t i = 0; i < n && st == TERSE_OK; i++)
-        st = terse_session_open(&b.sessions[i], plan->model, &opts[i], err);
+    for (int32_t i = 0; i < n && st == TERSE_OK; i++) {
+        st = terse_session_open(&b.sessions[i], plan->model, &settings[i].opts, err);
+        if (st == TERSE_OK && settings[i].draft)
+            st = terse_draft_open(&b.drafts[i], b.sessions[i], NULL, err);
+    }
     if (st == TERSE_OK)
         st = run_tests(&b, err);
-    for (int32_t i = 0; i < n; i++)
+    for (int32_t i = 0; i < n; i++) {
+        terse_draft_close(&b.drafts[i]);
         terse_session_close(&b.sessions[i]);
+    }
     terse_probe_close(&b.probe);
     return st;
 }
