@@ -122,6 +122,39 @@ static void same_bits_everywhere(void **state)
         }
 }
 
+/* Split pages: the bits depend on the number of strands, not on the threads that share them, nor on the chunks.
+ */
+static void strands_on_any_thread(void **state)
+{
+    (void)state;
+    enum { LONG = 900 };
+    static const char *const splits[] = { "none", "mass:delta=0.2,floor=0,from=0",
+                                          "mass:delta=0.2,floor=0,from=0+value-share:left=0.1" };
+    static int32_t text[LONG];
+    static float want[N_DECODE][N_VOCAB];
+    terse_error err = { 0 };
+    const float *logits;
+    for (int32_t t = 0; t < LONG; t++)
+        text[t] = t * t % 89;
+    for (size_t r = 0; r < sizeof splits / sizeof *splits; r++)
+        for (int32_t threads = 1; threads <= 4; threads++) {
+            const terse_session_opts o = {
+                .stop = splits[r], .strands = 3, .threads = threads, .chunk = 100 * threads
+            };
+            terse_session *s = open_with(&o);
+            assert_int_equal(terse_session_prefill(s, text, LONG, &logits, NULL, &err), TERSE_OK);
+            for (int32_t t = 0; t < N_DECODE; t++) {
+                assert_int_equal(terse_session_decode(s, tokens[t], &logits, &err), TERSE_OK);
+                if (threads == 1)
+                    memcpy(want[t], logits, sizeof want[t]);
+                assert_memory_equal(logits, want[t], sizeof want[t]);
+            }
+            assert_int_equal(terse_session_rule(s, NULL, "stability", NULL, 0, &err), TERSE_OK);
+            assert_int_equal(terse_session_decode(s, 1, &logits, &err), TERSE_OK); /* is not split */
+            terse_session_close(&s);
+        }
+}
+
 /* Under dense attention, decoding a token gives the bits that prefilling it gives. */
 static void decode_is_prefill(void **state)
 {
@@ -351,11 +384,17 @@ static void kv_limit_is_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_bits_everywhere), cmocka_unit_test(decode_is_prefill),
-        cmocka_unit_test(counters_add_up),      cmocka_unit_test(context_is_a_limit),
-        cmocka_unit_test(truncation_goes_back), cmocka_unit_test(forgotten_values_bound_nothing),
-        cmocka_unit_test(rules_take_turns),     cmocka_unit_test(abort_leaves_the_session_as_it_was),
-        cmocka_unit_test(options_are_checked),  cmocka_unit_test(kv_limit_is_kept),
+        cmocka_unit_test(same_bits_everywhere),
+        cmocka_unit_test(strands_on_any_thread),
+        cmocka_unit_test(decode_is_prefill),
+        cmocka_unit_test(counters_add_up),
+        cmocka_unit_test(context_is_a_limit),
+        cmocka_unit_test(truncation_goes_back),
+        cmocka_unit_test(forgotten_values_bound_nothing),
+        cmocka_unit_test(rules_take_turns),
+        cmocka_unit_test(abort_leaves_the_session_as_it_was),
+        cmocka_unit_test(options_are_checked),
+        cmocka_unit_test(kv_limit_is_kept),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -50,21 +50,27 @@ typedef struct terse_attend terse_attend;
 
 /* policy: "dense" (NULL: that) keeps every token; "dense:order=O" says in which order pages are walked: newest,
  * oldest (first to last), mass (by estimated share of the softmax), box (Quest: by the largest possible score),
- * auto (what suits the rule). Sinks and the last 128 tokens come first, but in oldest.
+ * random, oracle (by the true share: a ceiling, not a saving), auto (what suits the rule). Sinks and the last
+ * 128 tokens come first, but in oldest.
  *
  * stop: "RULE", "RULE:key=value,..." or two of them joined by "+", one that ends the walk and one that leaves
  * out values of what it walked (NULL: "none"):
- *   none                                      read everything
+ *
+ *   none                     read everything
  *   mass:delta=0.004,floor=0.03,from=2048,norm=rms
- *                                             stop when the estimated shares of the unread pages, as the root
- * of the sum of squares (norm=sum: their sum), are at most delta; read the floor's share of all pages in any
- * case, and everything below `from` tokens budget:share=0.2                          stop after a share of all
- * pages (Quest with order=box) weight:tau=1e-4,patience=4                stop when pages weigh next to nothing
+ *                            stop when the estimated shares of the unread pages, as the root of the sum of
+ *                            squares (norm=sum: their sum), are at most delta; read the floor's share of all
+ *                            pages in any case, and everything below `from` tokens
+ *   budget:share=0.2         stop after a share of all pages (Quest with order=box)
+ *   weight:tau=1e-4,patience=4
+ *                            stop when pages weigh next to nothing
  *   stability:tau=1e-7,phi=1e-3,patience=5,reading=mean,block=1,pretest=0
- *                                             stop when norm and direction of the output have settled (ART)
- *   certified:eps=0.1                         stop when the error is proved to be at most eps |o|
- *   value-skip:eps=0.1                        leave out values while the error is proved to be at most eps |o|
- *   value-share:left=0.008,norm=rms           leave out values of pages whose exact shares stay within left
+ *                            stop when norm and direction of the output have settled (ART)
+ *   certified:eps=0.1        stop when the error is proved to be at most eps |o|
+ *   value-skip:eps=0.1       leave out values while the error is proved to be at most eps |o|
+ *   value-share:left=0.008,norm=rms
+ *                            leave out values of pages whose exact shares stay within left
+ *
  * audit: repeat every audit-th walk of a (layer, head) in full and record the true error; 0: never.
  * TERSE_BAD_INPUT names the word that is wrong and what is known. */
 TERSE_API terse_status terse_attend_open(terse_attend **out, const char *policy, const char *stop,
@@ -104,5 +110,23 @@ TERSE_API void terse_walk_decode(terse_walk *w, int32_t layer, int32_t head, int
  * none. */
 TERSE_API void terse_walk_prefill(terse_walk *w, int32_t layer, int32_t head, int32_t pos, int32_t n,
                                   float scale, const float *q, size_t q_stride, float *out, size_t out_stride);
+
+/* One walk on several threads, for stores with fewer KV heads than there are threads. Behind the sinks and the
+ * recent window every strand takes each n-th page of the list, in the order of the list, and stops when the
+ * rule has enough of what it sees. The result depends on n_strand (1 to 64; 1 is terse_walk_open), not on the
+ * threads.
+ *
+ *   n = terse_walk_begin(lead, layer, head, n_token, scale, q);
+ *   terse_walk_strand(lead, own, s)        for s in [0, n), on any threads, own being the thread's own walk
+ *   terse_walk_end(lead, out, stats);      when all have come back
+ *
+ * Rules that look at the output (stability, certified) are not split: n is 0 then. terse_walk_decode does the
+ * three steps on one thread, terse_walk_prefill has the same bits. All walks of a call are opened alike. */
+TERSE_API terse_status terse_walk_open_split(terse_walk **out, const terse_kv *kv, const terse_attend *a,
+                                             int32_t n_row, int32_t n_strand, uint32_t cpu, terse_error *err);
+TERSE_API int32_t terse_walk_begin(terse_walk *lead, int32_t layer, int32_t head, int32_t n_token, float scale,
+                                   const float *q);
+TERSE_API void terse_walk_strand(terse_walk *lead, terse_walk *own, int32_t s);
+TERSE_API void terse_walk_end(terse_walk *lead, float *out, terse_attend_stats *stats);
 
 #endif

@@ -9,9 +9,11 @@
 
 /* Zero means default: { 0 } and NULL are both valid. */
 typedef struct {
-    int32_t ctx;                  /* tokens; 0: the model's trained context */
-    int32_t threads;              /* 0: terse_cpu_threads() */
-    int32_t chunk;                /* prompt tokens computed together; 0: 512. Does not change results */
+    int32_t ctx;     /* tokens; 0: the model's trained context */
+    int32_t threads; /* 0: terse_cpu_threads() */
+    int32_t
+        strands;   /* parts of a KV head that threads share, 1 to 64; 0: cores per KV head. Changes rounding */
+    int32_t chunk; /* prompt tokens computed together; 0: 512. Does not change results */
     terse_kv_type type_k, type_v; /* 0: f16 */
     size_t kv_limit;              /* bytes; 0: none */
     const char *policy;           /* NULL: "dense" */

@@ -86,9 +86,9 @@ static size_t estimate(terse_walk *w, size_t unit, int32_t n_tile)
             w->summary.moments(w->fair + t * TERSE_TILE, high, w->stride, w->moments_query, tile, rows, dim);
     }
     for (int32_t r = 0; r < rows; r++) {
-        w->summary.exps(w->high + (size_t)r * w->stride, n_tile * TERSE_TILE, w->m[r]);
+        w->summary.exps(w->high + (size_t)r * w->stride, n_tile * TERSE_TILE, w->part[0].m[r]);
         if (!box)
-            w->summary.exps(w->fair + (size_t)r * w->stride, n_tile * TERSE_TILE, w->m[r]);
+            w->summary.exps(w->fair + (size_t)r * w->stride, n_tile * TERSE_TILE, w->part[0].m[r]);
     }
     return size * (size_t)n_tile;
 }
@@ -144,7 +144,7 @@ static void reveal(terse_walk *w, size_t unit, int32_t n)
         for (int32_t r = 0; r < rows; r++) {
             float sum = 0.0f;
             for (int32_t t = 0; t < TERSE_PAGE; t++)
-                sum += expf(w->s[r * TERSE_PAGE + t] - w->m[r]);
+                sum += expf(w->s[r * TERSE_PAGE + t] - w->part[0].m[r]);
             const size_t at = (size_t)r * w->stride + (size_t)p;
             w->fair[at] = w->high[at] = fminf(sum / TERSE_PAGE, most);
         }
@@ -162,14 +162,15 @@ size_t terse_walk_rank(terse_walk *w, size_t unit, int32_t n_known, int32_t n_pa
         bytes = estimate(w, unit, n / TERSE_TILE + 1);
     memset(w->prior, 0, (size_t)n * sizeof *w->prior);
     for (int32_t r = 0; r < rows; r++) {
-        const float *high = w->high + (size_t)r * w->stride + 1, inv = 1.0f / w->l[r];
+        const float *high = w->high + (size_t)r * w->stride + 1, inv = 1.0f / w->part[0].l[r];
         for (int32_t i = 0; i < n; i++) {
             const float share = high[i] * inv;
             w->prior[i] = share > w->prior[i] ? share : w->prior[i];
         }
-        w->rel[r] = 1.0f;
+        w->part[0].rel[r] = 1.0f;
+        w->part[0].rest[r] = w->part[0].rest[rows + r] = 0.0;
         if (!box)
-            total(w->fair + (size_t)r * w->stride + 1, n, &w->rest[r], &w->rest[rows + r]);
+            total(w->fair + (size_t)r * w->stride + 1, n, &w->part[0].rest[r], &w->part[0].rest[rows + r]);
     }
     terse_walk_sort(w, w->list + n_known, w->prior, n);
     for (int32_t i = n_known; i < n_page; i++)
@@ -179,19 +180,19 @@ size_t terse_walk_rank(terse_walk *w, size_t unit, int32_t n_known, int32_t n_pa
     return bytes + (box ? (size_t)n * sizeof(float) : 0);
 }
 
-void terse_walk_unread(terse_walk *w, int32_t i)
+void terse_walk_unread(terse_walk *w, const terse_walk *lead, terse_part *a, int32_t i)
 {
-    const int32_t rows = w->n_row, p = w->list[i - 1];
+    const int32_t rows = w->n_row, p = lead->list[i - 1];
     for (int32_t r = 0; r < rows; r++) {
-        const double rel = (double)w->rel[r];
-        if (w->attend->order == TERSE_ORDER_BOX) {
-            w->unread[r] = w->behind[i * rows + r] * w->rel[r];
+        const double rel = (double)a->rel[r];
+        if (lead->attend->order == TERSE_ORDER_BOX) {
+            w->unread[r] = lead->behind[i * rows + r] * a->rel[r];
             continue;
         }
-        const double x = TERSE_PAGE * (double)w->fair[(size_t)r * w->stride + (size_t)p];
-        w->rest[r] = fmax(w->rest[r] - x, 0.0);
-        w->rest[rows + r] = fmax(w->rest[rows + r] - x * x, 0.0);
-        w->unread[r] = (float)(w->rest[r] * rel);
-        w->unread[rows + r] = (float)(w->rest[rows + r] * rel * rel);
+        const double x = TERSE_PAGE * (double)lead->fair[(size_t)r * lead->stride + (size_t)p];
+        a->rest[r] = fmax(a->rest[r] - x, 0.0);
+        a->rest[rows + r] = fmax(a->rest[rows + r] - x * x, 0.0);
+        w->unread[r] = (float)(a->rest[r] * rel);
+        w->unread[rows + r] = (float)(a->rest[rows + r] * rel * rel);
     }
 }

@@ -70,6 +70,7 @@ typedef struct {
     bool bounded;                              /* *bound of enough() is a proof */
     bool steered;                              /* the order cannot be chosen */
     bool scaled;                               /* a profile multiplies the first parameter */
+    bool strands;                              /* a page rule that a part of the pages can go by */
     terse_order order;                         /* that suits a page rule */
     uint32_t needs;                            /* TERSE_KV_*; what the order needs comes on top */
     /* Tokens below which every page is read without asking; NULL: 0. */

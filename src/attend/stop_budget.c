@@ -17,4 +17,5 @@ const terse_stop terse_stop_budget = {
     .param = { { "share", 0.2, 0.0, 1.0, NULL } },
     .order = TERSE_ORDER_BOX,
     .enough = enough,
+    .strands = true,
 };

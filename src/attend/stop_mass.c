@@ -46,4 +46,5 @@ const terse_stop terse_stop_mass = {
     .order = TERSE_ORDER_MASS,
     .from = from,
     .enough = enough,
+    .strands = true,
 };

@@ -5,4 +5,5 @@ const terse_stop terse_stop_none = {
     .name = "none",
     .help = "read every page",
     .bounded = true,
+    .strands = true,
 };

@@ -37,4 +37,5 @@ const terse_stop terse_stop_weight = {
     .state_size = state_size,
     .begin = begin,
     .enough = enough,
+    .strands = true,
 };

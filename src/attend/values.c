@@ -15,9 +15,9 @@ static void share_out(terse_walk *w, int32_t n)
         float *mass = w->mass + i * rows, share = 0.0f;
         const float *top = w->top + i * rows;
         for (int32_t r = 0; r < rows; r++) {
-            if (top[r] != w->m[r])
-                mass[r] *= terse_expf(top[r] - w->m[r]);
-            const float x = mass[r] / w->l[r];
+            if (top[r] != w->part[0].m[r])
+                mass[r] *= terse_expf(top[r] - w->part[0].m[r]);
+            const float x = mass[r] / w->part[0].l[r];
             share = x > share ? x : share;
         }
         w->prior[i] = share;
@@ -48,17 +48,19 @@ static float *weights_of(terse_walk *w, int32_t i)
     const int32_t rows = w->n_row;
     float *s = w->weights + (size_t)i * (size_t)rows * TERSE_PAGE;
     for (int32_t r = 0; r < rows; r++)
-        if (w->top[i * rows + r] != w->m[r]) {
-            const float f = terse_expf(w->top[i * rows + r] - w->m[r]);
+        if (w->top[i * rows + r] != w->part[0].m[r]) {
+            const float f = terse_expf(w->top[i * rows + r] - w->part[0].m[r]);
             for (int32_t t = 0; t < TERSE_PAGE; t++)
                 s[r * TERSE_PAGE + t] *= f;
         }
     return s;
 }
 
-int32_t terse_walk_values(terse_walk *w, size_t unit, int32_t n, int32_t n_token, terse_attend_stats *stats,
-                          float *bound)
+int32_t terse_walk_values(terse_walk *w, int32_t n, terse_attend_stats *stats, float *bound)
 {
+    const size_t unit = w->course.unit;
+    const int32_t n_token = w->course.n_token;
+    const terse_part *a = &w->part[0];
     const terse_kv *kv = w->kv;
     const terse_rule *rule = w->value;
     const int32_t *table = kv->table + unit * (size_t)kv->cap, dim = kv->opts.dim_v, rows = w->n_row;
@@ -77,14 +79,14 @@ int32_t terse_walk_values(terse_walk *w, size_t unit, int32_t n, int32_t n_token
         const char *page = terse_kv_block(kv, table[w->list[i]]);
         const char *ahead =
             j + 1 < n ? terse_kv_block(kv, table[w->list[w->order[j + 1]]]) + kv->block_k : NULL;
-        w->kernels.mix[kv->type_v](w->o, w->keep, weights_of(w, i), page + kv->block_k, fill, rows, dim, ahead);
+        w->kernels.mix[kv->type_v](a->o, w->keep, weights_of(w, i), page + kv->block_k, fill, rows, dim, ahead);
         tokens += fill;
         const terse_acc acc = { .n_row = rows,
                                 .dim = dim,
                                 .n_read = j,
                                 .n_page = n,
-                                .l = w->l,
-                                .o = w->o,
+                                .l = a->l,
+                                .o = a->o,
                                 .unread = w->unread,
                                 .left = w->left + j * 2 * rows,
                                 .left_squares = w->left + (j * 2 + 1) * rows,

@@ -6,20 +6,49 @@
 #include "kv/store.h"
 #include "simd/kernels.h"
 
+enum { TERSE_MAX_GROUP = 256, TERSE_MAX_STRANDS = 64 };
+
+/* The accumulator of some of the pages. */
+typedef struct {
+    float *m, *l;            /* [max_row] largest score, sum of weights relative to it */
+    float *o;                /* [max_row][dim_v] sum of weight x value */
+    int32_t n_read, n_token; /* pages walked, their tokens */
+    float bound;             /* of a rule that proves one */
+    float *rel;              /* [n_row] brings estimates (plan.c) to the scale of l */
+    double *rest;            /* [2][n_row] MASS: weight of what is unread, sum of weight^2 */
+    double *all;             /* [n_row] rest as it was at first */
+    int32_t *alone;          /* [n_row] pages that the head alone would have walked; 0: not done yet */
+} terse_part;
+
+/* What a walk goes by. */
+typedef struct {
+    const terse_rule *rule;
+    terse_order order;
+    bool apart; /* keys first, values later */
+    bool rank;  /* the order is made from weights, and there is something to order */
+    size_t unit;
+    int32_t n_token, n_page;
+    int32_t known;    /* pages at the front of the list that nobody chose */
+    int32_t n_strand; /* that share the others; 1: there are none */
+    size_t bytes;     /* of summaries */
+} terse_course;
+
 struct terse_walk {
     const terse_kv *kv;
     const terse_attend *attend;
     terse_attn_kernels kernels;
     terse_summary_kernels summary;
-    int32_t n_row;   /* query heads per KV head */
-    int32_t max_row; /* n_row * TERSE_PAGE: a page of prefill tokens */
-    size_t map_size; /* bytes of the mapping that all arrays below live in */
+    int32_t n_row;    /* query heads per KV head */
+    int32_t max_row;  /* n_row * TERSE_PAGE: a page of prefill tokens */
+    int32_t n_strand; /* at most */
+    terse_course course;
+    terse_part *part; /* the first part, then [n_strand] strands if there may be more than one */
+    size_t map_size;  /* bytes of the mapping that all arrays below live in */
     char *map;
 
     char *query;             /* [max_row] prepared rows */
     float *s;                /* [max_row][P] scores, then weights */
-    float *o;                /* [max_row][dim_v] sum of weight x value */
-    float *m, *l, *keep, *z; /* [max_row] */
+    float *keep, *z;         /* [max_row] */
     int32_t *n;              /* [max_row] tokens of the page that a row sees */
     int32_t *list;           /* [cap] page indices in walking order */
     float *full;             /* [n_row][dim_v] what an audit finds */
@@ -27,18 +56,15 @@ struct terse_walk {
     const terse_rule *value; /* attend's, or scaled[1] */
     terse_rule scaled[2];    /* page and value rule of this (layer, head), with a profile */
     bool *done;              /* [n_row] heads that could stop */
-    int32_t *alone;          /* [n_row] pages that the head alone would have walked; 0: not done yet */
 
-    /* Orders that estimate (plan.c). Weights are relative to the maximum when the pages were ranked; rel brings
-     * them to the scale of l. */
+    /* Orders that estimate (plan.c). Weights are relative to the maximum when the pages were ranked. */
     char *moments_query; /* [n_row] */
     float *x;            /* [n_row][dim_k] the query as f32 */
     float *fair, *high;  /* [n_row][stride] weight of a page: expected, and with the benefit of the doubt */
     float *prior;        /* [cap] largest high / l of the heads */
-    double *rest;        /* [2][n_row] MASS: weight of what is unread, sum of weight^2 */
     float *behind;       /* [cap + 1][n_row] BOX: weight from this place in list on */
-    float *rel;          /* [n_row] */
     float *unread; /* [2][n_row] weight of what is unread, sum of weight^2, as l; zeros without estimates */
+    float *sum;    /* [n_row] what a strand thinks that all have read */
     size_t stride; /* cap, rounded up to whole tiles */
 
     /* Value rules; by position in list. */
@@ -60,25 +86,41 @@ _Static_assert((int)TERSE_ARMED == (int)TERSE_SURE_PAGES, "rules count the pages
 /* Page indices in walking order in w->list, as far as they are known before anything is read: returns how many
  * that are. They include the sinks and the recent window; rules are not asked before they have been walked. */
 int32_t terse_walk_plan(terse_walk *w, terse_order order, size_t unit, int32_t n_page);
-/* The rest of the list, by what summaries say, once w->m and w->l are those of the first n_known pages. Returns
- * the bytes of summaries that it read. */
+/* The rest of the list, by what summaries say, once the first part has the first n_known pages. Returns the
+ * bytes of summaries that it read. */
 size_t terse_walk_rank(terse_walk *w, size_t unit, int32_t n_known, int32_t n_page);
-/* Brings w->unread up to date after the i-th page of a ranked list has been walked: after every one of them. */
-void terse_walk_unread(terse_walk *w, int32_t i);
+/* Brings a's rest and w->unread up to date after the i-th page of the lead's ranked list has been walked: after
+ * every one of a's. */
+void terse_walk_unread(terse_walk *w, const terse_walk *lead, terse_part *a, int32_t i);
 /* out = positions 0 ... n - 1 by falling x >= 0, up to a quarter of an octave; about equal ones keep their
  * order. */
 void terse_walk_sort(terse_walk *w, int32_t *out, const float *x, int32_t n);
 
 /* attend/values.c: reads values of the n pages whose weights are known, by falling share, until the value rule
  * has enough. Returns how many. */
-int32_t terse_walk_values(terse_walk *w, size_t unit, int32_t n, int32_t n_token, terse_attend_stats *stats,
-                          float *bound);
+int32_t terse_walk_values(terse_walk *w, int32_t n, terse_attend_stats *stats, float *bound);
+
+/* attend/audit.c: the exact answer beside out, the one that w ended with, and whether the bound held. Not
+ * counted as bytes of the walk. left: [n_row] weight whose values were not read, or NULL; estimate: the share
+ * that the walk believes it left out. */
+void terse_walk_audit(terse_walk *w, const float *out, const float *left, float estimate,
+                      terse_attend_stats *stats);
+/* The walk that w has in its course once more, all of it, into the first part. */
+void terse_walk_dense(terse_walk *w);
 
 /* Tokens of page p that a sequence of n_token has. */
 static inline int32_t terse_walk_fill(int32_t p, int32_t n_token)
 {
     const int32_t n = n_token - p * TERSE_PAGE;
     return n < TERSE_PAGE ? n : TERSE_PAGE;
+}
+
+/* out = o / l */
+static inline void terse_walk_divide(float *out, const float *o, float l, int32_t dim)
+{
+    const float inv = 1.0f / l;
+    for (int32_t d = 0; d < dim; d++)
+        out[d] = o[d] * inv;
 }
 
 /* Asks a rule: true if every head is done. */

@@ -11,6 +11,7 @@ typedef struct {
     const char *model;
     int32_t ctx;     /* 0: the model's own */
     int32_t threads; /* 0: terse_cpu_threads */
+    int32_t strands; /* as in terse_session_opts */
     int32_t batch, ubatch;
 } terse_args_model;
 terse_args_model terse_args_model_defaults(void);

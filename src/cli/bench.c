@@ -20,7 +20,7 @@ enum { MAX_TOKENS = 1 << 24 };
 typedef struct {
     const char *model, *prompts, *gens, *depths, *threads, *types_k, *types_v;
     const char *policies, *stops, *qualities, *profile, *text, *format, *drafts;
-    int32_t ctx, ubatch, reps;
+    int32_t ctx, ubatch, reps, strands;
     size_t probe_size;
     bool warm_up;
 } bench_values;
@@ -36,6 +36,8 @@ static const terse_option bench_options[] = {
       .help = "tokens that the context holds before" },
     { "-t --threads", TERSE_OPTION_STRING, AT(threads), .value = "N,..",
       .preset = "physical cores, within the CPU quota", .help = "threads" },
+    { "--strands", TERSE_OPTION_INT, AT(strands), 0, 64, "N", .preset = "0, cores per KV head",
+      .help = "parts into which the pages of a KV head are split for threads to share" },
     { "-c --ctx-size", TERSE_OPTION_INT, AT(ctx), 0, MAX_TOKENS, "N", .preset = "what the tests need",
       .help = "tokens that the context may hold" },
     { "-ub --ubatch-size", TERSE_OPTION_INT, AT(ubatch), 1, 1 << 16, "N",
@@ -271,6 +273,7 @@ static terse_status run_group(const bench_job *j, const bench_values *o, int32_t
         terse_engine_options e = terse_engine_defaults();
         e.model.ctx = o->ctx ? o->ctx : j->plan.ctx;
         e.model.threads = threads;
+        e.model.strands = o->strands;
         e.model.batch = e.model.ubatch = o->ubatch;
         e.kv.type_k = type_k;
         e.kv.type_v = type_v;

@@ -52,6 +52,7 @@ terse_status terse_engine_session(const terse_engine_options *o, terse_session_o
     const terse_args_kv *kv = &o->kv;
     *out = (terse_session_opts){ .ctx = m->ctx,
                                  .threads = m->threads,
+                                 .strands = m->strands,
                                  .chunk = m->ubatch < m->batch ? m->ubatch : m->batch,
                                  .kv_limit = kv->limit,
                                  .audit = kv->audit,

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-enum { CHUNK = 512, MAX_THREADS = 1024 };
+enum { CHUNK = 512, MAX_THREADS = 1024, MAX_STRANDS = 64, STRANDS = 16 };
 
 struct terse_session {
     const terse_model *model;
@@ -29,6 +29,8 @@ static terse_status check(const terse_session_opts *o, terse_error *err)
         return terse_fail(err, TERSE_BAD_INPUT, "context of %d tokens: 1 to %d are possible", o->ctx, 1 << 24);
     if (o->threads < 0 || o->threads > MAX_THREADS)
         return terse_fail(err, TERSE_BAD_INPUT, "%d threads: 1 to %d are possible", o->threads, MAX_THREADS);
+    if (o->strands < 0 || o->strands > MAX_STRANDS)
+        return terse_fail(err, TERSE_BAD_INPUT, "%d strands: 1 to %d are possible", o->strands, MAX_STRANDS);
     if (o->chunk < 0 || o->chunk > 1 << 16)
         return terse_fail(err, TERSE_BAD_INPUT, "chunks of %d tokens: 1 to %d are possible", o->chunk, 1 << 16);
     return TERSE_OK;
@@ -68,23 +70,36 @@ static void close_walks(terse_walk **walk, int32_t n)
     free(walk);
 }
 
-/* One for each thread of the team. NULL on failure. */
+static int32_t n_walks(const terse_session *s)
+{
+    return s->forward.n_thread + (s->forward.n_strand > 1 ? s->model->info.n_head_kv : 0);
+}
+
+/* One for each thread of the team, and for each KV head if several threads share it. NULL on failure. */
 static terse_status open_walks(terse_walk ***out, const terse_session *s, const terse_attend *a,
                                terse_error *err)
 {
-    const int32_t n = s->forward.n_thread, n_row = s->model->info.n_head / s->model->info.n_head_kv;
+    const int32_t n = n_walks(s), n_row = s->model->info.n_head / s->model->info.n_head_kv;
     terse_status st = TERSE_OK;
     *out = NULL;
     terse_walk **walk = terse_calloc64((size_t)n, sizeof *walk);
     if (!walk)
         return terse_fail(err, TERSE_NOMEM, "no memory for attention");
     for (int32_t t = 0; t < n && st == TERSE_OK; t++)
-        st = terse_walk_open(&walk[t], s->kv, a, n_row, s->cpu, err);
+        st = terse_walk_open_split(&walk[t], s->kv, a, n_row, s->forward.n_strand, s->cpu, err);
     if (st == TERSE_OK)
         *out = walk;
     else
         close_walks(walk, n);
     return st;
+}
+
+/* So many that every core has something to do: more threads than cores do not change results. */
+static int32_t strands_for(int32_t n_thread, int32_t n_head_kv)
+{
+    const int32_t cores = terse_cpu_logical(), n = n_thread < cores ? n_thread : cores;
+    const int32_t strands = (n + n_head_kv - 1) / n_head_kv;
+    return strands < STRANDS ? strands : STRANDS;
 }
 
 static terse_status open_forward(terse_session *s, const terse_session_opts *o, terse_error *err)
@@ -94,6 +109,7 @@ static terse_status open_forward(terse_session *s, const terse_session_opts *o, 
     f->model = s->model;
     f->kv = s->kv;
     f->n_thread = o->threads ? o->threads : terse_cpu_threads();
+    f->n_strand = o->strands ? o->strands : strands_for(f->n_thread, i->n_head_kv);
     f->chunk = o->chunk ? o->chunk : CHUNK;
     f->chunk = f->chunk < s->ctx ? f->chunk : s->ctx;
     f->abort = o->abort;
@@ -143,7 +159,7 @@ void terse_session_close(terse_session **p)
     if (!s)
         return;
     terse_forward_close(&s->forward);
-    close_walks(s->forward.walk, s->forward.n_thread);
+    close_walks(s->forward.walk, n_walks(s));
     free(s->forward.stats);
     free(s->logits);
     terse_kv_close(&s->kv);
@@ -281,7 +297,7 @@ terse_status terse_session_rule(terse_session *s, const char *policy, const char
         return st;
     }
     s->prepared = false;
-    close_walks(s->forward.walk, s->forward.n_thread);
+    close_walks(s->forward.walk, n_walks(s));
     terse_attend_close(&s->attend);
     s->forward.walk = walk;
     s->attend = attend;

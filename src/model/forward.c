@@ -187,6 +187,7 @@ static size_t lay_out(terse_forward *f, char *base)
     f->att = terse_place(base, &at, n * att * one);
     f->gate = terse_place(base, &at, i->n_expert ? 0 : n * (size_t)i->n_ff * one);
     f->cs = terse_place(base, &at, n * (size_t)f->model->rope.n * one);
+    f->split = terse_place(base, &at, (size_t)i->n_head_kv * sizeof *f->split);
     f->piece = terse_place(base, &at, threads * n * TERSE_PIECE_ROWS * one);
     f->own_x = terse_place(base, &at, threads * f->width * one);
     f->own = terse_place(base, &at, threads * sizeof *f->own);

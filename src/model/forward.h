@@ -34,7 +34,8 @@ typedef struct {
     const terse_model *model;
     terse_kernels kernels;
     terse_kv *kv;
-    terse_walk **walk;         /* [n_thread] */
+    terse_walk **walk; /* [n_thread], then [n_head_kv] leads if n_strand > 1 */
+    int32_t n_strand;  /* parts that threads may share the pages of a KV head in; the bits depend on it */
     terse_attend_stats *stats; /* [n_layer][n_head_kv]; decode adds to it */
     terse_team *team;
     int32_t n_thread, chunk;
@@ -52,6 +53,7 @@ typedef struct {
     char *map;
     size_t map_size;
     float *x, *h, *q, *k, *v, *att, *gate, *cs;
+    int32_t *split;  /* [n_head_kv] strands of a head's walk */
     float *piece;    /* [n_thread][chunk][TERSE_PIECE_ROWS] results of a piece that are used up at once */
     terse_acts acts; /* shared by the team: a chunk of tokens */
     terse_acts *own; /* [n_thread] one token, for decode: a copy each saves a phase */

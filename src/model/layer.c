@@ -73,6 +73,35 @@ static void attend_decode(terse_worker *w, int32_t l)
     terse_phase_wait(p, heads);
 }
 
+/* As above for one token, the pages of every KV head split among the threads. */
+static void attend_split(terse_worker *w, int32_t l)
+{
+    terse_forward *f = w->f;
+    const terse_model_info *i = &f->model->info;
+    const int32_t heads = i->n_head_kv, group = i->n_head / heads, strands = heads * f->n_strand;
+    terse_walk **lead = f->walk + f->n_thread;
+    terse_phase *p = terse_next_phase(w);
+    for (int32_t h; (h = terse_phase_take(p)) < heads; terse_phase_finish(p, heads)) {
+        rotate_and_put(f, l, h, 0);
+        f->split[h] =
+            terse_walk_begin(lead[h], l, h, f->pos + 1, f->model->scale, f->q + (size_t)(h * group * i->dim_k));
+    }
+    terse_phase_wait(p, heads);
+    p = terse_next_phase(w);
+    for (int32_t k; (k = terse_phase_take(p)) < strands; terse_phase_finish(p, strands))
+        if (k / heads < f->split[k % heads])
+            terse_walk_strand(lead[k % heads], f->walk[w->thread], k / heads);
+    terse_phase_wait(p, strands);
+    p = terse_next_phase(w);
+    for (int32_t h; (h = terse_phase_take(p)) < heads; terse_phase_finish(p, heads)) {
+        float *out = f->att + (size_t)(h * group * i->dim_v);
+        terse_walk_end(lead[h], out, &f->stats[l * heads + h]);
+        if (f->tap.attended)
+            f->tap.attended(f->tap.ctx, l, h, f->pos, f->q + (size_t)(h * group * i->dim_k), out);
+    }
+    terse_phase_wait(p, heads);
+}
+
 /* A piece is one KV head and the tokens of the batch that lie in one page; the long ones go first. */
 static void attend_prefill(terse_worker *w, int32_t l)
 {
@@ -147,7 +176,9 @@ void terse_layer_run(terse_worker *w, int32_t l)
     terse_forward *f = w->f;
     const terse_layer *y = &f->model->layer[l];
     project(w, y);
-    if (f->decode)
+    if (f->decode && f->n == 1 && f->n_strand > 1)
+        attend_split(w, l);
+    else if (f->decode)
         attend_decode(w, l);
     else
         attend_prefill(w, l);
