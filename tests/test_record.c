@@ -304,7 +304,7 @@ static void damaged_files_are_refused_by_field(void **state)
         uint32_t value;
     } damage[] = {
         { "magic", "offset 0", 0, 0 },
-        { "version", "offset 8", 8, 2 },
+        { "version", "offset 8", 8, 1 },
         { "n_layer", "offset 12", 12, 0 },
         { "n_layer", "offset 12", 12, 0xffffffff },
         { "n_head", "offset 16", 16, 5000 },
@@ -316,10 +316,13 @@ static void damaged_files_are_refused_by_field(void **state)
         { "n_step", "offset 36", 36, 76 },
         { "type_k", "offset 40", 40, 2 },
         { "type_v", "offset 44", 44, 9 },
+        { "every", "offset 52", 52, 0 },
+        { "n_step", "times every", 52, 16 },
         { "scale", "offset 48", 48, 0x7fc00000 },
         { "scale", "offset 48", 48, 0 },
         { "model", "offset 64", 64, 0x00410041 },
         { "model", "offset 64", 64, 0x41411b41 },
+        { "stop", "offset 128", 128, 0x41411b41 },
     };
     size_t n;
     make(TERSE_KV_F16);
@@ -332,7 +335,7 @@ static void damaged_files_are_refused_by_field(void **state)
     }
     memcpy(bad, good, n);
     bad[n] = 0;
-    const size_t sizes[] = { 1, 127, 128, n - 1, n + 1 };
+    const size_t sizes[] = { 1, 255, 256, n - 1, n + 1 };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         refused(bad, sizes[i], "bytes", "header");
     refused(bad, 0, "empty", "");
@@ -368,6 +371,9 @@ static void failures_leave_the_old_file(void **state)
         { .n_prefill = 0 },
         { .n_prefill = 5, .n_step = -1 },
         { .n_prefill = 5, .n_step = 1 << 17 },
+        { .n_prefill = 5, .every = -1 },
+        { .n_prefill = 5, .n_step = 1 << 10, .every = 1 << 10 },
+        { .n_prefill = 5, .stop = "sometimes" },
         { .n_prefill = 5, .threads = -1 },
         { .n_prefill = 5, .chunk = -1 },
         { .n_prefill = 5, .n_step = 1, .abort = &stop },
@@ -393,10 +399,15 @@ static void failures_leave_the_old_file(void **state)
 static terse_status make_and_read(terse_error *err)
 {
     const terse_record_opts o = { .n_prefill = 5, .n_step = 2, .threads = 2 };
+    const terse_eval_rule rule = { .stop = "mass:from=0+value-share" };
     terse_record *r = NULL;
+    terse_replay *p = NULL;
     terse_status st = terse_record_make(path, model, tokens, &o, err);
     if (st == TERSE_OK)
         st = terse_record_open(&r, path, err);
+    if (st == TERSE_OK)
+        st = terse_replay_open(&p, r, &(terse_replay_opts){ .threads = 2 }, &rule, 1, err);
+    terse_replay_close(&p);
     terse_record_close(&r);
     return st;
 }
@@ -463,6 +474,8 @@ static void wrong_commands_are_told_in_one_line(void **state)
         { MODEL "-c 40 -o x", "-f FILE", 2 },
         { TEXT "-o x", "which model", 2 },
         { MODEL TEXT "-c 40 --steps 0 -o x", "--steps", 2 },
+        { MODEL TEXT "-c 40 --steps 60000 --every 60000 -o x", "65536 tokens", 2 },
+        { MODEL TEXT "-c 40 --stop never -o x", "'never'", 2 },
         { MODEL TEXT "-c 16000 -o x", "tokens, but 16000", 2 },
         { MODEL TEXT "-c 40 -ctk q3 -o x", "q3", 2 },
         { MODEL "-f absent -c 40 -o x", "absent", 2 },

@@ -23,7 +23,8 @@ static const command commands[] = {
     { "inspect", terse_cmd_inspect, "show what is in a GGUF file" },
     { "logits", terse_cmd_logits, "write the logits of a sequence of tokens" },
     { "quantize", terse_cmd_quantize, "write a model with its weights in other types" },
-    { "record", terse_cmd_record, "keep what attention works on, for benchmarks" },
+    { "record", terse_cmd_record, "keep what attention works on" },
+    { "replay", terse_cmd_replay, "try stop rules on what was kept, without the model" },
     { "tokenize", terse_cmd_tokenize, "turn text into token ids and back" },
     { NULL, NULL, NULL },
 };

@@ -1,5 +1,5 @@
-/* cli/record.c: terse record MODEL: keeps what attention works on for a text, so that bench_attend can replay
- * it under other rules and types without the model. */
+/* cli/record.c: terse record MODEL: keeps what attention works on for a text, so that terse replay and
+ * bench_attend can try other rules and types without the model. */
 #include "terse/record.h"
 #include "args.h"
 #include "commands.h"
@@ -16,9 +16,9 @@
 enum { MAX_TOKENS = (1 << 24) - (1 << 16), MAX_STEPS = 1 << 16 };
 
 typedef struct {
-    terse_engine_options engine; /* model, threads and types only: a recording is made under exact attention */
+    terse_engine_options engine; /* some of them: there is no default quality here */
     const char *text, *out;
-    int32_t n_step;
+    int32_t n_step, every;
 } record_values;
 
 #define AT(field) offsetof(record_values, field)
@@ -26,11 +26,16 @@ static const terse_option record_options[] = {
     { "-m --model", TERSE_OPTION_STRING, AT(engine.model.model), .value = "FILE",
       .help = "the model, a GGUF file" },
     { "-f --file", TERSE_OPTION_STRING, AT(text), .value = "FILE",
-      .help = "the text; -: stdin. Its first N + S tokens are used" },
+      .help = "the text; -: stdin. Its first N + S * K tokens are used" },
     { "-c --ctx-size", TERSE_OPTION_INT, AT(engine.model.ctx), 0, MAX_TOKENS, "N",
-      .preset = "the model's own, less S", .help = "tokens before the first step" },
-    { "--steps", TERSE_OPTION_INT, AT(n_step), 1, MAX_STEPS, "S",
-      .help = "tokens decoded one by one after them, whose queries are kept" },
+      .preset = "the model's own, less S * K", .help = "tokens before the first step" },
+    { "--steps", TERSE_OPTION_INT, AT(n_step), 1, MAX_STEPS, "S", .help = "steps whose queries are kept" },
+    { "--every", TERSE_OPTION_INT, AT(every), 1, MAX_STEPS, "K",
+      .help = "tokens decoded for each of them; the queries of the last one are kept" },
+    { "--kv-policy", TERSE_OPTION_STRING, AT(engine.kv.policy), .value = "NAME", .preset = "dense",
+      .help = "of the decoded tokens" },
+    { "--stop", TERSE_OPTION_STRING, AT(engine.kv.stop), .value = "RULE", .preset = "none",
+      .help = "under which they are decoded: replay of the same rule is what the model did" },
     { "-o --output", TERSE_OPTION_STRING, AT(out), .value = "FILE", .help = "where the recording goes" },
     { "-t --threads", TERSE_OPTION_INT, AT(engine.model.threads), 0, 1024, "N",
       .preset = "physical cores, within the CPU quota", .help = "threads" },
@@ -56,9 +61,9 @@ static terse_status read_tokens(const record_values *o, const terse_model *m, in
         st = terse_vocab_tokenize(terse_model_vocab(m), text.p, text.n, true, true, t, err);
     terse_text_free(&text);
     if (st == TERSE_OK && t->n < (size_t)n)
-        st =
-            terse_fail(err, TERSE_BAD_INPUT, "%.200s: %zu tokens, but %d before the steps and %d steps need %d",
-                       o->text, t->n, n - o->n_step, o->n_step, n);
+        st = terse_fail(err, TERSE_BAD_INPUT,
+                        "%.200s: %zu tokens, but %d before the steps and %d of these need %d", o->text, t->n,
+                        n - o->n_step * o->every, o->n_step, n);
     return st;
 }
 
@@ -69,18 +74,25 @@ static terse_status work(const record_values *o, const char *path, terse_error *
     terse_session_opts so;
     terse_progress progress;
     terse_status st = terse_engine_session(&o->engine, &so, err);
+    if (st == TERSE_OK && (int64_t)o->n_step * o->every > MAX_STEPS)
+        st = terse_fail(err, TERSE_BAD_INPUT, "--steps %d --every %d: more than %d tokens", o->n_step, o->every,
+                        MAX_STEPS);
+    const int32_t n_decoded = st == TERSE_OK ? o->n_step * o->every : 0;
     if (st == TERSE_OK)
         st = terse_model_open(&m, path, err);
     if (st == TERSE_OK && !so.ctx)
-        so.ctx = terse_model_about(m)->ctx_train - o->n_step;
+        so.ctx = terse_model_about(m)->ctx_train - n_decoded;
     if (st == TERSE_OK && so.ctx < 1)
         st = terse_fail(err, TERSE_BAD_INPUT, "--steps %d: the model's context holds %d tokens", o->n_step,
                         terse_model_about(m)->ctx_train);
     if (st == TERSE_OK)
-        st = read_tokens(o, m, so.ctx + o->n_step, &t, err);
+        st = read_tokens(o, m, so.ctx + n_decoded, &t, err);
     if (st == TERSE_OK) {
         const terse_record_opts ro = { .n_prefill = so.ctx,
                                        .n_step = o->n_step,
+                                       .every = o->every,
+                                       .policy = o->engine.kv.policy,
+                                       .stop = o->engine.kv.stop,
                                        .threads = so.threads,
                                        .type_k = so.type_k,
                                        .type_v = so.type_v,
@@ -99,12 +111,12 @@ static terse_status work(const record_values *o, const char *path, terse_error *
 
 int terse_cmd_record(int argc, char **argv)
 {
-    record_values o = { .engine = terse_engine_defaults(), .n_step = 16 };
+    record_values o = { .engine = terse_engine_defaults(), .n_step = 16, .every = 1 };
     const terse_option_group groups[] = { { "record", record_options, COUNT(record_options), &o } };
     const terse_options accepted = {
         "record MODEL -f FILE -o FILE [OPTION]...",
-        "Runs a text through the model under exact attention and keeps its keys and values, and the queries of "
-        "its last tokens, for bench_attend --recording.",
+        "Runs a text through the model and keeps its keys and values, and the queries of its last tokens, for "
+        "terse replay and bench_attend --recording.",
         groups, COUNT(groups), 1
     };
     terse_error err;

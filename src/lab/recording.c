@@ -31,6 +31,7 @@ static const struct {
     { "n_step", offsetof(terse_record_header, n_step), 1, TERSE_RECORD_STEPS, 1 },
     { "type_k", offsetof(terse_record_header, type_k), TERSE_RECORD_F32, TERSE_RECORD_F16, 1 },
     { "type_v", offsetof(terse_record_header, type_v), TERSE_RECORD_F32, TERSE_RECORD_F16, 1 },
+    { "every", offsetof(terse_record_header, every), 1, TERSE_RECORD_TOKENS, 1 },
 };
 
 static terse_status bad(const char *path, const char *field, size_t at, const char *why, terse_error *err)
@@ -68,12 +69,16 @@ static terse_status check(const terse_record *r, const char *path, terse_error *
                               terse_path_shown(path), fields[i].name, fields[i].at, x, fields[i].multiple,
                               fields[i].min, fields[i].max);
     }
-    if (h->n_step > h->n_token)
-        return bad(path, "n_step", offsetof(terse_record_header, n_step), "is more than n_token", err);
+    if (h->every > h->n_token / h->n_step)
+        return bad(path, "n_step", offsetof(terse_record_header, n_step), "times every is more than n_token",
+                   err);
     if (!isfinite(h->scale) || h->scale <= 0.0f)
         return bad(path, "scale", offsetof(terse_record_header, scale), "is not a number above 0", err);
     if (!is_name(h->model, sizeof h->model))
         return bad(path, "model", offsetof(terse_record_header, model), "is not printable ASCII ended by NUL",
+                   err);
+    if (!is_name(h->stop, sizeof h->stop))
+        return bad(path, "stop", offsetof(terse_record_header, stop), "is not printable ASCII ended by NUL",
                    err);
     if (r->at.end != r->map.size)
         return terse_fail(err, TERSE_BAD_INPUT, "%s: %zu bytes, but the numbers in its header make %llu",
@@ -95,10 +100,12 @@ static terse_record_info describe(const terse_record_header *h)
                             .dim_v = (int32_t)h->dim_v,
                             .n_token = (int32_t)h->n_token,
                             .n_step = (int32_t)h->n_step,
+                            .every = (int32_t)h->every,
                             .type_k = public_type(h->type_k),
                             .type_v = public_type(h->type_v),
                             .scale = h->scale };
     memcpy(i.model, h->model, sizeof i.model);
+    memcpy(i.stop, h->stop, sizeof i.stop);
     return i;
 }
 
@@ -142,7 +149,7 @@ const terse_record_info *terse_record_about(const terse_record *r)
 
 int32_t terse_record_depth(const terse_record *r, int32_t step)
 {
-    return r->info.n_token - r->info.n_step + step + 1;
+    return r->info.n_token - (r->info.n_step - 1 - step) * r->info.every;
 }
 
 static uint64_t unit_of(const terse_record *r, int32_t layer, int32_t head)

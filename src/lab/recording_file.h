@@ -14,7 +14,7 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "recordings are read as the machine stores numbers");
 
 #define TERSE_RECORD_MAGIC "TERSEREC" /* without the NUL */
-enum { TERSE_RECORD_VERSION = 1, TERSE_RECORD_F32 = 0, TERSE_RECORD_F16 = 1 };
+enum { TERSE_RECORD_VERSION = 2, TERSE_RECORD_F32 = 0, TERSE_RECORD_F16 = 1 };
 
 typedef struct {
     char magic[8];
@@ -22,10 +22,11 @@ typedef struct {
     uint32_t n_layer, n_head, n_row, dim_k, dim_v, n_token, n_step;
     uint32_t type_k, type_v;
     float scale;
-    char zero[12];
-    char model[64]; /* ended by NUL, filled with NUL */
+    uint32_t every;
+    char zero[8];
+    char model[64], stop[128]; /* ended by NUL, filled with NUL */
 } terse_record_header;
-_Static_assert(sizeof(terse_record_header) == 128, "the file's header has 128 bytes");
+_Static_assert(sizeof(terse_record_header) == 256, "the file's header has 256 bytes");
 
 /* Most layers, heads and steps: with the limits of a KV store no size below can overflow. */
 enum {

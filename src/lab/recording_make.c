@@ -5,6 +5,7 @@
 #include "kv/store.h"
 #include "lab/recording_file.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,12 +31,16 @@ static void name_model(char name[64], const terse_model *m)
 
 static terse_status check(const terse_record_opts *o, const terse_model_info *i, terse_error *err)
 {
+    const int32_t n_step = o->n_step ? o->n_step : STEPS;
     if (o->n_prefill < 1 || o->n_prefill > TERSE_RECORD_TOKENS - TERSE_RECORD_STEPS)
         return terse_fail(err, TERSE_BAD_INPUT, "a recording after %d tokens: 1 to %d are possible",
                           o->n_prefill, TERSE_RECORD_TOKENS - TERSE_RECORD_STEPS);
     if (o->n_step < 0 || o->n_step > TERSE_RECORD_STEPS)
         return terse_fail(err, TERSE_BAD_INPUT, "a recording of %d steps: 1 to %d are possible", o->n_step,
                           TERSE_RECORD_STEPS);
+    if (o->every < 0 || (int64_t)o->every * n_step > TERSE_RECORD_STEPS)
+        return terse_fail(err, TERSE_BAD_INPUT, "every %d-th of the steps: %d of them take more than %d tokens",
+                          o->every, n_step, TERSE_RECORD_STEPS);
     if (i->n_layer > TERSE_RECORD_LAYERS || i->n_head_kv > TERSE_RECORD_HEADS)
         return terse_fail(err, TERSE_UNSUPPORTED, "%d layers of %d heads do not fit a recording", i->n_layer,
                           i->n_head_kv);
@@ -52,28 +57,34 @@ static void describe(recorder *r, const terse_model *m)
     const terse_model_info *i = terse_model_about(m);
     const terse_kv *kv = terse_session_kv(r->session);
     const int32_t n_step = r->opts->n_step ? r->opts->n_step : STEPS;
+    const int32_t every = r->opts->every ? r->opts->every : 1;
     r->header = (terse_record_header){ .version = TERSE_RECORD_VERSION,
                                        .n_layer = (uint32_t)i->n_layer,
                                        .n_head = (uint32_t)i->n_head_kv,
                                        .n_row = (uint32_t)(i->n_head / i->n_head_kv),
                                        .dim_k = (uint32_t)i->dim_k,
                                        .dim_v = (uint32_t)i->dim_v,
-                                       .n_token = (uint32_t)(r->opts->n_prefill + n_step),
+                                       .n_token = (uint32_t)(r->opts->n_prefill + n_step * every),
                                        .n_step = (uint32_t)n_step,
                                        .type_k = file_type(kv->type_k),
                                        .type_v = file_type(kv->type_v),
-                                       .scale = m->scale };
+                                       .scale = m->scale,
+                                       .every = (uint32_t)every };
     memcpy(r->header.magic, TERSE_RECORD_MAGIC, sizeof r->header.magic);
     name_model(r->header.model, m);
+    snprintf(r->header.stop, sizeof r->header.stop, "%s", terse_session_stop(r->session));
 }
 
-/* The tap: every call writes a place of its own. */
+/* The tap: every call that has a step writes a place of its own. */
 static void keep_query(void *ctx, int32_t layer, int32_t head, int32_t pos, const float *q, const float *out)
 {
     const recorder *r = ctx;
     const terse_record_header *h = &r->header;
-    const size_t step = (size_t)(pos - r->opts->n_prefill), row = (size_t)h->n_row * h->dim_k;
+    const size_t n = (size_t)(pos - r->opts->n_prefill) + 1, step = n / h->every - 1;
+    const size_t row = (size_t)h->n_row * h->dim_k;
     (void)out;
+    if (n % h->every)
+        return;
     memcpy(r->query + ((step * h->n_layer + (size_t)layer) * h->n_head + (size_t)head) * row, q,
            row * sizeof *q);
 }
@@ -185,7 +196,9 @@ terse_status terse_record_make(const char *path, const terse_model *m, const int
     terse_status st = check(opts, terse_model_about(m), err);
     if (st != TERSE_OK)
         return st;
-    const terse_session_opts so = { .ctx = opts->n_prefill + n_step,
+    const terse_session_opts so = { .ctx = opts->n_prefill + n_step * (opts->every ? opts->every : 1),
+                                    .policy = opts->policy,
+                                    .stop = opts->stop,
                                     .threads = opts->threads,
                                     .chunk = opts->chunk,
                                     .type_k = opts->type_k,
