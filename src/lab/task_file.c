@@ -120,7 +120,7 @@ terse_status terse_task_text(const terse_task_parts *p, int32_t i, terse_text *o
         const size_t n = k == i ? 0 : p->any ? 1 : json_array_size(p->answers[k]);
         for (size_t a = 0; a < n && st == TERSE_OK; a++) {
             const json_t *answer = json_array_get(p->answers[k], a);
-            st = terse_text_append(out, ", " + (a == 0), a == 0 ? 1 : 2, err);
+            st = a == 0 ? terse_text_append(out, " ", 1, err) : terse_text_append(out, ", ", 2, err);
             if (st == TERSE_OK)
                 st = terse_text_append(out, json_string_value(answer), json_string_length(answer), err);
         }
