@@ -78,6 +78,8 @@ static int tear_down(void **state)
     return system(line);
 }
 
+static int32_t n_strand = 1;
+
 static terse_record *make(const terse_eval_rule *rule, terse_kv_type type, int32_t every)
 {
     terse_error err = { 0 };
@@ -88,6 +90,7 @@ static terse_record *make(const terse_eval_rule *rule, terse_kv_type type, int32
                                   .policy = rule->policy,
                                   .stop = rule->stop,
                                   .threads = 2,
+                                  .strands = n_strand,
                                   .type_k = type,
                                   .type_v = type };
     if (terse_record_make(path, model, tokens, &o, &err) != TERSE_OK ||
@@ -116,9 +119,13 @@ static void keep_live(void *ctx, int32_t layer, int32_t head, int32_t pos, const
 static void run_live(const terse_eval_rule *rule, terse_kv_type type, live *l)
 {
     terse_session *s;
-    const terse_session_opts o = {
-        .threads = 1, .type_k = type, .type_v = type, .policy = rule->policy, .stop = rule->stop, .audit = AUDIT
-    };
+    const terse_session_opts o = { .threads = 1,
+                                   .strands = n_strand,
+                                   .type_k = type,
+                                   .type_v = type,
+                                   .policy = rule->policy,
+                                   .stop = rule->stop,
+                                   .audit = AUDIT };
     assert_int_equal(terse_session_open(&s, model, &o, NULL), TERSE_OK);
     assert_int_equal(terse_session_prefill(s, tokens, PREFILL, NULL, NULL, NULL), TERSE_OK);
     terse_session_tap(s, (terse_tap){ keep_live, l });
@@ -159,6 +166,7 @@ static void walk(const terse_record *r, const terse_eval_rule *rule, int32_t n_t
     const terse_replay_job job = { .source = &source,
                                    .kv = kv,
                                    .n_thread = n_thread,
+                                   .n_strand = n_strand,
                                    .cpu = terse_cpu_tiers(),
                                    .attended = keep_replayed,
                                    .attended_ctx = out };
@@ -192,6 +200,7 @@ static void replay_is_the_live_run(void **state)
     terse_replay_sums sums[UNITS];
     for (int32_t i = 0; i < RULES; i++)
         for (int32_t t = 0; t < 2; t++) {
+            n_strand = 1 + t;
             terse_record *r = make(&rules[i], types[t], 1);
             assert_string_not_equal(terse_record_about(r)->stop, "none");
             run_live(&rules[i], types[t], &want);
@@ -206,6 +215,7 @@ static void replay_is_the_live_run(void **state)
             assert_true(read < dense); /* the rule did something */
             terse_record_close(&r);
         }
+    n_strand = 1;
 }
 
 static void chosen_steps_are_those_of_the_live_run(void **state)
@@ -307,7 +317,9 @@ static void wrong_settings_are_refused(void **state)
 {
     (void)state;
     static const terse_eval_rule exact = { 0 }, wrong = { .stop = "sometimes" };
-    static const terse_replay_opts bad[] = { { .threads = -1 }, { .threads = 5000 }, { .audit = -1 } };
+    static const terse_replay_opts bad[] = {
+        { .threads = -1 }, { .threads = 5000 }, { .strands = 65 }, { .audit = -1 }
+    };
     atomic_bool stop = true;
     terse_error err = { 0 };
     terse_record *r = make(&exact, TERSE_KV_F16, 1);

@@ -8,12 +8,12 @@
 
 /* Zero means default. */
 typedef struct {
-    int32_t n_prefill;            /* tokens before the first step, computed together; to be given */
-    int32_t n_step;               /* steps whose queries are kept; 0: 16 */
-    int32_t every;                /* tokens decoded for each of them, the last one of which is kept; 0: 1 */
-    const char *policy, *stop;    /* of the decoded tokens, as in terse_session_opts */
-    int32_t threads, chunk;       /* as in terse_session_opts */
-    terse_kv_type type_k, type_v; /* of the session; 0: f16 */
+    int32_t n_prefill;               /* tokens before the first step, computed together; to be given */
+    int32_t n_step;                  /* steps whose queries are kept; 0: 16 */
+    int32_t every;                   /* tokens decoded for each of them, the last one of which is kept; 0: 1 */
+    const char *policy, *stop;       /* of the decoded tokens, as in terse_session_opts */
+    int32_t threads, chunk, strands; /* as in terse_session_opts */
+    terse_kv_type type_k, type_v;    /* of the session; 0: f16 */
     uint32_t cpu;
     const atomic_bool *abort;
     /* Told how many of all tokens are done; may be NULL. */
@@ -61,6 +61,7 @@ TERSE_API bool terse_record_broken(const terse_record *r);
 typedef struct {
     terse_kv_type type_k, type_v; /* of the store; 0: as recorded */
     int32_t threads;              /* 0: terse_cpu_threads() */
+    int32_t strands;              /* as in terse_session_opts; 0: 1 */
     int32_t audit;                /* every n-th walk is repeated in full; 0: none */
     size_t kv_limit;              /* bytes; 0: none */
     uint32_t cpu;
@@ -69,7 +70,7 @@ typedef struct {
     void (*progress)(void *ctx, int32_t done, int32_t total);
     void *ctx;
 } terse_replay_opts;
-enum { TERSE_REPLAY_THREADS = 1024 };
+enum { TERSE_REPLAY_THREADS = 1024, TERSE_REPLAY_STRANDS = 64 };
 
 /* Rules that have walked every step of a recording: immutable. */
 typedef struct terse_replay terse_replay;

@@ -18,7 +18,7 @@
 enum { NAME_SIZE = 256 };
 
 typedef struct {
-    int32_t threads;
+    int32_t threads, strands;
     bool json;
 } replay_values;
 
@@ -26,6 +26,8 @@ typedef struct {
 static const terse_option replay_options[] = {
     { "-t --threads", TERSE_OPTION_INT, AT(threads), 0, TERSE_REPLAY_THREADS, "N",
       .preset = "physical cores, within the CPU quota", .help = "threads" },
+    { "--strands", TERSE_OPTION_INT, AT(strands), 1, TERSE_REPLAY_STRANDS, "N",
+      .help = "parts of a KV head's pages, as threads of a session share them" },
     { "--json", TERSE_OPTION_ON, AT(json), .help = "print JSON" },
 };
 #undef AT
@@ -194,6 +196,7 @@ static terse_status work(job *j, const terse_rules *rules, bool json, terse_erro
         const terse_replay_opts o = { .type_k = j->opts.type_k,
                                       .type_v = j->opts.type_v,
                                       .threads = j->opts.threads,
+                                      .strands = j->opts.strands,
                                       .audit = j->opts.audit,
                                       .kv_limit = j->opts.kv_limit,
                                       .cpu = j->opts.cpu,
@@ -232,7 +235,7 @@ static terse_option_group kv_group(terse_engine_options *o, terse_option rows[TE
 
 int terse_cmd_replay(int argc, char **argv)
 {
-    replay_values o = { 0 };
+    replay_values o = { .strands = 1 };
     terse_engine_options engine = terse_engine_defaults();
     terse_option kv_rows[TERSE_KV_OPTIONS];
     const terse_option_group groups[] = { { "replay", replay_options, COUNT(replay_options), &o },
@@ -260,6 +263,7 @@ int terse_cmd_replay(int argc, char **argv)
     engine.kv.policy = engine.kv.quality = NULL;
     engine.kv.stop = "none";
     engine.model.threads = o.threads;
+    engine.model.strands = o.strands;
     if (st == TERSE_OK)
         st = terse_engine_session(&engine, &j.opts, &err);
     if (st == TERSE_OK)

@@ -78,6 +78,7 @@ static terse_status walk(terse_replay *p, const terse_record *r, const terse_rep
     const terse_replay_source source = terse_replay_recorded(r);
     terse_replay_job job = { .source = &source,
                              .n_thread = o->threads ? o->threads : terse_cpu_threads(),
+                             .n_strand = o->strands ? o->strands : 1,
                              .cpu = o->cpu ? o->cpu : terse_cpu_tiers(),
                              .abort = o->abort,
                              .progress = o->progress,
@@ -109,6 +110,9 @@ terse_status terse_replay_open(terse_replay **out, const terse_record *r, const 
     if (o->threads < 0 || o->threads > TERSE_REPLAY_THREADS)
         return terse_fail(err, TERSE_BAD_INPUT, "%d threads: 1 to %d are possible", o->threads,
                           TERSE_REPLAY_THREADS);
+    if (o->strands < 0 || o->strands > TERSE_REPLAY_STRANDS)
+        return terse_fail(err, TERSE_BAD_INPUT, "%d strands: 1 to %d are possible", o->strands,
+                          TERSE_REPLAY_STRANDS);
     terse_replay *p = calloc(1, sizeof *p);
     if (!p)
         return terse_fail(err, TERSE_NOMEM, "no memory for a replay");

@@ -34,8 +34,8 @@ typedef struct {
 
 typedef struct {
     const terse_replay_source *source;
-    terse_kv *kv; /* filled as far as it is not; steps leave their tokens in it */
-    int32_t n_thread;
+    terse_kv *kv;               /* filled as far as it is not; steps leave their tokens in it */
+    int32_t n_thread, n_strand; /* n_strand: terse_walk_open_split */
     uint32_t cpu;
     const atomic_bool *abort;                                 /* looked at between steps; may be NULL */
     void (*progress)(void *ctx, int32_t done, int32_t total); /* steps; may be NULL */

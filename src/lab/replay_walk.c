@@ -80,8 +80,8 @@ static terse_status open_worker(const replay *r, worker *w, terse_error *err)
     if (!w->walk || !w->dense || !w->out)
         return terse_fail(err, TERSE_NOMEM, "no memory for a replay");
     for (int32_t i = 0; i <= r->n_rule && st == TERSE_OK; i++)
-        st =
-            terse_walk_open(&w->walk[i], r->job->kv, i ? r->rule[i - 1] : r->dense, s->n_row, r->job->cpu, err);
+        st = terse_walk_open_split(&w->walk[i], r->job->kv, i ? r->rule[i - 1] : r->dense, s->n_row,
+                                   r->job->n_strand, r->job->cpu, err);
     if (st != TERSE_OK || !r->types)
         return st;
     const terse_kv_opts one = { .n_layer = 1,
