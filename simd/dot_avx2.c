@@ -5,10 +5,7 @@
  * saturates: the bounds are told where they are used. */
 #include "simd/dot_avx2.h"
 
-enum {
-    ROWS = 4,   /* rows that share a step's activations */
-    TOKENS = 4, /* tokens that share a step's unpacked weights */
-};
+enum { ROWS = 4 }; /* rows that share a step's activations */
 
 /* One step of one token. */
 typedef struct {
@@ -133,8 +130,11 @@ INLINE void tile(int path, terse_dot_type type, int T, float *y, size_t y_stride
 {
     const uint8_t *row[ROWS];
     uint8_t tail[ROWS][STEP_SIZE_MAX];
+    step_codes raw[ROWS]; /* of the unpacked paths */
+    step_scales raw_scales[ROWS];
     sums s[ROWS][TOKENS];
     /* What to prefetch: the rows of the next tile, or nothing new. */
+    const dot_format *f = &dot_formats[type];
     const size_t size = step_size(type), ahead = ahead_of(row_size, ROWS);
     const int32_t n_block = x->n / TERSE_ACT_BLOCK, n_step = (n_block + 7) / 8;
     for (int r = 0; r < ROWS; r++) {
@@ -146,6 +146,11 @@ INLINE void tile(int path, terse_dot_type type, int T, float *y, size_t y_stride
         step_acts a[TOKENS];
         for (int i = 0; i < T; i++)
             load_acts(path, &a[i], x, t + i, k);
+        if (path >= UNPACKED)
+            for (int r = 0; r < ROWS; r++) {
+                unpack_codes(type, &raw[r], row[r]);
+                f->scales(&raw_scales[r], row[r], QK_BLOCKS);
+            }
         for (int r = 0; r < ROWS; r++) {
             if (T == 1)
                 prefetch_bytes(row[r] + ahead, size);
@@ -153,9 +158,9 @@ INLINE void tile(int path, terse_dot_type type, int T, float *y, size_t y_stride
                 copy_tail(type, tail[r], row[r], n_block - k * 8);
                 row[r] = tail[r];
             }
-            codes c = codes_of(path, type, row[r]);
+            codes c = path < UNPACKED ? codes_of(path, row[r]) : codes_of_step(f, offset_of(path), &raw[r]);
             const scales sc =
-                path < UNPACKED ? scales_of(path, row[r]) : scales_of_step(&dot_formats[type], &c, row[r]);
+                path < UNPACKED ? scales_of(path, row[r]) : scales_of_step(path, &c, &raw_scales[r]);
             for (int i = 0; i < T; i++) {
                 add_step(path, &s[r][i], &c, &sc, &a[i]);
                 if (path_has(path, HAS_LOW))
@@ -175,11 +180,12 @@ INLINE void tile(int path, terse_dot_type type, int T, float *y, size_t y_stride
 INLINE void rows_of(int path, terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
                     int32_t n_row, const terse_acts *x)
 {
+    const int T = tokens_of(path);
     for (int32_t r = 0; r < n_row; r += ROWS) {
         const uint8_t *p = w + (size_t)r * row_size;
         int32_t t = 0;
-        for (; t + TOKENS <= x->n_token; t += TOKENS)
-            tile(path, type, TOKENS, y + r, y_stride, p, row_size, n_row - r, x, t);
+        for (; t + T <= x->n_token; t += T)
+            tile(path, type, T, y + r, y_stride, p, row_size, n_row - r, x, t);
         for (; t < x->n_token; t++)
             tile(path, type, 1, y + r, y_stride, p, row_size, n_row - r, x, t);
     }

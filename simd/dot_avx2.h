@@ -12,9 +12,7 @@
 
 #include <immintrin.h>
 
-#include "simd/dot_unpack.h"
-
-#define INLINE static inline __attribute__((always_inline))
+#include "simd/dot_paths.h"
 
 /* Float weights: any number of tokens. */
 void terse_dot_floats_avx2(terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
@@ -204,25 +202,22 @@ INLINE codes codes_of_q3_k(const block_q3_k *w)
     return c;
 }
 
-/* Any type of the unpacked paths. */
-INLINE codes codes_of_step(const dot_format *f, int offset, const uint8_t *w)
+/* Any type of the unpacked paths, after unpack_codes. */
+INLINE codes codes_of_step(const dot_format *f, int offset, const step_codes *s)
 {
-    step_codes s;
     codes c;
-    for (int b = 0; b < QK_BLOCKS; b++)
-        f->codes(&s, w, b);
     const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
     const __m256i pick = _mm256_set_epi64x(0x0101010101010101, 0, 0x0101010101010101, 0);
     const __m256i plus = _mm256_set1_epi8((char)offset), minus = _mm256_set1_epi8((char)f->offset);
     for (int i = 0; i < 8; i++) {
-        __m256i v = two_lanes(s.raw + 16 * i, s.raw + 128 + 16 * i);
+        __m256i v = two_lanes(s->raw + 16 * i, s->raw + 128 + 16 * i);
         if (f->map)
             v = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)f->map)), v);
         v = _mm256_sub_epi8(v, minus);
         if (f->traits & HAS_SIGNS) {
             uint16_t low, high;
-            memcpy(&low, s.sign + 2 * i, sizeof low);
-            memcpy(&high, s.sign + 16 + 2 * i, sizeof high);
+            memcpy(&low, s->sign + 2 * i, sizeof low);
+            memcpy(&high, s->sign + 16 + 2 * i, sizeof high);
             const __m256i both =
                 _mm256_inserti128_si256(_mm256_set1_epi16((short)low), _mm_set1_epi16((short)high), 1);
             const __m256i is = _mm256_and_si256(_mm256_shuffle_epi8(both, pick), bit);
@@ -233,7 +228,8 @@ INLINE codes codes_of_step(const dot_format *f, int offset, const uint8_t *w)
     return c;
 }
 
-INLINE codes codes_of(int path, terse_dot_type type, const uint8_t *w)
+/* A type with instructions of its own. */
+INLINE codes codes_of(int path, const uint8_t *w)
 {
     switch (path) {
     case TERSE_DOT_Q8_0:
@@ -262,10 +258,8 @@ INLINE codes codes_of(int path, terse_dot_type type, const uint8_t *w)
         return codes_of_q2_k((const void *)w);
     case TERSE_DOT_Q3_K:
         return codes_of_q3_k((const void *)w);
-    case TERSE_DOT_TQ2_0:
+    default: /* TQ2_0 */
         return codes_of_k2(w);
-    default:
-        return codes_of_step(&dot_formats[type], offset_of(path), w);
     }
 }
 
@@ -345,13 +339,11 @@ INLINE __m256 one_half(uint16_t h)
 }
 
 /* Any type of the unpacked paths; its sub-scales go to where those of the others are. */
-INLINE scales scales_of_step(const dot_format *f, codes *c, const uint8_t *w)
+INLINE scales scales_of_step(int path, codes *c, const step_scales *s)
 {
-    step_scales s;
-    f->scales(&s, w, QK_BLOCKS);
-    if (f->traits & HAS_SUB)
-        c->sub = _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)s.sub));
-    return (scales){ .d = _mm256_loadu_ps(s.d) };
+    if (path_has(path, HAS_SUB))
+        c->sub = _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)s->sub));
+    return (scales){ .d = _mm256_loadu_ps(s->d) };
 }
 
 INLINE scales scales_of(int path, const uint8_t *w)

@@ -10,8 +10,7 @@
 
 enum {
     STEP_BLOCKS = 8,
-    ROWS = 8,   /* rows that share a step's activations */
-    TOKENS = 4, /* tokens that share a step's unpacked weights */
+    ROWS = 8, /* rows that share a step's activations */
 };
 
 /* ---- activations ---- */
@@ -178,20 +177,16 @@ INLINE scales scales_of_iq4_xs(const block_iq4_xs *w0, const block_iq4_xs *w1)
 }
 
 /* Any type of the unpacked paths; its sub-scales go to where those of the others are. */
-INLINE scales scales_of_step(const dot_format *f, codes *c0, codes *c1, const uint8_t *w0, const uint8_t *w1)
+INLINE scales scales_of_step(int path, codes *c0, codes *c1, const step_scales *s0, const step_scales *s1)
 {
-    step_scales s0, s1;
-    f->scales(&s0, w0, QK_BLOCKS);
-    f->scales(&s1, w1, QK_BLOCKS);
-    if (f->traits & HAS_SUB) {
-        spread_sub(c0, _mm_loadu_si128((const void *)s0.sub));
-        spread_sub(c1, _mm_loadu_si128((const void *)s1.sub));
+    if (path_has(path, HAS_SUB)) {
+        spread_sub(c0, _mm_loadu_si128((const void *)s0->sub));
+        spread_sub(c1, _mm_loadu_si128((const void *)s1->sub));
     }
     const __m512i idx = _mm512_set_epi64(11, 3, 10, 2, 9, 1, 8, 0);
-    const __m512 d0 = _mm512_castps256_ps512(_mm256_loadu_ps(s0.d));
-    const __m512 d1 = _mm512_castps256_ps512(_mm256_loadu_ps(s1.d));
-    return (scales){ .d = _mm512_castpd_ps(
-                         _mm512_permutex2var_pd(_mm512_castps_pd(d0), idx, _mm512_castps_pd(d1))) };
+    const __m512d d0 = _mm512_castps_pd(_mm512_castps256_ps512(_mm256_loadu_ps(s0->d)));
+    const __m512d d1 = _mm512_castps_pd(_mm512_castps256_ps512(_mm256_loadu_ps(s1->d)));
+    return (scales){ .d = _mm512_castpd_ps(_mm512_permutex2var_pd(d0, idx, d1)) };
 }
 
 INLINE scales scales_of(int path, const uint8_t *w0, const uint8_t *w1)
@@ -322,7 +317,10 @@ INLINE void tile(int path, terse_dot_type type, int R, int T, float *y, size_t y
 {
     const uint8_t *row[ROWS];
     uint8_t tail[ROWS][STEP_SIZE_MAX];
+    step_codes raw[ROWS]; /* of the unpacked paths */
+    step_scales raw_scales[ROWS];
     sums s[ROWS / 2][TOKENS];
+    const dot_format *f = &dot_formats[type];
     const size_t size = step_size(type), ahead = ahead_of(row_size, R);
     const int32_t n_block = x->n / TERSE_ACT_BLOCK, n_step = (n_block + STEP_BLOCKS - 1) / STEP_BLOCKS;
     for (int r = 0; r < R; r++)
@@ -339,15 +337,22 @@ INLINE void tile(int path, terse_dot_type type, int R, int T, float *y, size_t y
                 copy_tail(type, tail[r], row[r], n_block - k * STEP_BLOCKS);
                 row[r] = tail[r];
             }
+        if (path >= UNPACKED)
+            for (int r = 0; r < R; r++) {
+                unpack_codes(type, &raw[r], row[r]);
+                f->scales(&raw_scales[r], row[r], QK_BLOCKS);
+            }
         for (int p = 0; p < R / 2; p++) {
             const uint8_t *w0 = row[2 * p], *w1 = row[2 * p + 1];
             if (T == 1) {
                 prefetch_bytes(w0 + ahead, size);
                 prefetch_bytes(w1 + ahead, size);
             }
-            codes c0 = codes_of(path, type, w0), c1 = codes_of(path, type, w1);
-            const scales sc = path < UNPACKED ? scales_of(path, w0, w1)
-                                              : scales_of_step(&dot_formats[type], &c0, &c1, w0, w1);
+            codes c0 = path < UNPACKED ? codes_of(path, w0) : codes_of_step(f, &raw[2 * p]);
+            codes c1 = path < UNPACKED ? codes_of(path, w1) : codes_of_step(f, &raw[2 * p + 1]);
+            const scales sc = path < UNPACKED
+                                  ? scales_of(path, w0, w1)
+                                  : scales_of_step(path, &c0, &c1, &raw_scales[2 * p], &raw_scales[2 * p + 1]);
             for (int i = 0; i < T; i++) {
                 add_step(path, &s[p][i], &c0, &c1, &sc, &a[i]);
                 if (path_has(path, HAS_LOW))
@@ -369,11 +374,11 @@ INLINE void tile(int path, terse_dot_type type, int R, int T, float *y, size_t y
 INLINE void rows_of(int path, terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
                     int32_t n_row, const terse_acts *x)
 {
+    const int T = tokens_of(path);
     for (int32_t r = 0; r < n_row; r += ROWS) {
         int32_t t = 0;
-        for (; t + TOKENS <= x->n_token; t += TOKENS)
-            tile(path, type, ROWS, TOKENS, y + r, y_stride, w + (size_t)r * row_size, row_size, n_row - r, x,
-                 t);
+        for (; t + T <= x->n_token; t += T)
+            tile(path, type, ROWS, T, y + r, y_stride, w + (size_t)r * row_size, row_size, n_row - r, x, t);
         for (; t < x->n_token; t++)
             tile(path, type, ROWS, 1, y + r, y_stride, w + (size_t)r * row_size, row_size, n_row - r, x, t);
     }

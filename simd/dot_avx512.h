@@ -10,9 +10,7 @@
 
 #include <immintrin.h>
 
-#include "simd/dot_unpack.h"
-
-#define INLINE static inline __attribute__((always_inline))
+#include "simd/dot_paths.h"
 
 /* Float weights: any number of tokens. */
 void terse_dot_floats_avx512(terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
@@ -281,17 +279,14 @@ INLINE codes codes_of_k6(const block_q6_k *w)
     return r;
 }
 
-/* Any type of the unpacked paths. */
-INLINE codes codes_of_step(const dot_format *f, const uint8_t *w)
+/* Any type of the unpacked paths, after unpack_codes. */
+INLINE codes codes_of_step(const dot_format *f, const step_codes *s)
 {
-    step_codes s;
-    for (int b = 0; b < QK_BLOCKS; b++)
-        f->codes(&s, w, b);
     const __m512i offset = _mm512_set1_epi8(64), twice = _mm512_set1_epi8((char)128);
     const __m512i plus = _mm512_set1_epi8((char)(64 - f->offset));
     __m512i z[4];
     for (int i = 0; i < 4; i++) {
-        z[i] = _mm512_loadu_si512(s.raw + 64 * i);
+        z[i] = _mm512_loadu_si512(s->raw + 64 * i);
         if (f->map)
             z[i] = _mm512_add_epi8(
                 offset,
@@ -300,7 +295,7 @@ INLINE codes codes_of_step(const dot_format *f, const uint8_t *w)
             z[i] = _mm512_add_epi8(z[i], plus);
         if (f->traits & HAS_SIGNS) {
             uint64_t negative;
-            memcpy(&negative, s.sign + 8 * i, sizeof negative);
+            memcpy(&negative, s->sign + 8 * i, sizeof negative);
             z[i] = _mm512_mask_sub_epi8(z[i], negative, twice, z[i]);
         }
     }
@@ -309,7 +304,8 @@ INLINE codes codes_of_step(const dot_format *f, const uint8_t *w)
     return r;
 }
 
-INLINE codes codes_of(int path, terse_dot_type type, const uint8_t *w)
+/* A type with instructions of its own. */
+INLINE codes codes_of(int path, const uint8_t *w)
 {
     switch (path) {
     case TERSE_DOT_Q8_0:
@@ -338,10 +334,8 @@ INLINE codes codes_of(int path, terse_dot_type type, const uint8_t *w)
         return codes_of_q2_k((const void *)w);
     case TERSE_DOT_Q3_K:
         return codes_of_q3_k((const void *)w);
-    case TERSE_DOT_TQ2_0:
+    default: /* TQ2_0 */
         return codes_of_k2(w);
-    default:
-        return codes_of_step(&dot_formats[type], w);
     }
 }
 

@@ -4,10 +4,7 @@
 
 #include <math.h>
 
-enum {
-    FLOAT_ROWS = 4, /* rows and tokens of a tile */
-    TOKENS = 4,
-};
+enum { FLOAT_ROWS = 4 };
 
 /* Values i..i+15 of a row, as far as the mask goes. */
 INLINE __m512 load_floats(terse_dot_type type, const uint8_t *row, int32_t i, __mmask16 m)

@@ -12,7 +12,6 @@ enum {
     PANELS = 2, /* a broadcast serves so many registers of 16 rows */
     ROWS = PANELS * LANES,
     GROUP = 64, /* tokens whose accumulators are kept while a panel passes */
-    TOKENS = 4, /* tokens that a register of the panel meets at once */
 };
 
 typedef struct {
@@ -51,64 +50,7 @@ INLINE void transpose_rows(__m512i out[4][4], const __m512i *row, size_t stride)
         transpose_lanes(out[m], u[m][0], u[m][1], u[m][2], u[m][3]);
 }
 
-INLINE void codes_of_rows(int path, terse_dot_type type, codes c[LANES], const uint8_t *const row[LANES])
-{
-    for (int r = 0; r < LANES; r++)
-        c[r] = codes_of(path, type, row[r]);
-}
-
-/* c[0..15] = the codes of 16 rows. */
-static void unpack_codes(terse_dot_type type, codes c[LANES], const uint8_t *const row[LANES])
-{
-    switch (path_of(type)) {
-    case TERSE_DOT_Q8_0:
-        codes_of_rows(TERSE_DOT_Q8_0, type, c, row);
-        break;
-    case TERSE_DOT_Q4_0:
-        codes_of_rows(TERSE_DOT_Q4_0, type, c, row);
-        break;
-    case TERSE_DOT_Q4_K:
-        codes_of_rows(TERSE_DOT_Q4_K, type, c, row);
-        break;
-    case TERSE_DOT_Q5_K:
-        codes_of_rows(TERSE_DOT_Q5_K, type, c, row);
-        break;
-    case TERSE_DOT_Q6_K:
-        codes_of_rows(TERSE_DOT_Q6_K, type, c, row);
-        break;
-    case TERSE_DOT_Q4_1:
-        codes_of_rows(TERSE_DOT_Q4_1, type, c, row);
-        break;
-    case TERSE_DOT_Q5_0:
-        codes_of_rows(TERSE_DOT_Q5_0, type, c, row);
-        break;
-    case TERSE_DOT_Q5_1:
-        codes_of_rows(TERSE_DOT_Q5_1, type, c, row);
-        break;
-    case TERSE_DOT_Q2_K:
-        codes_of_rows(TERSE_DOT_Q2_K, type, c, row);
-        break;
-    case TERSE_DOT_Q3_K:
-        codes_of_rows(TERSE_DOT_Q3_K, type, c, row);
-        break;
-    case TERSE_DOT_IQ4_NL:
-        codes_of_rows(TERSE_DOT_IQ4_NL, type, c, row);
-        break;
-    case TERSE_DOT_IQ4_XS:
-        codes_of_rows(TERSE_DOT_IQ4_XS, type, c, row);
-        break;
-    case TERSE_DOT_MXFP4:
-        codes_of_rows(TERSE_DOT_MXFP4, type, c, row);
-        break;
-    case TERSE_DOT_TQ2_0:
-        codes_of_rows(TERSE_DOT_TQ2_0, type, c, row);
-        break;
-    default:
-        codes_of_rows(UNPACKED, type, c, row);
-    }
-}
-
-static void transpose_codes(panel *p, const codes c[LANES])
+INLINE void transpose_codes(panel *p, const codes c[LANES])
 {
     for (int i = 0; i < 4; i++) { /* even blocks' first and last halves, odd blocks' first and last */
         __m512i out[4][4];
@@ -116,6 +58,75 @@ static void transpose_codes(panel *p, const codes c[LANES])
         for (int m = 0; m < 4; m++)
             for (int l = 0; l < 4; l++)
                 p->code[2 * l + i / 2][i % 2 * 4 + m] = out[m][l];
+    }
+}
+
+INLINE void codes_of_rows(int path, panel *p, const uint8_t *const row[LANES])
+{
+    codes c[LANES];
+    for (int r = 0; r < LANES; r++)
+        c[r] = codes_of(path, row[r]);
+    transpose_codes(p, c);
+}
+
+static void unpacked_codes(terse_dot_type type, panel *p, const uint8_t *const row[LANES])
+{
+    step_codes raw[LANES];
+    codes c[LANES];
+    for (int r = 0; r < LANES; r++)
+        unpack_codes(type, &raw[r], row[r]);
+    for (int r = 0; r < LANES; r++)
+        c[r] = codes_of_step(&dot_formats[type], &raw[r]);
+    transpose_codes(p, c);
+}
+
+static void codes_of_panel(terse_dot_type type, panel *p, const uint8_t *const row[LANES])
+{
+    switch (path_of(type)) {
+    case TERSE_DOT_Q8_0:
+        codes_of_rows(TERSE_DOT_Q8_0, p, row);
+        break;
+    case TERSE_DOT_Q4_0:
+        codes_of_rows(TERSE_DOT_Q4_0, p, row);
+        break;
+    case TERSE_DOT_Q4_K:
+        codes_of_rows(TERSE_DOT_Q4_K, p, row);
+        break;
+    case TERSE_DOT_Q5_K:
+        codes_of_rows(TERSE_DOT_Q5_K, p, row);
+        break;
+    case TERSE_DOT_Q6_K:
+        codes_of_rows(TERSE_DOT_Q6_K, p, row);
+        break;
+    case TERSE_DOT_Q4_1:
+        codes_of_rows(TERSE_DOT_Q4_1, p, row);
+        break;
+    case TERSE_DOT_Q5_0:
+        codes_of_rows(TERSE_DOT_Q5_0, p, row);
+        break;
+    case TERSE_DOT_Q5_1:
+        codes_of_rows(TERSE_DOT_Q5_1, p, row);
+        break;
+    case TERSE_DOT_Q2_K:
+        codes_of_rows(TERSE_DOT_Q2_K, p, row);
+        break;
+    case TERSE_DOT_Q3_K:
+        codes_of_rows(TERSE_DOT_Q3_K, p, row);
+        break;
+    case TERSE_DOT_IQ4_NL:
+        codes_of_rows(TERSE_DOT_IQ4_NL, p, row);
+        break;
+    case TERSE_DOT_IQ4_XS:
+        codes_of_rows(TERSE_DOT_IQ4_XS, p, row);
+        break;
+    case TERSE_DOT_MXFP4:
+        codes_of_rows(TERSE_DOT_MXFP4, p, row);
+        break;
+    case TERSE_DOT_TQ2_0:
+        codes_of_rows(TERSE_DOT_TQ2_0, p, row);
+        break;
+    default:
+        unpacked_codes(type, p, row);
     }
 }
 
@@ -211,9 +222,7 @@ static void unpack_step_scales(terse_dot_type type, panel *p, const uint8_t *con
 
 static void unpack(terse_dot_type type, panel *p, const uint8_t *const row[LANES])
 {
-    codes c[LANES];
-    unpack_codes(type, c, row);
-    transpose_codes(p, c);
+    codes_of_panel(type, p, row);
     switch (type) {
     case TERSE_DOT_Q6_K:
         unpack_k6_scales(p, row);

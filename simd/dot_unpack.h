@@ -18,7 +18,8 @@
  */
 typedef struct {
     uint8_t raw[QK];
-    uint8_t sign[QK / 8]; /* types with signs: bit i of byte k belongs to value 8k + i */
+    uint8_t sign[QK / 8]; /* types with signs: bit i of byte k belongs to value 8k + i; HAS_EVEN_SIGNS: bit 7 is
+                             such that an even number is set */
 } step_codes;
 
 /* value = (d * sub) * code - min, for Q2_K - min * low. d * sub is exact in all types. */
@@ -32,6 +33,7 @@ enum {
     HAS_SUB = 2,   /* an integer scale per 16 values */
     HAS_LOW = 4,   /* an integer minimum per 16 values, to be multiplied by min */
     HAS_SIGNS = 8, /* signs apart from the codes */
+    HAS_EVEN_SIGNS = 16,
 };
 
 /* Block b of the 8 that begin at w. */
@@ -72,6 +74,10 @@ static inline uint32_t four_codes_of(uint16_t word)
 {
     return _pdep_u32(word, 0x07070707);
 }
+static inline uint32_t four_sevens(uint32_t word)
+{
+    return _pdep_u32(word, 0x7f7f7f7f);
+}
 #else
 static inline uint64_t eight_codes(uint16_t word)
 {
@@ -83,6 +89,10 @@ static inline uint64_t eight_codes(uint16_t word)
 static inline uint32_t four_codes_of(uint16_t word)
 {
     return (word & 7u) | (word & 7u << 3) << 5 | (word & 7u << 6) << 10 | (word & 7u << 9) << 15;
+}
+static inline uint32_t four_sevens(uint32_t word)
+{
+    return (word & 127u) | (word & 127u << 7) << 1 | (word & 127u << 14) << 2 | (word & 127u << 21) << 3;
 }
 #endif
 
@@ -103,11 +113,11 @@ static inline void put4(step_codes *s, int at, uint32_t codes)
     memcpy(s->raw + at, &codes, sizeof codes);
 }
 
-/* Seven signs and the eighth, which makes the number of negative values even. */
-static inline uint8_t even_signs(uint32_t seven)
+/* Four times seven signs. */
+static inline void put_signs(step_codes *s, int b, uint32_t signs)
 {
-    seven &= 127;
-    return (uint8_t)(seven | (uint32_t)__builtin_parity(seven) << 7);
+    const uint32_t bytes = four_sevens(signs);
+    memcpy(s->sign + 4 * b, &bytes, sizeof bytes);
 }
 
 static inline void nibbles(uint8_t raw[32], const uint8_t q[16])
@@ -381,11 +391,9 @@ static const uint64_t IQ1_DOWN = UINT64_C(0x0404040404040404);
 static inline void codes_iq2_xxs(step_codes *s, const uint8_t *w, int b)
 {
     const uint8_t *q = ((const block_iq2_xxs *)(const void *)w)->q + 8 * b;
-    const uint32_t signs = word32(q + 4);
-    for (int k = 0; k < 4; k++) {
+    for (int k = 0; k < 4; k++)
         put8(s, b * 32 + k * 8, eight_codes(terse_grid_iq2_xxs[q[k]]));
-        s->sign[b * 4 + k] = even_signs(signs >> (7 * k));
-    }
+    put_signs(s, b, word32(q + 4));
 }
 
 static inline void scales_iq2_xxs(step_scales *s, const uint8_t *w, int n)
@@ -402,7 +410,7 @@ static inline void codes_iq2_xs(step_codes *s, const uint8_t *w, int b)
     for (int k = 0; k < 4; k++) {
         const uint16_t q = x->q[4 * b + k];
         put8(s, b * 32 + k * 8, eight_codes(terse_grid_iq2_xs[q & 511]));
-        s->sign[b * 4 + k] = even_signs(q >> 9);
+        s->sign[b * 4 + k] = (uint8_t)(q >> 9);
     }
 }
 
@@ -440,11 +448,9 @@ static inline void scales_iq2_s(step_scales *s, const uint8_t *w, int n)
 static inline void codes_iq3_xxs(step_codes *s, const uint8_t *w, int b)
 {
     const block_iq3_xxs *x = (const void *)w;
-    const uint32_t signs = word32(x->sign + 4 * b);
     for (int k = 0; k < 8; k++)
         put4(s, b * 32 + k * 4, four_codes_of(terse_grid_iq3_xxs[x->q[8 * b + k]]));
-    for (int k = 0; k < 4; k++)
-        s->sign[b * 4 + k] = even_signs(signs >> (7 * k));
+    put_signs(s, b, word32(x->sign + 4 * b));
 }
 
 static inline void scales_iq3_xxs(step_scales *s, const uint8_t *w, int n)
@@ -477,7 +483,7 @@ static inline void codes_iq1_s(step_codes *s, const uint8_t *w, int b)
     for (int k = 0; k < 4; k++)
         put8(s, b * 32 + k * 8,
              eight_codes(terse_grid_iq1[x->q[4 * b + k] | (x->qh[b] >> (3 * k) & 7) << 8]) |
-                 (x->qh[b] >> 15 ? IQ1_DOWN : 0));
+                 (x->qh[b] >> 15) * IQ1_DOWN);
 }
 
 static inline void scales_iq1_s(step_scales *s, const uint8_t *w, int n)
@@ -494,7 +500,7 @@ static inline void codes_iq1_m(step_codes *s, const uint8_t *w, int b)
     for (int k = 0; k < 4; k++) {
         const int high = x->qh[2 * b + k / 2] >> (k % 2 * 4);
         put8(s, b * 32 + k * 8,
-             eight_codes(terse_grid_iq1[x->q[4 * b + k] | (high & 7) << 8]) | (high & 8 ? IQ1_DOWN : 0));
+             eight_codes(terse_grid_iq1[x->q[4 * b + k] | (high & 7) << 8]) | (high >> 3 & 1) * IQ1_DOWN);
     }
 }
 
@@ -528,14 +534,14 @@ static const dot_format dot_formats[TERSE_DOT_N] = {
     [TERSE_DOT_MXFP4] = { sizeof(block_mxfp4), 32, 0, 0, fp4_values, codes_mxfp4, scales_mxfp4 },
     [TERSE_DOT_TQ1_0] = { sizeof(block_tq1_0), QK, 0, 1, NULL, codes_tq1_0, scales_tq1_0 },
     [TERSE_DOT_TQ2_0] = { sizeof(block_tq2_0), QK, 0, 1, NULL, codes_tq2_0, scales_tq2_0 },
-    [TERSE_DOT_IQ2_XXS] = { sizeof(block_iq2_xxs), QK, HAS_SIGNS, 0, iq2_values, codes_iq2_xxs,
+    [TERSE_DOT_IQ2_XXS] = { sizeof(block_iq2_xxs), QK, HAS_SIGNS | HAS_EVEN_SIGNS, 0, iq2_values, codes_iq2_xxs,
                             scales_iq2_xxs },
-    [TERSE_DOT_IQ2_XS] = { sizeof(block_iq2_xs), QK, HAS_SIGNS | HAS_SUB, 0, iq2_values, codes_iq2_xs,
-                           scales_iq2_xs },
+    [TERSE_DOT_IQ2_XS] = { sizeof(block_iq2_xs), QK, HAS_SIGNS | HAS_EVEN_SIGNS | HAS_SUB, 0, iq2_values,
+                           codes_iq2_xs, scales_iq2_xs },
     [TERSE_DOT_IQ2_S] = { sizeof(block_iq2_s), QK, HAS_SIGNS | HAS_SUB, 0, iq2_values, codes_iq2_s,
                           scales_iq2_s },
-    [TERSE_DOT_IQ3_XXS] = { sizeof(block_iq3_xxs), QK, HAS_SIGNS, 0, iq3_xxs_values, codes_iq3_xxs,
-                            scales_iq3_xxs },
+    [TERSE_DOT_IQ3_XXS] = { sizeof(block_iq3_xxs), QK, HAS_SIGNS | HAS_EVEN_SIGNS, 0, iq3_xxs_values,
+                            codes_iq3_xxs, scales_iq3_xxs },
     [TERSE_DOT_IQ3_S] = { sizeof(block_iq3_s), QK, HAS_SIGNS, 0, iq3_s_values, codes_iq3_s, scales_iq3_s },
     [TERSE_DOT_IQ1_S] = { sizeof(block_iq1_s), QK, 0, 0, iq1_values, codes_iq1_s, scales_iq1_s },
     [TERSE_DOT_IQ1_M] = { sizeof(block_iq1_m), QK, HAS_SUB, 0, iq1_values, codes_iq1_m, scales_iq1_m },
@@ -546,39 +552,10 @@ static inline bool has(terse_dot_type type, int trait)
     return (dot_formats[type].traits & trait) != 0;
 }
 
-/* The vector tiers take 8 blocks (256 values) of a row at a time. */
-enum { STEP_SIZE_MAX = 8 * sizeof(block_q8_0) };
-
+/* Bytes of 256 values. */
 static inline size_t step_size(terse_dot_type type)
 {
     return dot_formats[type].size * (size_t)(QK / dot_formats[type].len);
-}
-
-/* The last n_block < 8 blocks of a row of blocks of 32 as a whole step, what is missing as zeros: they meet
- * activations that are zero, with scales that are finite. */
-static inline void copy_tail(terse_dot_type type, uint8_t out[STEP_SIZE_MAX], const uint8_t *w, int32_t n_block)
-{
-    const size_t used = (size_t)n_block * dot_formats[type].size;
-    memcpy(out, w, used);
-    memset(out + used, 0, STEP_SIZE_MAX - used);
-}
-
-/* ---- for the vector tiers ---- */
-
-/* A kernel is compiled for a path: a type that has instructions of its own, or one of two for all the others,
- * whose codes and scales come from dot_unpack.h through memory. */
-enum { UNPACKED = TERSE_DOT_N, UNPACKED_SUB };
-
-static inline int path_of(terse_dot_type type)
-{
-    return type < TERSE_DOT_TQ1_0 || type == TERSE_DOT_TQ2_0 ? (int)type
-           : has(type, HAS_SUB)                              ? (int)UNPACKED_SUB
-                                                             : (int)UNPACKED;
-}
-
-static inline bool path_has(int path, int trait)
-{
-    return path == UNPACKED_SUB ? trait == HAS_SUB : path != UNPACKED && has((terse_dot_type)path, trait);
 }
 
 /* Codes of block b as the numbers they stand for. */
@@ -591,9 +568,12 @@ static inline void code_values(const dot_format *f, const step_codes *s, int b, 
     else
         for (int i = 0; i < 32; i++)
             c[i] = (int8_t)(raw[i] - f->offset);
-    if (f->traits & HAS_SIGNS)
-        for (int i = 0; i < 32; i++)
-            c[i] = s->sign[b * 4 + i / 8] >> (i % 8) & 1 ? (int8_t)-c[i] : c[i];
+    for (int k = 0; f->traits & HAS_SIGNS && k < 4; k++) {
+        const uint8_t sign = s->sign[b * 4 + k];
+        const int odd = f->traits & HAS_EVEN_SIGNS && __builtin_parity(sign), bits = sign | odd << 7;
+        for (int i = 0; i < 8; i++)
+            c[8 * k + i] = bits >> i & 1 ? (int8_t)-c[8 * k + i] : c[8 * k + i];
+    }
 }
 
 #endif

@@ -1,0 +1,107 @@
+/* simd/dot_paths.h: what the vector tiers of the dot products share: which kernel multiplies a type, and the
+ * steps of 8 blocks (256 values) that they take. Static helpers only. */
+#ifndef TERSE_SIMD_DOT_PATHS_H
+#define TERSE_SIMD_DOT_PATHS_H
+
+#include <immintrin.h>
+
+#include "simd/dot_unpack.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* A kernel is compiled for a path: a type that has instructions of its own, or one of two for all the others,
+ * whose codes and scales come from dot_unpack.h through memory. */
+enum { UNPACKED = TERSE_DOT_N, UNPACKED_SUB };
+
+INLINE int path_of(terse_dot_type type)
+{
+    return type < TERSE_DOT_TQ1_0 || type == TERSE_DOT_TQ2_0 ? (int)type
+           : has(type, HAS_SUB)                              ? (int)UNPACKED_SUB
+                                                             : (int)UNPACKED;
+}
+
+INLINE bool path_has(int path, int trait)
+{
+    return path == UNPACKED_SUB ? trait == HAS_SUB : path != UNPACKED && has((terse_dot_type)path, trait);
+}
+
+/* Tokens that share a step's unpacked weights in dot_avx2.c and dot_avx512.c. Fewer where a type is rare: every
+ * number is a kernel to compile. */
+enum { TOKENS = 4 };
+INLINE int tokens_of(int path)
+{
+    switch (path) {
+    case TERSE_DOT_Q4_1:
+    case TERSE_DOT_Q5_0:
+    case TERSE_DOT_Q5_1:
+    case TERSE_DOT_Q2_K:
+    case TERSE_DOT_Q3_K:
+    case TERSE_DOT_TQ2_0:
+        return 2;
+    default:
+        return TOKENS;
+    }
+}
+
+/* Bit 7 of the bytes is set so that their number of bits is even. */
+INLINE void complete_signs(uint8_t sign[32])
+{
+    const __m256i odd = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, -128, -128, 0, -128, 0, 0, -128, -128, 0, 0, -128, 0, -128, -128, 0));
+    const __m256i v = _mm256_loadu_si256((const void *)sign), low = _mm256_set1_epi8(15);
+    const __m256i a = _mm256_shuffle_epi8(odd, _mm256_and_si256(v, low));
+    const __m256i b = _mm256_shuffle_epi8(odd, _mm256_and_si256(_mm256_srli_epi16(v, 4), low));
+    _mm256_storeu_si256((void *)sign, _mm256_xor_si256(v, _mm256_xor_si256(a, b)));
+}
+
+/* Codes of 256 values for codes_of_step, best called some rows ahead: what is stored byte by byte cannot be
+ * loaded as a register at once. The switch makes the types constants, so that their functions are inlined. */
+INLINE void unpack_blocks(terse_dot_type type, step_codes *s, const uint8_t *w)
+{
+    for (int b = 0; b < QK_BLOCKS; b++)
+        dot_formats[type].codes(s, w, b);
+}
+
+__attribute__((unused)) static void unpack_codes(terse_dot_type type, step_codes *s, const uint8_t *w)
+{
+    switch (type) {
+    case TERSE_DOT_IQ2_XXS:
+        unpack_blocks(TERSE_DOT_IQ2_XXS, s, w);
+        break;
+    case TERSE_DOT_IQ2_XS:
+        unpack_blocks(TERSE_DOT_IQ2_XS, s, w);
+        break;
+    case TERSE_DOT_IQ2_S:
+        unpack_blocks(TERSE_DOT_IQ2_S, s, w);
+        break;
+    case TERSE_DOT_IQ3_XXS:
+        unpack_blocks(TERSE_DOT_IQ3_XXS, s, w);
+        break;
+    case TERSE_DOT_IQ3_S:
+        unpack_blocks(TERSE_DOT_IQ3_S, s, w);
+        break;
+    case TERSE_DOT_IQ1_S:
+        unpack_blocks(TERSE_DOT_IQ1_S, s, w);
+        break;
+    case TERSE_DOT_IQ1_M:
+        unpack_blocks(TERSE_DOT_IQ1_M, s, w);
+        break;
+    default:
+        unpack_blocks(type, s, w);
+    }
+    if (has(type, HAS_EVEN_SIGNS))
+        complete_signs(s->sign);
+}
+
+enum { STEP_SIZE_MAX = 8 * sizeof(block_q8_0) };
+
+/* The last n_block < 8 blocks of a row of blocks of 32 as a whole step, what is missing as zeros: they meet
+ * activations that are zero, with scales that are finite. */
+static inline void copy_tail(terse_dot_type type, uint8_t out[STEP_SIZE_MAX], const uint8_t *w, int32_t n_block)
+{
+    const size_t used = (size_t)n_block * dot_formats[type].size;
+    memcpy(out, w, used);
+    memset(out + used, 0, STEP_SIZE_MAX - used);
+}
+
+#endif
