@@ -337,14 +337,14 @@ int terse_cmd_eval(int argc, char **argv)
             return run(&kinds[i], argc - 1, argv + 1);
         }
     if (argc > 1 && argv[1][0] != '-') {
-        terse_complain("eval: \"%.80s\" is none of: kl perplexity tasks", argv[1]);
+        terse_complain("eval: \"%.80s\" is none of: kl pareto perplexity tasks", argv[1]);
         return 2;
     }
     const terse_options accepted = {
-        "eval kl|perplexity|tasks MODEL [-f FILE] [OPTION]...",
+        "eval kl|pareto|perplexity|tasks MODEL [-f FILE] [OPTION]...",
         "Quality beside bytes. kl: how far decoding under a stop rule is from dense decoding on a text. "
-        "perplexity: how well it predicts the text. tasks: how many prompts it still answers. Each has a "
-        "--help of its own.",
+        "pareto: a grid of settings, with a report. perplexity: how well they predict the text. tasks: how "
+        "many prompts they still answer. Each has a --help of its own.",
         NULL, 0, 0
     };
     const int code = terse_options_parse(&accepted, &argc, argv);

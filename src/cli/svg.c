@@ -164,9 +164,17 @@ static void draw_curve(FILE *f, const terse_svg_axes *a, const terse_svg_curve *
         fputs("</title>", f);
         draw_mark(f, c->look, at_x(a, p->x), at_y(a, p->y));
         fputs("</g>\n", f);
-        if (p->label)
-            text_at(f, "label", at_x(a, p->x) + 6, at_y(a, p->y) - 6, p->label);
     }
+    fputs("</g>\n", f);
+}
+
+/* After all curves, so that none runs over them. */
+static void draw_labels(FILE *f, const terse_svg_axes *a, const terse_svg_curve *c)
+{
+    fprintf(f, "<g class=\"k%d\">\n", c->look);
+    for (int32_t i = 0; i < c->n; i++)
+        if (c->point[i].label && has_place(a, &c->point[i]))
+            text_at(f, "label", at_x(a, c->point[i].x) + 6, at_y(a, c->point[i].y) - 6, c->point[i].label);
     fputs("</g>\n", f);
 }
 
@@ -191,6 +199,8 @@ void terse_svg_plot(FILE *f, const terse_svg_axes *a, const terse_svg_curve *c, 
     draw_y_axis(f, a);
     for (int32_t i = 0; i < n; i++)
         draw_curve(f, a, &c[i]);
+    for (int32_t i = 0; i < n; i++)
+        draw_labels(f, a, &c[i]);
     for (int32_t i = 0; i < n; i++) {
         const double x = LEFT + WIDTH + LEGEND, y = TOP + 10 + 20.0 * drawn;
         if (!is_drawn(a, &c[i]))
