@@ -229,6 +229,38 @@ static void guesses_are_counted(void **state)
     remove("/tmp/terse-bench-text");
 }
 
+/* What a token's time went to adds up to the time, and only where it was asked for. */
+static void phases_add_up(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "embed",   "prepare", "qkv",    "attend", "o",
+                                         "gate_up", "down",    "logits", "wait" };
+    assert_int_equal(bench("-p 4 -n 20 -d 100 -t 1,2 -r 2 --phases -o json"), 0);
+    json_t *records = parse(4), *r;
+    size_t n;
+    json_array_foreach(records, n, r)
+    {
+        double sum = 0;
+        for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+            char name[32];
+            snprintf(name, sizeof name, "spent_%s_ns", names[k]);
+            if (n % 2 == 0) { /* a prompt */
+                assert_true(json_is_null(json_object_get(r, name)));
+                continue;
+            }
+            assert_true(real(r, name) > 0 || strcmp(names[k], "wait") == 0);
+            sum += real(r, name);
+        }
+        const double token = real(r, "avg_ns") / 20;
+        assert_true(n % 2 == 0 || (sum > 0.5 * token && sum < 1.001 * token));
+    }
+    json_decref(records);
+    assert_int_equal(bench("-p 0 -n 2 -r 1 -o json"), 0);
+    assert_null(strstr(out, "spent_"));
+    assert_int_equal(bench("-p 4 -n 2 -r 1 --phases"), 0);
+    assert_non_null(strstr(out, "| gate_up |"));
+}
+
 static void csv_has_one_line_each(void **state)
 {
     (void)state;
@@ -317,13 +349,10 @@ static void what_was_measured_is_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(json_has_what_scripts_read),
-        cmocka_unit_test(every_combination_is_measured),
-        cmocka_unit_test(guesses_are_counted),
-        cmocka_unit_test(csv_has_one_line_each),
-        cmocka_unit_test(the_table_starts_as_llama_bench_does),
-        cmocka_unit_test(wrong_lines_are_refused),
-        cmocka_unit_test(what_was_measured_is_kept),
+        cmocka_unit_test(json_has_what_scripts_read), cmocka_unit_test(every_combination_is_measured),
+        cmocka_unit_test(guesses_are_counted),        cmocka_unit_test(phases_add_up),
+        cmocka_unit_test(csv_has_one_line_each),      cmocka_unit_test(the_table_starts_as_llama_bench_does),
+        cmocka_unit_test(wrong_lines_are_refused),    cmocka_unit_test(what_was_measured_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

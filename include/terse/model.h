@@ -20,6 +20,25 @@ typedef struct {
     size_t token_bytes;  /* weights that one decoded token reads */
 } terse_model_info;
 
+/* What the time of a decode step goes to. */
+typedef enum {
+    TERSE_SPENT_EMBED,   /* row of the embedding, angles of the rotation */
+    TERSE_SPENT_PREPARE, /* norms, activations to bytes */
+    TERSE_SPENT_QKV,
+    TERSE_SPENT_ATTEND, /* rotation, storing key and value, the walk */
+    TERSE_SPENT_O,
+    TERSE_SPENT_GATE_UP, /* with experts: all of the feed-forward */
+    TERSE_SPENT_DOWN,
+    TERSE_SPENT_LOGITS,
+    TERSE_SPENT_WAIT, /* for other threads to begin or to end */
+    TERSE_SPENT_N
+} terse_spent;
+TERSE_API const char *terse_spent_name(int32_t what); /* "qkv"; NULL if there is none such */
+/* Nanoseconds, added up over threads. */
+typedef struct {
+    int64_t ns[TERSE_SPENT_N];
+} terse_spending;
+
 /* Opens a GGUF file. On failure *out is NULL and err, if given, says why. */
 TERSE_API terse_status terse_model_open(terse_model **out, const char *path, terse_error *err);
 /* Frees *m and sets it to NULL. NULL and pointer to NULL are fine. No session may still use it. */

@@ -21,6 +21,7 @@ typedef struct {
     const terse_profile *profile; /* of this model, for the stop rule; copied. NULL: none */
     int32_t audit;                /* every n-th walk is repeated in full; 0: none */
     uint32_t cpu;                 /* kernel tiers to allow; 0: all that the machine has */
+    bool watch;                   /* count the time of decode steps by what it goes to: terse_session_spent */
     const atomic_bool *abort;     /* looked at between layers; true ends the call with TERSE_INTERRUPTED */
 } terse_session_opts;
 
@@ -66,5 +67,9 @@ TERSE_API size_t terse_session_kv_bytes(const terse_session *s);  /* memory that
 TERSE_API terse_attend_stats terse_session_stats(const terse_session *s);
 TERSE_API const terse_attend_stats *terse_session_stats_of(const terse_session *s, int32_t layer, int32_t head);
 TERSE_API void terse_session_stats_reset(terse_session *s);
+
+/* Time of all threads in decode steps since open or the last reset; all 0 unless the session was opened to
+ * watch. */
+TERSE_API terse_spending terse_session_spent(const terse_session *s);
 
 #endif

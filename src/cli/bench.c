@@ -22,7 +22,7 @@ typedef struct {
     const char *policies, *stops, *qualities, *profile, *text, *format, *drafts;
     int32_t ctx, ubatch, reps, strands;
     size_t probe_size;
-    bool warm_up;
+    bool warm_up, phases;
 } bench_values;
 
 #define AT(field) offsetof(bench_values, field)
@@ -61,6 +61,7 @@ static const terse_option bench_options[] = {
     { "-f --file", TERSE_OPTION_STRING, AT(text), .value = "FILE", .preset = "random tokens",
       .help = "the tokens are those of this text, from its start again where it is too short" },
     { "-r --repetitions", TERSE_OPTION_INT, AT(reps), 1, 10000, "N", .help = "samples of each test" },
+    { "--phases", TERSE_OPTION_ON, AT(phases), .help = "show what the time of a generated token goes to" },
     { "--no-warmup", TERSE_OPTION_OFF, AT(warm_up), .help = "do not run each prompt once before it is timed" },
     { "--probe-size", TERSE_OPTION_SIZE, AT(probe_size), .value = "SIZE",
       .preset = "512M or 4 times the last cache", .help = "memory that the bandwidth is measured on" },
@@ -281,6 +282,7 @@ static terse_status run_group(const bench_job *j, const bench_values *o, int32_t
         st = terse_engine_session(&e, &settings[i].opts, err);
         settings[i].opts.abort = terse_interrupt_flag();
         settings[i].opts.profile = j->profile;
+        settings[i].opts.watch = o->phases;
         settings[i].draft = strcmp(j->drafts.word[i % j->drafts.n], "ngram") == 0;
     }
     return st == TERSE_OK ? terse_bench_run(&j->plan, settings, n, out, err) : st;
@@ -328,7 +330,8 @@ static terse_status run(bench_job *j, const bench_values *o, const char *path, t
                                                                           : TERSE_BENCH_JSON,
                                 .stops = o->qualities || o->stops,
                                 .policies = o->policies,
-                                .drafts = o->drafts };
+                                .drafts = o->drafts,
+                                .phases = o->phases };
         st = run_groups(j, o, &out, err);
     }
     terse_profile_close(&j->profile);

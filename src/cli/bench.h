@@ -37,6 +37,7 @@ typedef struct {
     terse_sample *samples;    /* [reps] */
     terse_attend_stats stats; /* of all samples */
     terse_draft_stats guesses;
+    terse_spending spent[2]; /* of samples that the machine disturbed, and of those that it did not */
 } terse_bench_record;
 
 typedef enum { TERSE_BENCH_MD, TERSE_BENCH_CSV, TERSE_BENCH_JSON } terse_bench_format;
@@ -46,6 +47,7 @@ typedef struct {
     terse_bench_format format;
     const terse_bench_plan *plan;
     bool stops, policies, drafts; /* the table has columns for them */
+    bool phases;                  /* and for what a token's time went to */
     int32_t n;                    /* records printed */
     int32_t n_other;              /* of them, those none of whose samples had the machine to itself */
 } terse_bench_out;

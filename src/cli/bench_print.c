@@ -17,8 +17,8 @@ typedef struct {
     terse_timing time;            /* rates are tokens per second */
     double weights, kv, kv_dense; /* bytes per token */
     double gbs, fraction;
-    double ops,
-        int8_fraction; /* of a prompt: operations on bytes per second, in 1e9; their share of the peak */
+    double ops, int8_fraction;   /* of a prompt: 1e9 operations per second; their share of the peak */
+    double spent[TERSE_SPENT_N]; /* ns per token: what a thread spends on the average */
 } figures;
 
 /* Multiplications and additions of the matrices for n tokens, of which the last one's logits are computed. */
@@ -46,6 +46,10 @@ static void compute(figures *f, const terse_bench_out *out, const terse_bench_re
     } else {
         f->ops = matrix_ops(i, r->n_prompt) / f->time.ns.median;
     }
+    const int64_t *spent = r->spent[f->time.n_own > 0].ns;
+    const double samples = (double)(f->time.n_own ? f->time.n_own : f->time.n);
+    for (int32_t k = 0; k < TERSE_SPENT_N; k++)
+        f->spent[k] = (double)spent[k] / (samples * r->n_gen * terse_session_threads(r->session));
     f->gbs = (f->weights + f->kv) * f->time.rate.median * 1e-9;
     f->fraction = f->gbs / f->time.read;
     f->int8_fraction = f->ops / f->time.int8;
@@ -156,18 +160,35 @@ static json_t *json_figures(const terse_bench_record *r, const figures *f)
     return times;
 }
 
+/* "spent_qkv_ns", .. of a generation that was watched; nothing of others. NULL without memory. */
+static json_t *json_spent(const terse_bench_out *out, const terse_bench_record *r, const figures *f)
+{
+    json_t *all = json_object();
+    for (int32_t k = 0; k < TERSE_SPENT_N && out->phases; k++) {
+        char name[32];
+        snprintf(name, sizeof name, "spent_%s_ns", terse_spent_name(k));
+        if (json_object_set_new(all, name, terse_json_real(r->n_gen > 0 ? f->spent[k] : NAN)) != 0) {
+            json_decref(all);
+            return NULL;
+        }
+    }
+    return all;
+}
+
 /* NULL without memory, or if a name is not UTF-8. */
 static json_t *json_of(const terse_bench_out *out, const terse_bench_record *r, const figures *f)
 {
     json_t *record = json_setting(out, r), *figure = json_figures(r, f), *samples = json_samples(r),
-           *guesses = json_guesses(r);
-    if (!record || !figure || !samples || !guesses || json_object_update(record, guesses) ||
-        json_object_update(record, figure) || json_object_update(record, samples)) {
+           *guesses = json_guesses(r), *spent = json_spent(out, r, f);
+    if (!record || !figure || !samples || !guesses || !spent || json_object_update(record, guesses) ||
+        json_object_update(record, figure) || json_object_update(record, spent) ||
+        json_object_update(record, samples)) {
         json_decref(record);
         record = NULL;
     }
     json_decref(figure);
     json_decref(guesses);
+    json_decref(spent);
     json_decref(samples);
     return record;
 }
@@ -235,11 +256,16 @@ static void print_md(const terse_bench_out *out, const terse_bench_record *r, co
     printf("| %8.2f | %3.0f%% | %3.0f%% | %4.2f | %2zu/%zu%s ", t->rate.median, 100 * t->cpu_share,
            100 * t->core_share, t->fma_ratio, t->n_own, t->n, t->n_own ? " " : "!");
     if (r->n_gen > 0)
-        printf("| %8.3f | %8.3f | %6.2f | %8.2f | %7.1f%% | %6s |\n", f->weights / mib, f->kv / mib, f->gbs,
+        printf("| %8.3f | %8.3f | %6.2f | %8.2f | %7.1f%% | %6s |", f->weights / mib, f->kv / mib, f->gbs,
                t->read, 100 * f->fraction, "");
     else
-        printf("| %8s | %8s | %6s | %8.2f | %8s | %5.1f%% |\n", "", "", "", t->read, "",
-               100 * f->int8_fraction);
+        printf("| %8s | %8s | %6s | %8.2f | %8s | %5.1f%% |", "", "", "", t->read, "", 100 * f->int8_fraction);
+    for (int32_t k = 0; k < TERSE_SPENT_N && out->phases; k++)
+        if (r->n_gen > 0)
+            printf(" %7.1f |", f->spent[k] / 1000);
+        else
+            printf(" %7s |", "");
+    putchar('\n');
 }
 
 void terse_bench_begin(const terse_bench_out *out)
@@ -253,13 +279,19 @@ void terse_bench_begin(const terse_bench_out *out)
     printf("%s%s%s", out->policies ? "|  kv policy " : "", out->stops ? "|               stop " : "",
            out->drafts ? "|             draft " : "");
     printf("|   median |  cpu | core |  fma |   own | W MiB/t  | KV MiB/t |   GB/s | roofline | fraction |   "
-           "int8 |\n");
+           "int8 |");
+    for (int32_t k = 0; k < TERSE_SPENT_N && out->phases; k++)
+        printf(" %7s |", terse_spent_name(k));
+    putchar('\n');
     printf("| ------------------------ | -----------: | ---------: | ------- | ------: | -----: | -----: | "
            "--------------: | -----------------: ");
     printf("%s%s%s", out->policies ? "| ---------: " : "", out->stops ? "| -----------------: " : "",
            out->drafts ? "| ----------------: " : "");
     printf("| -------: | ---: | ---: | ---: | ----: | -------: | -------: | -----: | -------: | -------: | "
-           "-----: |\n");
+           "-----: |");
+    for (int32_t k = 0; k < TERSE_SPENT_N && out->phases; k++)
+        printf(" ------: |");
+    putchar('\n');
 }
 
 terse_status terse_bench_print(terse_bench_out *out, const terse_bench_record *r, terse_error *err)
@@ -300,6 +332,8 @@ static void print_notes(const terse_bench_out *out)
         100 * TERSE_OWN_CORE, TERSE_OWN_FMA);
     if (out->n_other > 0)
         printf("0/n!: the machine was not its own in any sample, so all of them count: measure again.\n");
+    if (out->phases)
+        printf("embed to wait: microseconds of a token, the mean of the threads.\n");
     printf("Differences under 15 %% are noise.\n");
 }
 

@@ -74,6 +74,9 @@ static terse_status sample(bench *b, int32_t i, terse_bench_record *r, terse_err
         r->guesses = terse_draft_stats_of(b->drafts[i]);
     const terse_attend_stats stats = terse_session_stats(s);
     terse_attend_stats_add(&r->stats, &stats);
+    const terse_spending spent = terse_session_spent(s);
+    for (int32_t k = 0; k < TERSE_SPENT_N; k++)
+        r->spent[r->samples[r->n].own].ns[k] += spent.ns[k];
     r->n++;
     return TERSE_OK;
 }

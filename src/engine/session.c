@@ -113,6 +113,7 @@ static terse_status open_forward(terse_session *s, const terse_session_opts *o, 
     f->chunk = o->chunk ? o->chunk : CHUNK;
     f->chunk = f->chunk < s->ctx ? f->chunk : s->ctx;
     f->abort = o->abort;
+    f->watch = o->watch;
     terse_kernels_for(&f->kernels, s->cpu);
     f->stats = terse_calloc64((size_t)i->n_layer * (size_t)i->n_head_kv, sizeof *f->stats);
     s->logits = terse_calloc64((size_t)i->n_vocab, sizeof *s->logits);
@@ -362,8 +363,14 @@ const terse_attend_stats *terse_session_stats_of(const terse_session *s, int32_t
     return &s->forward.stats[layer * i->n_head_kv + head];
 }
 
+terse_spending terse_session_spent(const terse_session *s)
+{
+    return s->forward.spent;
+}
+
 void terse_session_stats_reset(terse_session *s)
 {
+    s->forward.spent = (terse_spending){ 0 };
     const terse_model_info *i = &s->model->info;
     memset(s->forward.stats, 0, (size_t)i->n_layer * (size_t)i->n_head_kv * sizeof *s->forward.stats);
 }

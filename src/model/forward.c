@@ -65,7 +65,7 @@ terse_acts terse_shared_inputs(terse_worker *w, const float *src, size_t stride,
     terse_phase *p = terse_next_phase(w);
     for (int32_t t; (t = terse_phase_take(p)) < n_token; terse_phase_finish(p, n_token))
         prepare(f, &a, t, f->h + (size_t)t * width, src + (size_t)t * stride, norm);
-    terse_phase_wait(p, n_token);
+    terse_end_phase(w, p, n_token, TERSE_SPENT_PREPARE);
     return a;
 }
 
@@ -81,8 +81,10 @@ terse_inputs terse_inputs_begin(terse_worker *w, const float *src, size_t stride
 
 const terse_acts *terse_inputs_get(terse_worker *w, terse_inputs *in)
 {
-    if (!in->ready)
+    if (!in->ready) {
         prepare(w->f, &in->acts, 0, w->f->own_x + (size_t)w->thread * w->f->width, in->src, in->norm);
+        terse_spend(w, TERSE_SPENT_PREPARE);
+    }
     in->ready = true;
     return &in->acts;
 }
@@ -121,7 +123,7 @@ static void embed(terse_worker *w)
                           e->data + (size_t)f->tokens[t] * e->row_size, e->n_in);
         terse_rope_at(&f->model->rope, f->pos + t, f->cs + (size_t)t * (size_t)f->model->rope.n);
     }
-    terse_phase_wait(p, f->n);
+    terse_end_phase(w, p, f->n, TERSE_SPENT_EMBED);
 }
 
 static void logits(terse_worker *w)
@@ -138,14 +140,14 @@ static void logits(terse_worker *w)
         terse_linear_rows(f, o, r, left < rows ? left : rows, terse_inputs_get(w, &in), f->logits + r,
                           (size_t)o->n_out);
     }
-    terse_phase_wait(p, pieces);
+    terse_end_phase(w, p, pieces, TERSE_SPENT_LOGITS);
 }
 
 static void work(void *ctx, int32_t thread, int32_t n_thread)
 {
     (void)n_thread;
     terse_forward *f = ctx;
-    terse_worker w = { f, thread, 0 };
+    terse_worker w = { f, thread, 0, f->watch && f->decode ? terse_now_ns() : 0 };
     embed(&w);
     for (int32_t l = 0; l < f->model->info.n_layer; l++) {
         if (f->abort && atomic_load_explicit(f->abort, memory_order_relaxed)) {
@@ -158,12 +160,31 @@ static void work(void *ctx, int32_t thread, int32_t n_thread)
         logits(&w);
 }
 
+/* Adds up a step. What is left of the time of all threads went by in waiting. */
+static void add_spent(terse_forward *f)
+{
+    int64_t left = (terse_now_ns() - f->began) * f->n_thread;
+    for (int32_t t = 0; t < f->n_thread; t++)
+        for (int32_t k = 0; k < TERSE_SPENT_WAIT; k++) {
+            f->spent.ns[k] += f->own_spent[t].ns[k];
+            left -= f->own_spent[t].ns[k];
+        }
+    f->spent.ns[TERSE_SPENT_WAIT] += left;
+}
+
 bool terse_forward_run(terse_forward *f)
 {
+    const bool watch = f->watch && f->decode;
+    if (watch) {
+        memset(f->own_spent, 0, (size_t)f->n_thread * sizeof *f->own_spent);
+        f->began = terse_now_ns();
+    }
     atomic_store(&f->aborted, false);
     for (int32_t i = 0; i < f->n_phase; i++)
         terse_phase_reset(&f->phase[i]);
     terse_team_run(f->team, work, f);
+    if (watch)
+        add_spent(f);
     return !atomic_load(&f->aborted);
 }
 
@@ -191,6 +212,7 @@ static size_t lay_out(terse_forward *f, char *base)
     f->piece = terse_place(base, &at, threads * n * TERSE_PIECE_ROWS * one);
     f->own_x = terse_place(base, &at, threads * f->width * one);
     f->own = terse_place(base, &at, threads * sizeof *f->own);
+    f->own_spent = terse_place(base, &at, threads * sizeof *f->own_spent);
     f->phase = terse_place(base, &at, (size_t)f->n_phase * sizeof *f->phase);
     terse_acts_place(&f->acts, base, &at, n, f->width);
     for (size_t t = 0; t < threads; t++) {

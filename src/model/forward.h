@@ -41,6 +41,8 @@ typedef struct {
     int32_t n_thread, chunk;
     const atomic_bool *abort; /* may be NULL */
     terse_tap tap;            /* attended NULL: nobody looks */
+    bool watch;               /* decode steps add to spent */
+    terse_spending spent;
 
     /* The batch: n <= chunk tokens, the first at position pos. decode: each under the stop rule, one after the
      * other. */
@@ -60,7 +62,9 @@ typedef struct {
     float *own_x;    /* [n_thread][width] */
     size_t width;    /* of own_x and the widest input of a matrix */
     terse_moe moe;
-    terse_phase *phase; /* [n_phase] in the order in which they come */
+    terse_spending *own_spent; /* [n_thread] in this step, but for the waiting */
+    int64_t began;             /* ns, this step */
+    terse_phase *phase;        /* [n_phase] in the order in which they come */
     int32_t n_phase;
     atomic_bool aborted;
 } terse_forward;
@@ -77,11 +81,30 @@ typedef struct {
     terse_forward *f;
     int32_t thread;
     int32_t phase; /* phases begun so far */
+    int64_t at;    /* ns, until when its time is accounted for; 0: nobody watches */
 } terse_worker;
+
+/* What w did since the last call was for that. */
+static inline void terse_spend(terse_worker *w, terse_spent what)
+{
+    if (w->at == 0)
+        return;
+    const int64_t now = terse_now_ns();
+    w->f->own_spent[w->thread].ns[what] += now - w->at;
+    w->at = now;
+}
 
 static inline terse_phase *terse_next_phase(terse_worker *w)
 {
     return &w->f->phase[w->phase++];
+}
+
+/* Waits for the end of a phase of n pieces, whose work was for that. */
+static inline void terse_end_phase(terse_worker *w, terse_phase *p, int32_t n, terse_spent what)
+{
+    terse_spend(w, what);
+    terse_phase_wait(p, n);
+    terse_spend(w, TERSE_SPENT_WAIT);
 }
 
 /* The inputs of a matrix: n_token rows of src, after a norm if norm is not NULL, quantised. Several tokens are

@@ -31,7 +31,7 @@ static void project(terse_worker *w, const terse_layer *y)
         terse_linear_rows(f, m[k], r, smaller(rows, m[k]->n_out - r), terse_inputs_get(w, &in), out[k] + r,
                           (size_t)m[k]->n_out);
     }
-    terse_phase_wait(p, pieces);
+    terse_end_phase(w, p, pieces, TERSE_SPENT_QKV);
 }
 
 /* Turns the key and the queries of one KV head's group for token t of the batch, and stores key and value in
@@ -70,7 +70,7 @@ static void attend_decode(terse_worker *w, int32_t l)
             if (f->tap.attended)
                 f->tap.attended(f->tap.ctx, l, h, f->pos + t, q, out);
         }
-    terse_phase_wait(p, heads);
+    terse_end_phase(w, p, heads, TERSE_SPENT_ATTEND);
 }
 
 /* As above for one token, the pages of every KV head split among the threads. */
@@ -86,12 +86,12 @@ static void attend_split(terse_worker *w, int32_t l)
         f->split[h] =
             terse_walk_begin(lead[h], l, h, f->pos + 1, f->model->scale, f->q + (size_t)(h * group * i->dim_k));
     }
-    terse_phase_wait(p, heads);
+    terse_end_phase(w, p, heads, TERSE_SPENT_ATTEND);
     p = terse_next_phase(w);
     for (int32_t k; (k = terse_phase_take(p)) < strands; terse_phase_finish(p, strands))
         if (k / heads < f->split[k % heads])
             terse_walk_strand(lead[k % heads], f->walk[w->thread], k / heads);
-    terse_phase_wait(p, strands);
+    terse_end_phase(w, p, strands, TERSE_SPENT_ATTEND);
     p = terse_next_phase(w);
     for (int32_t h; (h = terse_phase_take(p)) < heads; terse_phase_finish(p, heads)) {
         float *out = f->att + (size_t)(h * group * i->dim_v);
@@ -99,7 +99,7 @@ static void attend_split(terse_worker *w, int32_t l)
         if (f->tap.attended)
             f->tap.attended(f->tap.ctx, l, h, f->pos, f->q + (size_t)(h * group * i->dim_k), out);
     }
-    terse_phase_wait(p, heads);
+    terse_end_phase(w, p, heads, TERSE_SPENT_ATTEND);
 }
 
 /* A piece is one KV head and the tokens of the batch that lie in one page; the long ones go first. */
@@ -114,7 +114,7 @@ static void attend_prefill(terse_worker *w, int32_t l)
     for (int32_t h; (h = terse_phase_take(p)) < heads; terse_phase_finish(p, heads))
         for (int32_t t = 0; t < f->n; t++)
             rotate_and_put(f, l, h, t);
-    terse_phase_wait(p, heads);
+    terse_end_phase(w, p, heads, TERSE_SPENT_ATTEND);
 
     const int32_t first = f->pos / TERSE_PAGE, last = (f->pos + f->n - 1) / TERSE_PAGE;
     const int32_t pieces = heads * (last - first + 1);
@@ -128,11 +128,11 @@ static void attend_prefill(terse_worker *w, int32_t l)
                            f->q + t * q_stride + (size_t)(h * group * i->dim_k), q_stride,
                            f->att + t * o_stride + (size_t)(h * group * i->dim_v), o_stride);
     }
-    terse_phase_wait(p, pieces);
+    terse_end_phase(w, p, pieces, TERSE_SPENT_ATTEND);
 }
 
 /* x += m . src for all tokens. */
-static void multiply_add(terse_worker *w, const terse_linear *m, const float *src)
+static void multiply_add(terse_worker *w, const terse_linear *m, const float *src, terse_spent what)
 {
     terse_forward *f = w->f;
     const size_t n_embd = (size_t)m->n_out;
@@ -146,7 +146,7 @@ static void multiply_add(terse_worker *w, const terse_linear *m, const float *sr
         for (size_t t = 0; t < (size_t)f->n; t++)
             f->kernels.vec.add(f->x + t * n_embd + r, y + t * (size_t)rows, n);
     }
-    terse_phase_wait(p, pieces);
+    terse_end_phase(w, p, pieces, what);
 }
 
 /* gate = silu(gate . x) * (up . x) */
@@ -168,7 +168,7 @@ static void gate_and_up(terse_worker *w, const terse_layer *y)
             f->kernels.vec.silu_mul(g, g, up + t * (size_t)rows, n);
         }
     }
-    terse_phase_wait(p, pieces);
+    terse_end_phase(w, p, pieces, TERSE_SPENT_GATE_UP);
 }
 
 void terse_layer_run(terse_worker *w, int32_t l)
@@ -182,11 +182,12 @@ void terse_layer_run(terse_worker *w, int32_t l)
         attend_decode(w, l);
     else
         attend_prefill(w, l);
-    multiply_add(w, &y->o, f->att);
+    multiply_add(w, &y->o, f->att, TERSE_SPENT_O);
     if (y->router.data) {
         terse_moe_run(w, y);
+        terse_spend(w, TERSE_SPENT_GATE_UP);
     } else {
         gate_and_up(w, y);
-        multiply_add(w, &y->down, f->gate);
+        multiply_add(w, &y->down, f->gate, TERSE_SPENT_DOWN);
     }
 }

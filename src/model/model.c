@@ -51,3 +51,10 @@ const terse_vocab *terse_model_vocab(const terse_model *m)
 {
     return m->vocab;
 }
+
+const char *terse_spent_name(int32_t what)
+{
+    static const char *const names[TERSE_SPENT_N] = { "embed",   "prepare", "qkv",    "attend", "o",
+                                                      "gate_up", "down",    "logits", "wait" };
+    return what >= 0 && what < TERSE_SPENT_N ? names[what] : NULL;
+}
