@@ -113,9 +113,13 @@ static void batches_decode_as_single_tokens(void **state)
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
             const terse_model *m = r == 1 ? experts : dense;
             const terse_kv_type type = r % 2 ? TERSE_KV_Q8 : TERSE_KV_F16;
-            terse_session_opts o = {
-                .threads = 1, .stop = rules[r], .type_k = type, .type_v = type, .audit = 3, .chunk = 12
-            };
+            terse_session_opts o = { .threads = 1,
+                                     .stop = rules[r],
+                                     .type_k = type,
+                                     .type_v = type,
+                                     .audit = 3,
+                                     .chunk = 12,
+                                     .strands = 1 + r % 3 };
             terse_error err;
             const float *logits;
             terse_session *a = open_with(m, &o);
@@ -197,9 +201,12 @@ static void greedy_text_is_the_same(void **state)
     for (int32_t r = 0; r < N_RULE; r++)
         for (int32_t i = 0; i < 4; i++) {
             const terse_kv_type type = i % 2 ? TERSE_KV_Q8 : TERSE_KV_F16;
-            const terse_session_opts o = {
-                .threads = 1 + i / 2, .stop = rules[r], .type_k = type, .type_v = type, .chunk = r % 2 ? 7 : 0
-            };
+            const terse_session_opts o = { .threads = 1 + i / 2,
+                                           .stop = rules[r],
+                                           .type_k = type,
+                                           .type_v = type,
+                                           .chunk = r % 2 ? 7 : 0,
+                                           .strands = 1 + i % 3 };
             const terse_draft_opts drafts = { .max = 3 + 4 * i, .min = 1 + i, .ngram = 1 + r % 3 };
             compare(&o, &drafts, &greedy, &sum);
         }
