@@ -126,10 +126,7 @@ static terse_status measure(bench *b, int32_t group, int32_t n_thread, terse_err
                 .n_rule = b->n_rule,
                 .n_sample = b->o->samples.v[0] };
     terse_status st = walks_open(&w, err);
-    if (st == TERSE_OK)
-        st = walks_type_error(&w, &b->type_error_mean, &b->type_error_max, err);
     if (st == TERSE_OK) {
-        walks_compare(&w);
         walks_time(&w);
         for (int32_t r = 0; r < b->n_rule; r++)
             print_rule(b, &w, &b->rule[r]);
@@ -177,10 +174,13 @@ static terse_status run_store(bench *b, const int_list *groups, terse_error *err
     if (st == TERSE_OK)
         st = terse_kv_open(&b->kv, &ko, err);
     if (st == TERSE_OK)
-        st = walks_fill(b->kv, &b->data, err);
-    for (int32_t g = 0; g < groups->n; g++)
+        st = b->data.record ? TERSE_OK : walks_fill(b->kv, &b->data, err);
+    for (int32_t g = 0; g < groups->n && st == TERSE_OK; g++) {
+        st = walks_compare(&b->data, b->kv, groups->v[g], o->cpu, b->rule, b->n_rule, &b->type_error_mean,
+                           &b->type_error_max, err);
         for (int32_t t = 0; t < o->threads.n && st == TERSE_OK; t++)
             st = measure(b, groups->v[g], o->threads.v[t], err);
+    }
     terse_kv_close(&b->kv);
     kvdata_close(&b->data);
     return st;

@@ -152,20 +152,9 @@ static void put_plain(const kvdata *d, terse_kv *kv, int32_t layer, int32_t head
             query_of(d, s, layer, head)[i] = uniform(&seed, -3.0f, 3.0f);
 }
 
-static void put_recorded(const kvdata *d, terse_kv *kv, int32_t layer, int32_t head)
-{
-    float k[KVDATA_MAX_DIM], v[KVDATA_MAX_DIM];
-    for (int32_t t = 0; t < d->ctx; t++) {
-        terse_record_kv(d->record, layer, head, t, k, v);
-        terse_kv_put(kv, layer, head, t, k, v);
-    }
-}
-
 void kvdata_put(const kvdata *d, terse_kv *kv, int32_t layer, int32_t head)
 {
-    if (d->kind == KVDATA_RECORDED)
-        put_recorded(d, kv, layer, head);
-    else if (d->kind == KVDATA_PLAIN)
+    if (d->kind == KVDATA_PLAIN)
         put_plain(d, kv, layer, head);
     else
         put_structured(d, kv, layer, head);

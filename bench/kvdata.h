@@ -29,8 +29,8 @@ kvdata kvdata_recorded(const terse_record *r);
 terse_status kvdata_open(kvdata *d, terse_error *err);
 void kvdata_close(kvdata *d);
 
-/* Stores all tokens of one (layer, head) in a store that has made room for them, and makes its queries. Calls
- * for different (layer, head) may run at the same time. */
+/* Generated data: stores all tokens of one (layer, head) in a store that has made room for them, and makes its
+ * queries. Calls for different (layer, head) may run at the same time. */
 void kvdata_put(const kvdata *d, terse_kv *kv, int32_t layer, int32_t head);
 /* [n_row][dim_k] @64 */
 const float *kvdata_query(const kvdata *d, int32_t step, int32_t layer, int32_t head);

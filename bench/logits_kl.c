@@ -4,54 +4,11 @@
 #include "samples.h"
 
 #include "base/samples.h"
+#include "lab/statistics.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-/* log of the sum of exp(x); -inf logits are impossible tokens. */
-static double log_sum(const float *x, size_t n)
-{
-    double max = -INFINITY, sum = 0.0;
-    for (size_t i = 0; i < n; i++)
-        max = fmax(max, (double)x[i]);
-    for (size_t i = 0; i < n; i++)
-        sum += exp((double)x[i] - max);
-    return max + log(sum);
-}
-
-static double divergence(const float *a, const float *b, size_t n)
-{
-    const double za = log_sum(a, n), zb = log_sum(b, n);
-    double kl = 0.0;
-    for (size_t i = 0; i < n; i++)
-        if (a[i] > -INFINITY) {
-            const double la = (double)a[i] - za;
-            kl += exp(la) * (la - ((double)b[i] - zb));
-        }
-    return fmax(kl, 0.0); /* rounding */
-}
-
-static size_t likeliest(const float *x, size_t n)
-{
-    size_t best = 0;
-    for (size_t i = 1; i < n; i++)
-        if (x[i] > x[best])
-            best = i;
-    return best;
-}
-
-/* A row that a model may have given: no NaN, no +inf, something that can be chosen. */
-static bool is_row(const float *x, size_t n)
-{
-    bool any = false;
-    for (size_t i = 0; i < n; i++) {
-        if (isnan(x[i]) || x[i] == INFINITY)
-            return false;
-        any |= x[i] > -INFINITY;
-    }
-    return any;
-}
 
 typedef struct {
     FILE *f[2];
@@ -86,16 +43,20 @@ static terse_status open_files(comparison *c, terse_error *err)
 
 static terse_status compare(comparison *c, terse_error *err)
 {
+    const int32_t n = (int32_t)c->n_vocab;
     for (size_t r = 0; r < c->n_row; r++) {
+        int32_t best[2];
+        double z[2];
         for (int i = 0; i < 2; i++) {
             if (fread(c->row[i], sizeof(float), c->n_vocab, c->f[i]) != c->n_vocab)
                 return terse_fail(err, TERSE_IO, "%.200s: cannot read row %zu", c->path[i], r);
-            if (!is_row(c->row[i], c->n_vocab))
+            if ((best[i] = terse_logits_best(c->row[i], n)) < 0)
                 return terse_fail(err, TERSE_BAD_INPUT, "%.200s: row %zu is no row of logits (NaN or infinity)",
                                   c->path[i], r);
+            z[i] = terse_logits_log_sum(c->row[i], n);
         }
-        c->kl[r] = divergence(c->row[0], c->row[1], c->n_vocab);
-        c->agree += likeliest(c->row[0], c->n_vocab) == likeliest(c->row[1], c->n_vocab);
+        c->kl[r] = terse_logits_kl(c->row[0], z[0], c->row[1], z[1], n);
+        c->agree += best[0] == best[1];
     }
     return TERSE_OK;
 }

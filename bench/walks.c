@@ -3,6 +3,7 @@
 #include "walks.h"
 
 #include "base/memory.h"
+#include "lab/replay.h"
 
 #include <math.h>
 #include <string.h>
@@ -37,11 +38,7 @@ terse_status walks_fill(terse_kv *kv, const kvdata *data, terse_error *err)
     terse_team_close(&team);
     terse_kv_commit(kv, data->ctx);
     st = terse_kv_summarize(kv, TERSE_KV_CENTER | TERSE_KV_MOMENTS | TERSE_KV_BOX, err);
-    if (st != TERSE_OK)
-        return st;
-    if (data->record && terse_record_broken(data->record))
-        return terse_fail(err, TERSE_IO, "the recording was cut short while it was in use");
-    return TERSE_OK;
+    return st;
 }
 
 static terse_status open_rule(walks *w, walks_rule *r, terse_error *err)
@@ -56,12 +53,10 @@ static terse_status open_rule(walks *w, walks_rule *r, terse_error *err)
 terse_status walks_open(walks *w, terse_error *err)
 {
     const size_t out = (size_t)w->n_row * (size_t)w->data->dim_v;
-    terse_status st = terse_attend_open(&w->dense, NULL, NULL, 0, err);
+    terse_status st = TERSE_OK;
     for (int32_t t = 0; t < w->n_thread && st == TERSE_OK; t++) {
-        st = terse_walk_open(&w->dense_walk[t], w->kv, w->dense, w->n_row, w->cpu, err);
         w->part[t].out = terse_calloc64(out, sizeof *w->part[t].out);
-        w->part[t].dense = terse_calloc64(out, sizeof *w->part[t].dense);
-        if (st == TERSE_OK && (!w->part[t].out || !w->part[t].dense))
+        if (!w->part[t].out)
             st = terse_fail(err, TERSE_NOMEM, "no memory for %d rows", w->n_row);
     }
     for (int32_t r = 0; r < w->n_rule && st == TERSE_OK; r++)
@@ -87,12 +82,8 @@ void walks_close(walks *w)
         free(w->rule[r].samples);
         w->rule[r].samples = NULL;
     }
-    for (int32_t t = 0; t < w->n_thread; t++) {
-        terse_walk_close(&w->dense_walk[t]);
+    for (int32_t t = 0; t < w->n_thread; t++)
         free(w->part[t].out);
-        free(w->part[t].dense);
-    }
-    terse_attend_close(&w->dense);
 }
 
 /* ---- one step of one rule by the team ---- */
@@ -117,47 +108,6 @@ static void walk_part(void *ctx, int32_t thread, int32_t n_thread)
     }
 }
 
-static double distance(const float *x, const float *of, int32_t n)
-{
-    double off = 0.0, all = 0.0;
-    for (int32_t d = 0; d < n; d++) {
-        off += ((double)x[d] - (double)of[d]) * ((double)x[d] - (double)of[d]);
-        all += (double)of[d] * (double)of[d];
-    }
-    return off > 0.0 ? sqrt(off / all) : 0.0;
-}
-
-/* Of p->out against p->dense. */
-static void add_errors(const walks *w, walks_part *p)
-{
-    const int32_t dim = w->data->dim_v;
-    for (int32_t r = 0; r < w->n_row; r++) {
-        const double e = distance(p->out + r * dim, p->dense + r * dim, dim);
-        p->error_sum += e;
-        p->error_max = fmax(p->error_max, e);
-        p->n_error++;
-    }
-}
-
-static void compare_part(void *ctx, int32_t thread, int32_t n_thread)
-{
-    walks *w = ctx;
-    walks_part *p = &w->part[thread];
-    const kvdata *d = w->data;
-    terse_attend_stats ignored = { 0 };
-    (void)n_thread;
-    for (int32_t l = 0; l < d->n_layer; l++) {
-        for (int32_t h; (h = terse_phase_take(&w->phase[l])) < d->n_head;
-             terse_phase_finish(&w->phase[l], d->n_head)) {
-            walk_head(w, thread, l, h);
-            terse_walk_decode(w->dense_walk[thread], l, h, kvdata_depth(d, w->step), d->scale,
-                              kvdata_query(d, w->step, l, h), p->dense, &ignored);
-            add_errors(w, p);
-        }
-        terse_phase_wait(&w->phase[l], d->n_head);
-    }
-}
-
 static void run_step(walks *w, terse_team_fn *fn, const walks_rule *rule, int32_t step)
 {
     w->at = rule;
@@ -167,96 +117,73 @@ static void run_step(walks *w, terse_team_fn *fn, const walks_rule *rule, int32_
     terse_team_run(w->team, fn, w);
 }
 
-static void clear_parts(walks *w)
+static const float *query(const void *data, int32_t step, int32_t layer, int32_t head)
 {
-    for (int32_t t = 0; t < w->n_thread; t++)
-        w->part[t] = (walks_part){ .out = w->part[t].out, .dense = w->part[t].dense };
+    return kvdata_query(data, step, layer, head);
 }
 
-void walks_compare(walks *w)
+/* Generated data is in the store before it is walked. */
+static terse_replay_source source_of(const kvdata *d, int32_t n_row)
 {
-    for (int32_t i = 0; i < w->n_rule; i++) {
-        walks_rule *r = &w->rule[i];
-        int64_t n = 0;
-        clear_parts(w);
-        for (int32_t s = 0; s < w->data->n_step; s++)
-            run_step(w, compare_part, r, s);
-        memset(&r->stats, 0, sizeof r->stats);
-        r->error_mean = r->error_max = 0.0;
-        for (int32_t t = 0; t < w->n_thread; t++) {
-            const walks_part *p = &w->part[t];
-            terse_attend_stats_add(&r->stats, &p->stats);
-            r->error_mean += p->error_sum;
-            r->error_max = fmax(r->error_max, p->error_max);
-            n += p->n_error;
-        }
-        r->error_mean /= (double)n;
+    if (d->record)
+        return terse_replay_recorded(d->record);
+    return (terse_replay_source){ .n_layer = d->n_layer,
+                                  .n_head = d->n_head,
+                                  .n_row = n_row,
+                                  .dim_k = d->dim_k,
+                                  .dim_v = d->dim_v,
+                                  .n_prompt = d->ctx,
+                                  .n_step = d->n_step,
+                                  .scale = d->scale,
+                                  .data = d,
+                                  .query = query };
+}
+
+/* What was found out about each rule, of all layers and heads. */
+static void sum_up(walks_rule *rule, int32_t n_rule, const terse_replay_sums *sums, int32_t n_unit)
+{
+    for (int32_t r = 0; r < n_rule; r++) {
+        terse_replay_sums all = { 0 };
+        for (int32_t u = 0; u < n_unit; u++)
+            terse_replay_sums_add(&all, &sums[r * n_unit + u]);
+        rule[r].stats = all.read;
+        rule[r].error_mean = all.error.sum / (double)all.error.n;
+        rule[r].error_max = all.error.max;
     }
 }
 
-/* Stores the tokens of one (layer, head) of the recording as those of a store of one head. */
-static terse_status refill(terse_kv *kv, const kvdata *d, int32_t layer, int32_t head, terse_error *err)
+terse_status walks_compare(const kvdata *d, terse_kv *kv, int32_t n_row, uint32_t cpu, walks_rule *rule,
+                           int32_t n_rule, double *type_mean, double *type_max, terse_error *err)
 {
-    float k[KVDATA_MAX_DIM], v[KVDATA_MAX_DIM];
-    terse_kv_truncate(kv, 0);
-    const terse_status st = terse_kv_reserve(kv, d->ctx, err);
-    for (int32_t t = 0; t < d->ctx && st == TERSE_OK; t++) {
-        terse_record_kv(d->record, layer, head, t, k, v);
-        terse_kv_put(kv, 0, 0, t, k, v);
-    }
+    const terse_replay_source source = source_of(d, n_row);
+    const int32_t n_unit = d->n_layer * d->n_head;
+    const terse_replay_job job = {
+        .source = &source, .kv = kv, .n_thread = terse_cpu_threads(), .n_strand = 1, .cpu = cpu
+    };
+    terse_replay_errors types = { 0 };
+    terse_attend **attend = calloc((size_t)n_rule, sizeof *attend);
+    terse_replay_sums *sums = calloc((size_t)n_rule * (size_t)n_unit, sizeof *sums);
+    terse_status st =
+        attend && sums ? TERSE_OK : terse_fail(err, TERSE_NOMEM, "no memory for %d rules", n_rule);
+    for (int32_t r = 0; r < n_rule && attend; r++)
+        attend[r] = rule[r].attend;
     if (st == TERSE_OK)
-        terse_kv_commit(kv, d->ctx);
-    return st;
-}
-
-/* Adds the errors of one (layer, head) to the first thread's part. */
-static void compare_types(walks *w, terse_walk *exact, int32_t layer, int32_t head)
-{
-    const kvdata *d = w->data;
-    walks_part *p = &w->part[0];
-    for (int32_t s = 0; s < d->n_step; s++) {
-        const float *q = kvdata_query(d, s, layer, head);
-        const int32_t depth = kvdata_depth(d, s);
-        terse_walk_decode(exact, 0, 0, depth, d->scale, q, p->dense, &p->stats);
-        terse_walk_decode(w->dense_walk[0], layer, head, depth, d->scale, q, p->out, &p->stats);
-        add_errors(w, p);
-    }
-}
-
-terse_status walks_type_error(walks *w, double *mean, double *max, terse_error *err)
-{
-    const kvdata *d = w->data;
-    const terse_kv_opts one = { .n_layer = 1,
-                                .n_head = 1,
-                                .dim_k = d->dim_k,
-                                .dim_v = d->dim_v,
-                                .type_k = TERSE_KV_F32,
-                                .type_v = TERSE_KV_F32,
-                                .ctx = d->ctx };
-    terse_kv *kv = NULL;
-    terse_walk *exact = NULL;
-    *mean = *max = NAN;
-    if (!d->record)
-        return TERSE_OK;
-    clear_parts(w);
-    terse_status st = terse_kv_open(&kv, &one, err);
+        st = terse_replay_walk(&job, attend, n_rule, sums, err);
     if (st == TERSE_OK)
-        st = terse_walk_open(&exact, kv, w->dense, w->n_row, w->cpu, err);
-    for (int32_t u = 0; u < d->n_layer * d->n_head && st == TERSE_OK; u++) {
-        st = refill(kv, d, u / d->n_head, u % d->n_head, err);
-        if (st == TERSE_OK)
-            compare_types(w, exact, u / d->n_head, u % d->n_head);
-    }
-    *mean = w->part[0].error_sum / (double)w->part[0].n_error;
-    *max = w->part[0].error_max;
-    terse_walk_close(&exact);
-    terse_kv_close(&kv);
+        sum_up(rule, n_rule, sums, n_unit);
+    if (st == TERSE_OK && d->record)
+        st = terse_replay_types(&job, &types, err);
+    if (st == TERSE_OK && d->record && terse_record_broken(d->record))
+        st = terse_fail(err, TERSE_IO, "the recording was cut short while it was in use");
+    *type_mean = types.n ? types.sum / (double)types.n : NAN;
+    *type_max = types.n ? types.max : NAN;
+    free(attend);
+    free(sums);
     return st;
 }
 
 void walks_time(walks *w)
 {
-    clear_parts(w);
     for (int32_t i = 0; i < w->n_sample; i++)
         for (int32_t r = 0; r < w->n_rule; r++) {
             terse_probe_begin(w->probe, &w->rule[r].samples[i]);

@@ -10,12 +10,10 @@
 
 enum { WALKS_MAX_THREADS = 256 };
 
-/* What one thread has found while results were compared with dense attention. */
+/* Where a thread's results go. */
 typedef struct {
     terse_attend_stats stats;
-    double error_sum, error_max; /* of |o - o_dense| / |o_dense| over query heads */
-    int64_t n_error;
-    float *out, *dense; /* [n_row][dim_v] */
+    float *out; /* [n_row][dim_v] */
 } walks_part;
 
 /* A policy with a stop rule. */
@@ -23,7 +21,8 @@ typedef struct {
     const char *policy;   /* borrowed */
     terse_attend *attend; /* borrowed */
     terse_walk *walk[WALKS_MAX_THREADS];
-    terse_attend_stats stats; /* of one walk of all heads in every step */
+    /* walks_compare: of one walk of all heads in every step; |o - o_dense| / |o_dense| over query heads. */
+    terse_attend_stats stats;
     double error_mean, error_max;
     terse_sample *samples; /* [n_sample] of one step */
 } walks_rule;
@@ -37,8 +36,6 @@ typedef struct {
     int32_t n_rule, n_sample;
     double *room; /* [n_sample] for report_times_of */
 
-    terse_attend *dense;
-    terse_walk *dense_walk[WALKS_MAX_THREADS];
     walks_part part[WALKS_MAX_THREADS];
     terse_team *team;
     terse_phase *phase; /* [n_layer] */
@@ -47,16 +44,16 @@ typedef struct {
     int32_t step;
 } walks;
 
-/* Fills *kv with the data, by as many threads as the machine has. */
+/* Fills *kv with generated data, by as many threads as the machine has. */
 terse_status walks_fill(terse_kv *kv, const kvdata *data, terse_error *err);
+/* Fills stats and errors of the rules: every step once, beside dense attention over the same store. Stores what
+ * is recorded on the way. *type_mean, *type_max: what the store's types cost, |o - o_f32| / |o_f32| of dense
+ * attention against a store of f32; NAN for generated data, whose values mean nothing. */
+terse_status walks_compare(const kvdata *d, terse_kv *kv, int32_t n_row, uint32_t cpu, walks_rule *rule,
+                           int32_t n_rule, double *type_mean, double *type_max, terse_error *err);
 /* data, kv, n_row, n_thread, cpu, rule, n_rule, n_sample are set. On failure w is to be closed too. */
 terse_status walks_open(walks *w, terse_error *err);
 void walks_close(walks *w);
-/* Fills stats and errors of all rules: every step once. */
-void walks_compare(walks *w);
-/* What the store's types cost: |o - o_f32| / |o_f32| of dense attention over query heads, layers and steps of
- * recorded data, against a store of f32. NAN for generated data, whose values mean nothing. */
-terse_status walks_type_error(walks *w, double *mean, double *max, terse_error *err);
 /* Fills the samples of all rules: rule by rule within a sample, each after rounds of the probe, so that all of
  * them meet the same machine and cold caches. */
 void walks_time(walks *w);
