@@ -83,7 +83,7 @@ static int32_t n_strand = 1;
 static terse_record *make(const terse_eval_rule *rule, terse_kv_type type, int32_t every)
 {
     terse_error err = { 0 };
-    terse_record *r;
+    terse_record *r = NULL;
     const terse_record_opts o = { .n_prefill = PREFILL,
                                   .n_step = STEPS,
                                   .every = every,
