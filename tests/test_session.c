@@ -155,6 +155,34 @@ static void strands_on_any_thread(void **state)
         }
 }
 
+/* Under dense attention the tokens of a batch share the pages that they read, and the bytes say so. */
+static void a_batch_reads_pages_once(void **state)
+{
+    (void)state;
+    enum { BATCH = 8, AT = 124 }; /* four tokens of one page and four of the next */
+    static float all[BATCH][N_VOCAB];
+    terse_error err = { 0 };
+    const float *logits;
+    const terse_session_opts o = { .stop = "mass:from=10000" };
+    terse_session *one = open_with(&o), *many = open_with(&o);
+    assert_int_equal(terse_session_prefill(one, tokens, AT, NULL, NULL, &err), TERSE_OK);
+    assert_int_equal(terse_session_prefill(many, tokens, AT, NULL, NULL, &err), TERSE_OK);
+    assert_int_equal(terse_session_decode_many(many, tokens + AT, BATCH, all[0], &err), TERSE_OK);
+    for (int32_t t = 0; t < BATCH; t++) {
+        assert_int_equal(terse_session_decode(one, tokens[AT + t], &logits, &err), TERSE_OK);
+        assert_memory_equal(logits, all[t], sizeof all[t]);
+    }
+    const terse_attend_stats a = terse_session_stats(one), b = terse_session_stats(many);
+    assert_int_equal(a.walks, b.walks);
+    assert_int_equal(a.bytes_dense, b.bytes_dense);
+    assert_int_equal(a.pages_listed, b.pages_listed);
+    assert_int_equal(a.bytes_k + a.bytes_v, a.bytes_dense);
+    assert_int_equal(b.pages_read, 3 * 2 * (4 + 5)); /* layers x heads x pages of either block of tokens */
+    assert_true(4 * (b.bytes_k + b.bytes_v) < 1.2 * (double)b.bytes_dense);
+    terse_session_close(&one);
+    terse_session_close(&many);
+}
+
 /* Under dense attention, decoding a token gives the bits that prefilling it gives. */
 static void decode_is_prefill(void **state)
 {
@@ -384,17 +412,12 @@ static void kv_limit_is_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_bits_everywhere),
-        cmocka_unit_test(strands_on_any_thread),
-        cmocka_unit_test(decode_is_prefill),
-        cmocka_unit_test(counters_add_up),
-        cmocka_unit_test(context_is_a_limit),
-        cmocka_unit_test(truncation_goes_back),
-        cmocka_unit_test(forgotten_values_bound_nothing),
-        cmocka_unit_test(rules_take_turns),
-        cmocka_unit_test(abort_leaves_the_session_as_it_was),
-        cmocka_unit_test(options_are_checked),
-        cmocka_unit_test(kv_limit_is_kept),
+        cmocka_unit_test(same_bits_everywhere),     cmocka_unit_test(strands_on_any_thread),
+        cmocka_unit_test(a_batch_reads_pages_once), cmocka_unit_test(decode_is_prefill),
+        cmocka_unit_test(counters_add_up),          cmocka_unit_test(context_is_a_limit),
+        cmocka_unit_test(truncation_goes_back),     cmocka_unit_test(forgotten_values_bound_nothing),
+        cmocka_unit_test(rules_take_turns),         cmocka_unit_test(abort_leaves_the_session_as_it_was),
+        cmocka_unit_test(options_are_checked),      cmocka_unit_test(kv_limit_is_kept),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -42,7 +42,8 @@ TERSE_API terse_status terse_session_prefill(terse_session *s, const int32_t *to
 TERSE_API terse_status terse_session_decode(terse_session *s, int32_t token, const float **logits,
                                             terse_error *err);
 /* Decode: appends tokens[n] with the bits that n calls of terse_session_decode would give, but reads the
- * weights once for all of them: each token attends by itself, under the stop rule. all: caller's [n][n_vocab],
+ * weights once for all of them: each token attends by itself, under the stop rule; where that reads everything,
+ * pages are read once too. all: caller's [n][n_vocab],
  * gets every row. On failure the session holds the tokens that it held before. */
 TERSE_API terse_status terse_session_decode_many(terse_session *s, const int32_t *tokens, int32_t n, float *all,
                                                  terse_error *err);

@@ -364,6 +364,28 @@ void terse_walk_dense(terse_walk *w)
     walk_part(w, w, &w->part[0], 0, 1, c->n_page, c->n_page);
 }
 
+bool terse_walk_is_dense(const terse_walk *w, int32_t n_token)
+{
+    const terse_attend *a = w->attend;
+    return !a->audit && (n_token < a->from || (a->page.stop == &terse_stop_none && !a->value.stop));
+}
+
+void terse_walk_count_dense(const terse_kv *kv, int32_t pos, int32_t n, terse_attend_stats *stats)
+{
+    const int32_t pages = terse_kv_pages_of(pos + n);
+    const int64_t value = (int64_t)(kv->block_v / TERSE_PAGE);
+    stats->bytes_k += (int64_t)kv->block_k * pages;
+    stats->bytes_v += value * (pos + n);
+    stats->pages_scored += pages;
+    stats->pages_read += pages;
+    stats->pages_alone += pages;
+    stats->walks += n;
+    for (int32_t t = 0; t < n; t++) {
+        stats->pages_listed += pages;
+        stats->bytes_dense += (int64_t)kv->block_k * pages + value * (pos + t + 1);
+    }
+}
+
 /* ---- prefill ---- */
 
 /* Positions from, from + step, ... below end, for the rows of n tokens from pos on. */

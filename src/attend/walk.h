@@ -105,6 +105,11 @@ int32_t terse_walk_values(terse_walk *w, int32_t n, terse_attend_stats *stats, f
  * that the walk believes it left out. */
 void terse_walk_audit(terse_walk *w, const float *out, const float *left, float estimate,
                       terse_attend_stats *stats);
+/* Does every token read everything, as long as there are at most n_token, and is that all that is asked for?
+ * Then those of a batch may share the reading (terse_walk_prefill), which terse_walk_count_dense counts: n
+ * tokens of one page, the first at position pos. Page counts are of pages read, listed for each token. */
+bool terse_walk_is_dense(const terse_walk *w, int32_t n_token);
+void terse_walk_count_dense(const terse_kv *kv, int32_t pos, int32_t n, terse_attend_stats *stats);
 /* The walk that w has in its course once more, all of it, into the first part. */
 void terse_walk_dense(terse_walk *w);
 

@@ -2,6 +2,7 @@
  * silu, down. The names of the phases are the names of the functions. */
 #include "model/forward.h"
 
+#include "attend/walk.h"
 #include "simd/page.h"
 
 static int32_t smaller(int32_t a, int32_t b)
@@ -102,7 +103,8 @@ static void attend_split(terse_worker *w, int32_t l)
     terse_end_phase(w, p, heads, TERSE_SPENT_ATTEND);
 }
 
-/* A piece is one KV head and the tokens of the batch that lie in one page; the long ones go first. */
+/* Tokens of a batch that read everything share the reading. A piece is one KV head and the tokens of the batch
+ * that lie in one page; the long ones go first. */
 static void attend_prefill(terse_worker *w, int32_t l)
 {
     terse_forward *f = w->f;
@@ -112,8 +114,12 @@ static void attend_prefill(terse_worker *w, int32_t l)
                  o_stride = (size_t)i->n_head * (size_t)i->dim_v;
     terse_phase *p = terse_next_phase(w);
     for (int32_t h; (h = terse_phase_take(p)) < heads; terse_phase_finish(p, heads))
-        for (int32_t t = 0; t < f->n; t++)
+        for (int32_t t = 0; t < f->n; t++) {
+            const int32_t pos = f->pos + t, rest = TERSE_PAGE - pos % TERSE_PAGE;
             rotate_and_put(f, l, h, t);
+            if (f->decode && (t == 0 || rest == TERSE_PAGE))
+                terse_walk_count_dense(f->kv, pos, smaller(rest, f->n - t), &f->stats[l * heads + h]);
+        }
     terse_end_phase(w, p, heads, TERSE_SPENT_ATTEND);
 
     const int32_t first = f->pos / TERSE_PAGE, last = (f->pos + f->n - 1) / TERSE_PAGE;
@@ -176,9 +182,10 @@ void terse_layer_run(terse_worker *w, int32_t l)
     terse_forward *f = w->f;
     const terse_layer *y = &f->model->layer[l];
     project(w, y);
+    const bool shared = f->n > 1 && !f->tap.attended && terse_walk_is_dense(f->walk[0], f->pos + f->n);
     if (f->decode && f->n == 1 && f->n_strand > 1)
         attend_split(w, l);
-    else if (f->decode)
+    else if (f->decode && !shared)
         attend_decode(w, l);
     else
         attend_prefill(w, l);
