@@ -9,9 +9,13 @@ enum { PHASES = 16 /* per layer, at most */, PIECE_BYTES = 128 << 10 };
 
 /* ---- activations ---- */
 
+/* An odd number of steps of 256: tokens that lie a power of two apart would share a few sets of the first-level
+ * cache.
+ */
 static size_t pad(size_t n)
 {
-    return terse_align_up(n, 256);
+    const size_t steps = terse_align_up(n, 256) / 256;
+    return (steps | 1) * 256;
 }
 
 void terse_acts_place(terse_acts *a, char *base, size_t *at, size_t n_token, size_t width)
