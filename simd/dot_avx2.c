@@ -177,77 +177,121 @@ INLINE void tile(int path, terse_dot_type type, int T, float *y, size_t y_stride
         }
 }
 
-INLINE void rows_of(int path, terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
-                    int32_t n_row, const terse_acts *x)
+INLINE void rows_of(int path, const product *j)
 {
+    const terse_dot_type type =
+        path < UNPACKED ? (terse_dot_type)path : j->type; /* a constant where it can be */
     const int T = tokens_of(path);
-    for (int32_t r = 0; r < n_row; r += ROWS) {
-        const uint8_t *p = w + (size_t)r * row_size;
+    const int32_t n_token = j->x->n_token;
+    for (int32_t r = 0; r < j->n_row; r += ROWS) {
+        const uint8_t *p = j->w + (size_t)r * j->row_size;
         int32_t t = 0;
-        for (; t + T <= x->n_token; t += T)
-            tile(path, type, T, y + r, y_stride, p, row_size, n_row - r, x, t);
-        for (; t < x->n_token; t++)
-            tile(path, type, 1, y + r, y_stride, p, row_size, n_row - r, x, t);
+        for (; t + T <= n_token; t += T)
+            tile(path, type, T, j->y + r, j->y_stride, p, j->row_size, j->n_row - r, j->x, t);
+        for (; t < n_token; t++)
+            tile(path, type, 1, j->y + r, j->y_stride, p, j->row_size, j->n_row - r, j->x, t);
     }
 }
+
+/* One function for each path: all in one would take a compiler several times as long. */
+typedef void path_rows(const product *j);
+
+static void rows_q8_0(const product *j)
+{
+    rows_of(TERSE_DOT_Q8_0, j);
+}
+
+static void rows_q4_0(const product *j)
+{
+    rows_of(TERSE_DOT_Q4_0, j);
+}
+
+static void rows_q4_k(const product *j)
+{
+    rows_of(TERSE_DOT_Q4_K, j);
+}
+
+static void rows_q5_k(const product *j)
+{
+    rows_of(TERSE_DOT_Q5_K, j);
+}
+
+static void rows_q6_k(const product *j)
+{
+    rows_of(TERSE_DOT_Q6_K, j);
+}
+
+static void rows_q4_1(const product *j)
+{
+    rows_of(TERSE_DOT_Q4_1, j);
+}
+
+static void rows_q5_0(const product *j)
+{
+    rows_of(TERSE_DOT_Q5_0, j);
+}
+
+static void rows_q5_1(const product *j)
+{
+    rows_of(TERSE_DOT_Q5_1, j);
+}
+
+static void rows_q2_k(const product *j)
+{
+    rows_of(TERSE_DOT_Q2_K, j);
+}
+
+static void rows_q3_k(const product *j)
+{
+    rows_of(TERSE_DOT_Q3_K, j);
+}
+
+static void rows_iq4_nl(const product *j)
+{
+    rows_of(TERSE_DOT_IQ4_NL, j);
+}
+
+static void rows_iq4_xs(const product *j)
+{
+    rows_of(TERSE_DOT_IQ4_XS, j);
+}
+
+static void rows_mxfp4(const product *j)
+{
+    rows_of(TERSE_DOT_MXFP4, j);
+}
+
+static void rows_tq2_0(const product *j)
+{
+    rows_of(TERSE_DOT_TQ2_0, j);
+}
+
+static void rows_unpacked(const product *j)
+{
+    rows_of(UNPACKED, j);
+}
+
+static void rows_unpacked_sub(const product *j)
+{
+    rows_of(UNPACKED_SUB, j);
+}
+
+static path_rows *const few[] = {
+    [TERSE_DOT_Q8_0] = rows_q8_0,       [TERSE_DOT_Q4_0] = rows_q4_0,     [TERSE_DOT_Q4_K] = rows_q4_k,
+    [TERSE_DOT_Q5_K] = rows_q5_k,       [TERSE_DOT_Q6_K] = rows_q6_k,     [TERSE_DOT_Q4_1] = rows_q4_1,
+    [TERSE_DOT_Q5_0] = rows_q5_0,       [TERSE_DOT_Q5_1] = rows_q5_1,     [TERSE_DOT_Q2_K] = rows_q2_k,
+    [TERSE_DOT_Q3_K] = rows_q3_k,       [TERSE_DOT_IQ4_NL] = rows_iq4_nl, [TERSE_DOT_IQ4_XS] = rows_iq4_xs,
+    [TERSE_DOT_MXFP4] = rows_mxfp4,     [TERSE_DOT_TQ2_0] = rows_tq2_0,   [UNPACKED] = rows_unpacked,
+    [UNPACKED_SUB] = rows_unpacked_sub,
+};
 
 static void rows(terse_dot_type type, float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
                  const terse_acts *x)
 {
-    if (!dot_formats[type].len) {
+    if (dot_formats[type].len)
+        few[path_of(type)](&(product){ type, y, y_stride, w, row_size, n_row, x });
+    else
         terse_dot_floats_avx2(type, y, y_stride, w, row_size, n_row, x);
-        return;
-    }
-    switch (path_of(type)) {
-    case TERSE_DOT_Q8_0:
-        rows_of(TERSE_DOT_Q8_0, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_Q4_0:
-        rows_of(TERSE_DOT_Q4_0, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_Q4_K:
-        rows_of(TERSE_DOT_Q4_K, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_Q5_K:
-        rows_of(TERSE_DOT_Q5_K, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_Q6_K:
-        rows_of(TERSE_DOT_Q6_K, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_Q4_1:
-        rows_of(TERSE_DOT_Q4_1, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_Q5_0:
-        rows_of(TERSE_DOT_Q5_0, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_Q5_1:
-        rows_of(TERSE_DOT_Q5_1, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_Q2_K:
-        rows_of(TERSE_DOT_Q2_K, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_Q3_K:
-        rows_of(TERSE_DOT_Q3_K, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_IQ4_NL:
-        rows_of(TERSE_DOT_IQ4_NL, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_IQ4_XS:
-        rows_of(TERSE_DOT_IQ4_XS, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_MXFP4:
-        rows_of(TERSE_DOT_MXFP4, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_TQ2_0:
-        rows_of(TERSE_DOT_TQ2_0, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case UNPACKED_SUB:
-        rows_of(UNPACKED_SUB, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    default:
-        rows_of(UNPACKED, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    }
 }
 
 void terse_dot_init_avx2(terse_dot_kernels *k)

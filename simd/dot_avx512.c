@@ -62,18 +62,18 @@ INLINE __m512 halves_to_ps(__m512i h)
     return _mm512_cvtph_ps(_mm512_castsi512_si256(h));
 }
 
-/* 16 halves: word k of each of the 8 blocks of n <= 10 words of two rows. Two loads per row, from blocks 0 and
- * 4, see four blocks each. */
+/* 16 halves: word k of each of the 8 blocks of n <= 10 words of two rows. Two loads per row see four blocks
+ * each; for n = 9 they are those that the codes are in. */
 INLINE __m512i near_halves(const uint8_t *w0, const uint8_t *w1, int n, int k)
 {
+    const int second = 7 * n + k < 64 ? 32 : 4 * n, last = 32 - second + 4 * n + k;
     const __m512i idx = _mm512_castsi256_si512(
-        _mm256_set_epi16(32 + 3 * n + k, 32 + 2 * n + k, 32 + 3 * n + k, 32 + 2 * n + k, 32 + n + k, 32 + k,
-                         32 + n + k, 32 + k, 3 * n + k, 2 * n + k, 3 * n + k, 2 * n + k, n + k, k, n + k, k));
-    const size_t half_step = 8 * (size_t)n;
+        _mm256_set_epi16(last + 3 * n, last + 2 * n, last + 3 * n, last + 2 * n, last + n, last, last + n, last,
+                         3 * n + k, 2 * n + k, 3 * n + k, 2 * n + k, n + k, k, n + k, k));
     const __m512i a = _mm512_maskz_permutex2var_epi16(0x3333, _mm512_loadu_si512(w0), idx,
-                                                      _mm512_loadu_si512(w0 + half_step));
+                                                      _mm512_loadu_si512(w0 + 2 * second));
     const __m512i b = _mm512_maskz_permutex2var_epi16(0xcccc, _mm512_loadu_si512(w1), idx,
-                                                      _mm512_loadu_si512(w1 + half_step));
+                                                      _mm512_loadu_si512(w1 + 2 * second));
     return _mm512_or_si512(a, b);
 }
 
@@ -328,22 +328,26 @@ INLINE void tile(int path, terse_dot_type type, int R, int T, float *y, size_t y
     for (int p = 0; p < R / 2; p++)
         for (int i = 0; i < T; i++)
             s[p][i] = (sums){ _mm512_setzero_ps(), _mm512_setzero_ps() };
-    for (int32_t k = 0; k < n_step; k++) {
+    size_t at = 0; /* of the step in a row: pointers that advance are kept in memory by some compilers */
+    for (int32_t k = 0; k < n_step; k++, at += size) {
         step_acts a[TOKENS];
         for (int i = 0; i < T; i++)
             load_acts(path, &a[i], x, t + i, k);
-        if ((k + 1) * STEP_BLOCKS > n_block)
+        if ((k + 1) * STEP_BLOCKS > n_block) {
             for (int r = 0; r < R; r++) {
-                copy_tail(type, tail[r], row[r], n_block - k * STEP_BLOCKS);
+                copy_tail(type, tail[r], row[r] + at, n_block - k * STEP_BLOCKS);
                 row[r] = tail[r];
             }
+            at = 0;
+        }
         if (path >= UNPACKED)
             for (int r = 0; r < R; r++) {
-                unpack_codes(type, &raw[r], row[r]);
-                f->scales(&raw_scales[r], row[r], QK_BLOCKS);
+                unpack_codes(type, &raw[r], row[r] + at);
+                f->scales(&raw_scales[r], row[r] + at, QK_BLOCKS);
             }
+#pragma GCC unroll 4
         for (int p = 0; p < R / 2; p++) {
-            const uint8_t *w0 = row[2 * p], *w1 = row[2 * p + 1];
+            const uint8_t *w0 = row[2 * p] + at, *w1 = row[2 * p + 1] + at;
             if (T == 1) {
                 prefetch_bytes(w0 + ahead, size);
                 prefetch_bytes(w1 + ahead, size);
@@ -358,8 +362,6 @@ INLINE void tile(int path, terse_dot_type type, int R, int T, float *y, size_t y
                 if (path_has(path, HAS_LOW))
                     add_low(&s[p][i], w0, w1, &sc, &a[i]);
             }
-            row[2 * p] += size;
-            row[2 * p + 1] += size;
         }
     }
     for (int p = 0; p < R / 2; p++)
@@ -371,73 +373,113 @@ INLINE void tile(int path, terse_dot_type type, int R, int T, float *y, size_t y
         }
 }
 
-INLINE void rows_of(int path, terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
-                    int32_t n_row, const terse_acts *x)
+INLINE void rows_of(int path, const product *j)
 {
+    const terse_dot_type type =
+        path < UNPACKED ? (terse_dot_type)path : j->type; /* a constant where it can be */
     const int T = tokens_of(path);
-    for (int32_t r = 0; r < n_row; r += ROWS) {
+    const int32_t n_token = j->x->n_token;
+    for (int32_t r = 0; r < j->n_row; r += ROWS) {
+        const uint8_t *p = j->w + (size_t)r * j->row_size;
         int32_t t = 0;
-        for (; t + T <= x->n_token; t += T)
-            tile(path, type, ROWS, T, y + r, y_stride, w + (size_t)r * row_size, row_size, n_row - r, x, t);
-        for (; t < x->n_token; t++)
-            tile(path, type, ROWS, 1, y + r, y_stride, w + (size_t)r * row_size, row_size, n_row - r, x, t);
+        for (; t + T <= n_token; t += T)
+            tile(path, type, ROWS, T, j->y + r, j->y_stride, p, j->row_size, j->n_row - r, j->x, t);
+        for (; t < n_token; t++)
+            tile(path, type, ROWS, 1, j->y + r, j->y_stride, p, j->row_size, j->n_row - r, j->x, t);
     }
 }
 
-static void few(terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
-                int32_t n_row, const terse_acts *x)
+/* One function for each path: all in one would take a compiler several times as long. */
+typedef void path_rows(const product *j);
+
+static void rows_q8_0(const product *j)
 {
-    switch (path_of(type)) {
-    case TERSE_DOT_Q8_0:
-        rows_of(TERSE_DOT_Q8_0, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_Q4_0:
-        rows_of(TERSE_DOT_Q4_0, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_Q4_K:
-        rows_of(TERSE_DOT_Q4_K, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_Q5_K:
-        rows_of(TERSE_DOT_Q5_K, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_Q6_K:
-        rows_of(TERSE_DOT_Q6_K, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_Q4_1:
-        rows_of(TERSE_DOT_Q4_1, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_Q5_0:
-        rows_of(TERSE_DOT_Q5_0, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_Q5_1:
-        rows_of(TERSE_DOT_Q5_1, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_Q2_K:
-        rows_of(TERSE_DOT_Q2_K, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_Q3_K:
-        rows_of(TERSE_DOT_Q3_K, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_IQ4_NL:
-        rows_of(TERSE_DOT_IQ4_NL, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_IQ4_XS:
-        rows_of(TERSE_DOT_IQ4_XS, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_MXFP4:
-        rows_of(TERSE_DOT_MXFP4, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case TERSE_DOT_TQ2_0:
-        rows_of(TERSE_DOT_TQ2_0, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    case UNPACKED_SUB:
-        rows_of(UNPACKED_SUB, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    default:
-        rows_of(UNPACKED, type, y, y_stride, w, row_size, n_row, x);
-        break;
-    }
+    rows_of(TERSE_DOT_Q8_0, j);
 }
+
+static void rows_q4_0(const product *j)
+{
+    rows_of(TERSE_DOT_Q4_0, j);
+}
+
+static void rows_q4_k(const product *j)
+{
+    rows_of(TERSE_DOT_Q4_K, j);
+}
+
+static void rows_q5_k(const product *j)
+{
+    rows_of(TERSE_DOT_Q5_K, j);
+}
+
+static void rows_q6_k(const product *j)
+{
+    rows_of(TERSE_DOT_Q6_K, j);
+}
+
+static void rows_q4_1(const product *j)
+{
+    rows_of(TERSE_DOT_Q4_1, j);
+}
+
+static void rows_q5_0(const product *j)
+{
+    rows_of(TERSE_DOT_Q5_0, j);
+}
+
+static void rows_q5_1(const product *j)
+{
+    rows_of(TERSE_DOT_Q5_1, j);
+}
+
+static void rows_q2_k(const product *j)
+{
+    rows_of(TERSE_DOT_Q2_K, j);
+}
+
+static void rows_q3_k(const product *j)
+{
+    rows_of(TERSE_DOT_Q3_K, j);
+}
+
+static void rows_iq4_nl(const product *j)
+{
+    rows_of(TERSE_DOT_IQ4_NL, j);
+}
+
+static void rows_iq4_xs(const product *j)
+{
+    rows_of(TERSE_DOT_IQ4_XS, j);
+}
+
+static void rows_mxfp4(const product *j)
+{
+    rows_of(TERSE_DOT_MXFP4, j);
+}
+
+static void rows_tq2_0(const product *j)
+{
+    rows_of(TERSE_DOT_TQ2_0, j);
+}
+
+static void rows_unpacked(const product *j)
+{
+    rows_of(UNPACKED, j);
+}
+
+static void rows_unpacked_sub(const product *j)
+{
+    rows_of(UNPACKED_SUB, j);
+}
+
+static path_rows *const few[] = {
+    [TERSE_DOT_Q8_0] = rows_q8_0,       [TERSE_DOT_Q4_0] = rows_q4_0,     [TERSE_DOT_Q4_K] = rows_q4_k,
+    [TERSE_DOT_Q5_K] = rows_q5_k,       [TERSE_DOT_Q6_K] = rows_q6_k,     [TERSE_DOT_Q4_1] = rows_q4_1,
+    [TERSE_DOT_Q5_0] = rows_q5_0,       [TERSE_DOT_Q5_1] = rows_q5_1,     [TERSE_DOT_Q2_K] = rows_q2_k,
+    [TERSE_DOT_Q3_K] = rows_q3_k,       [TERSE_DOT_IQ4_NL] = rows_iq4_nl, [TERSE_DOT_IQ4_XS] = rows_iq4_xs,
+    [TERSE_DOT_MXFP4] = rows_mxfp4,     [TERSE_DOT_TQ2_0] = rows_tq2_0,   [UNPACKED] = rows_unpacked,
+    [UNPACKED_SUB] = rows_unpacked_sub,
+};
 
 static void rows(terse_dot_type type, float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
                  const terse_acts *x)
@@ -447,7 +489,7 @@ static void rows(terse_dot_type type, float *y, size_t y_stride, const void *w, 
     else if (x->n_token >= MANY_TOKENS)
         terse_dot_many_avx512(type, y, y_stride, w, row_size, n_row, x);
     else
-        few(type, y, y_stride, w, row_size, n_row, x);
+        few[path_of(type)](&(product){ type, y, y_stride, w, row_size, n_row, x });
 }
 
 void terse_dot_init_avx512(terse_dot_kernels *k)

@@ -169,12 +169,6 @@ static inline void prefetch_line(const uint8_t *p)
     __builtin_prefetch(p, 0, 2);
 }
 
-static inline void prefetch_bytes(const uint8_t *w, size_t size)
-{
-    for (size_t i = 0; i < size; i += 64)
-        prefetch_line(w + i);
-}
-
 /* How far behind a row decode prefetches: whole rows, at least n_row of them and some 8 KiB. It runs past the
  * last row of a call on purpose: what lies there is mostly the next call's work, and a prefetch cannot fault.
  */

@@ -7,7 +7,12 @@
 
 #include "simd/dot_unpack.h"
 
+/* A kernel is one function with constants for its path. Sanitizers would look at each copy for minutes. */
+#ifdef TERSE_SANITIZED
+#define INLINE static inline
+#else
 #define INLINE static inline __attribute__((always_inline))
+#endif
 
 /* A kernel is compiled for a path: a type that has instructions of its own, or one of two for all the others,
  * whose codes and scales come from dot_unpack.h through memory. */
@@ -24,6 +29,17 @@ INLINE bool path_has(int path, int trait)
 {
     return path == UNPACKED_SUB ? trait == HAS_SUB : path != UNPACKED && has((terse_dot_type)path, trait);
 }
+
+/* A product as terse_dot_rows has it. */
+typedef struct {
+    terse_dot_type type;
+    float *y;
+    size_t y_stride;
+    const uint8_t *w;
+    size_t row_size;
+    int32_t n_row;
+    const terse_acts *x;
+} product;
 
 /* Tokens that share a step's unpacked weights in dot_avx2.c and dot_avx512.c. Fewer where a type is rare: every
  * number is a kernel to compile. */
@@ -91,6 +107,13 @@ __attribute__((unused)) static void unpack_codes(terse_dot_type type, step_codes
     }
     if (has(type, HAS_EVEN_SIGNS))
         complete_signs(s->sign);
+}
+
+INLINE void prefetch_bytes(const uint8_t *w, size_t size)
+{
+#pragma GCC unroll 5
+    for (size_t i = 0; i < size; i += 64)
+        prefetch_line(w + i);
 }
 
 enum { STEP_SIZE_MAX = 8 * sizeof(block_q8_0) };
