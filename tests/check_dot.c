@@ -263,7 +263,7 @@ bool check_dot(checkkernel *c)
         snprintf(name, sizeof name, "dot/%s", types[type].name);
         if (!check_wanted(c, name))
             continue;
-        for (int i = 0; i < 240 && ok; i++) {
+        for (int i = 0; i < 120 && ok; i++) {
             shape s = { .type = type, .mood = i % N_MOOD };
             s.n_row = rows[check_below(c, sizeof rows / sizeof *rows)];
             s.n_token = tokens[check_below(c, sizeof tokens / sizeof *tokens)];
