@@ -12,7 +12,7 @@
 
 #include <immintrin.h>
 
-#include "simd/dot_paths.h"
+#include "simd/dot_paths_avx2.h"
 
 /* Float weights: any number of tokens. */
 void terse_dot_floats_avx2(terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,

@@ -7,10 +7,6 @@
 
 #include <stdbool.h>
 
-#ifdef __AVX2__
-#include <immintrin.h>
-#endif
-
 #include "simd/dot_blocks.h"
 #include "simd/dot_grids.h"
 
@@ -53,32 +49,11 @@ typedef struct {
 
 /* ---- pieces ---- */
 
-#ifdef __F16C__
-static inline float half(uint16_t h)
-{
-    return _cvtsh_ss(h);
-}
-#else
+#ifndef TERSE_DOT_BITS /* a tier has made these of instructions of its own (dot_paths_avx2.h) */
 static inline float half(uint16_t h)
 {
     return terse_f16_to_f32(h);
 }
-#endif
-
-#ifdef __BMI2__
-static inline uint64_t eight_codes(uint16_t word)
-{
-    return _pdep_u64(word, UINT64_C(0x0303030303030303));
-}
-static inline uint32_t four_codes_of(uint16_t word)
-{
-    return _pdep_u32(word, 0x07070707);
-}
-static inline uint32_t four_sevens(uint32_t word)
-{
-    return _pdep_u32(word, 0x7f7f7f7f);
-}
-#else
 static inline uint64_t eight_codes(uint16_t word)
 {
     uint64_t v = word;

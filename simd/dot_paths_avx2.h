@@ -1,9 +1,33 @@
-/* simd/dot_paths.h: what the vector tiers of the dot products share: which kernel multiplies a type, and the
+/* simd/dot_paths_avx2.h: what the x86 tiers of the dot products share: which kernel multiplies a type, and the
  * steps of 8 blocks (256 values) that they take. Static helpers only. */
-#ifndef TERSE_SIMD_DOT_PATHS_H
-#define TERSE_SIMD_DOT_PATHS_H
+#ifndef TERSE_SIMD_DOT_PATHS_AVX2_H
+#define TERSE_SIMD_DOT_PATHS_AVX2_H
+
+#if !defined(__AVX2__) || !defined(__BMI2__) || !defined(__F16C__)
+#error "this file needs -mavx2 -mbmi2 -mf16c"
+#endif
 
 #include <immintrin.h>
+#include <stdint.h>
+
+/* The pieces of dot_unpack.h that have an instruction. */
+#define TERSE_DOT_BITS
+static inline float half(uint16_t h)
+{
+    return _cvtsh_ss(h);
+}
+static inline uint64_t eight_codes(uint16_t word)
+{
+    return _pdep_u64(word, UINT64_C(0x0303030303030303));
+}
+static inline uint32_t four_codes_of(uint16_t word)
+{
+    return _pdep_u32(word, 0x07070707);
+}
+static inline uint32_t four_sevens(uint32_t word)
+{
+    return _pdep_u32(word, 0x7f7f7f7f);
+}
 
 #include "simd/dot_unpack.h"
 
