@@ -3,13 +3,13 @@
  * Activations are quantised once per token: blocks of 32 int8 with one f32 scale. A dot product is then exact
  * integer sums per block, and one f32 chain per virtual lane, so that every tier gives the same bits:
  *
- *   isum(b)  = sum over the 32 values of block b of (weight code x activation code), an exact integer;
- *              sub-scales of 16 values (Q6_K Q3_K Q2_K IQ2_XS IQ2_S IQ1_M) are integers and multiplied in
- * before anything becomes a float acc[l]   = fmaf(scale(b), (float)isum(b), acc[l])   for b = l, l+8, l+16, ...
- * 8 lanes, l = b mod 8 low[l]   = fmaf(min(b), act.s[b], low[l])           types with a minimum: Q4_K, Q5_K,
- * Q4_1, Q5_1 = fmaf(dmin * da[b], (float)imin(b), low[l])   Q2_K: imin(b) = sum of (4-bit minimum x act. code)
- *   y        = fold(acc) - fold(low)                    by halving: lanes 0..3 += 4..7, 0..1 += 2..3, 0 += 1;
- *                                                       a zero is +0
+ *   isum(b)  = sum over the 32 values of block b of (weight code x activation code), an exact integer
+ *              (sub-scales of 16 values, Q6_K Q3_K Q2_K IQ2_XS IQ2_S IQ1_M, are integers inside it)
+ *   acc[l]   = fmaf(scale(b), (float)isum(b), acc[l])   for b = l, l+8, l+16, ...     8 lanes, l = b mod 8
+ *   low[l]   = fmaf(min(b), act.s[b], low[l])           types with a minimum: Q4_K Q5_K Q4_1 Q5_1
+ *   low[l]   = fmaf(dmin * da[b], (float)imin(b), low[l])    Q2_K: imin(b) = sum of (4-bit minimum x act. code)
+ *   y        = fold(acc) - fold(low)                    by halving: lanes 0..3 += 4..7, 0..1 += 2..3, 0 += 1
+ *              (a zero is +0)
  *
  *   scale(b) = dw * da[b]            blocks of 32 with a scale of their own (Q8_0, Q4_0 ...)
  *            = (d * sc[b]) * da[b]   superblocks with a sub-scale per block: Q4_K Q5_K IQ4_XS IQ2_XXS IQ3_XXS

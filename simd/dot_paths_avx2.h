@@ -31,12 +31,8 @@ static inline uint32_t four_sevens(uint32_t word)
 
 #include "simd/dot_unpack.h"
 
-/* A kernel is one function with constants for its path. Sanitizers would look at each copy for minutes. */
-#ifdef TERSE_SANITIZED
-#define INLINE static inline
-#else
+/* A kernel is one function with constants for its path. */
 #define INLINE static inline __attribute__((always_inline))
-#endif
 
 /* A kernel is compiled for a path: a type that has instructions of its own, or one of two for all the others,
  * whose codes and scales come from dot_unpack.h through memory. */
