@@ -87,10 +87,10 @@ typedef struct {
     bool no_example; /* vt and cwe without the solved example that RULER puts in front */
 } terse_ruler_opts;
 
-/* Appends prompts in the shapes of RULER's 13 tasks to *out, one line each, as terse_tasks_open reads them. They
- * are as long as v lets them be: one more sentence, needle, word or document would not leave room for the answer.
- * text[n] is what they are made from, in the format of models/ruler.txt. The same arguments give the same bytes
- * everywhere. TERSE_BAD_INPUT if the text or ctx is too short. */
+/* Appends prompts in the shapes of RULER's 13 tasks to *out, one line each, as terse_tasks_open reads them.
+ * They are as long as v lets them be: one more sentence, needle, word or document would not leave room for the
+ * answer. text[n] is what they are made from, in the format of models/ruler.txt. The same arguments give the
+ * same bytes everywhere. TERSE_BAD_INPUT if the text or ctx is too short. */
 TERSE_API terse_status terse_ruler_make(terse_text *out, const terse_vocab *v, const char *text, size_t n,
                                         const terse_ruler_opts *o, terse_error *err);
 /* i-th of the 13 names; NULL past the last. */

@@ -45,7 +45,7 @@ struct terse_eval {
     double *log_sum, *nll;
     int32_t *best; /* likeliest token of a row */
     int32_t n_row, cap_row;
-    bool again; /* it goes on with the last one */
+    bool again;                             /* it goes on with the last one */
     int32_t *written;                       /* [n_written] what dense attention generates on its own */
     int32_t n_written, cap_written, n_free; /* n_free: how much is asked for */
 
