@@ -3,18 +3,15 @@
  * The lanes are 16 rows. One step (256 values) of 16 rows is unpacked into a panel, four neighbouring codes of
  * each row per register; vpdpbusd with four codes of a token, broadcast, then adds 64 products, and nothing is
  * ever added across lanes: a block sum is a register, its scales are a register, and so are the 8 accumulators
- * of dot.h, which fold into the results of 16 rows. Panels serve GROUP tokens. A few steps are unpacked at once
- * and walked lane by lane of dot.h, so that an accumulator stays in its register from one step to the next.
- * Only the unpacking depends on the type; the products are compiled for the four kinds of types. */
+ * of dot.h, which fold into the results of 16 rows. A panel serves GROUP tokens. Only its unpacking depends on
+ * the type; the products are compiled for the four kinds of types. */
 #include "simd/dot_avx512.h"
 
 enum {
     LANES = 16,
     PANELS = 2, /* a broadcast serves so many registers of 16 rows */
     ROWS = PANELS * LANES,
-    CHUNK = 2,  /* steps that are unpacked at once: they stay in the first-level cache */
-    GROUP = 64, /* tokens whose accumulators are kept while panels pass, */
-    SUMS = 4096 /* as long as they have so many steps in all */
+    GROUP = 64, /* tokens whose accumulators are kept while a panel passes */
 };
 
 typedef struct {
@@ -245,57 +242,42 @@ static void unpack(terse_dot_type type, panel *p, const uint8_t *const row[LANES
     }
 }
 
-/* ---- panels times tokens ---- */
+/* ---- panel times tokens ---- */
 
-/* Of one step of a token: the sums of q of half blocks or (where there are no sub-scales) of blocks, four of
- * the even blocks, then four of the odd, each once for the first and once for the last half: at place().
- * HAS_LOW: the sums, and codes have no offset; else -(offset of the codes) times them, where sums of products
- * start. */
+/* One step of TOKENS tokens or one. */
 typedef struct {
-    int32_t at[16];
-} step_sums;
+    const int8_t *q;
+    const float *d, *s;
+    /* Sums of q, of half blocks or (where there are no sub-scales) of blocks; and -(offset of the codes) times
+     * them, where sums of products start. Four of the even blocks, then four of the odd, each once for the
+     * first and once for the last half: at place(). */
+    int32_t sum[16], start[16];
+} step_token;
 
 INLINE int place(int b, int half)
 {
     return b % 2 * 8 + half * 4 + b / 2;
 }
 
-static void sum_tokens(int kind, int offset, step_sums *out, const terse_acts *x, int32_t t, int32_t n)
+INLINE void load_token(int kind, int offset, step_token *a, const terse_acts *x, int32_t t, int32_t step)
 {
-    const __m512i factor = _mm512_set1_epi32(kind & HAS_LOW ? 1 : -offset);
-    const int32_t *sum4 = x->sum4 + (size_t)t * (size_t)x->n_pad / 4;
-    const size_t n_step = (size_t)n * (size_t)x->n_pad / 256;
-    for (size_t k = 0; k < n_step && kind != HAS_MIN; k++, sum4 += 64) { /* those codes have no offset */
-        const __m512i z0 = _mm512_load_si512(sum4), z1 = _mm512_load_si512(sum4 + 16);
-        const __m512i z2 = _mm512_load_si512(sum4 + 32), z3 = _mm512_load_si512(sum4 + 48);
-        const __m512i u = _mm512_add_epi32(_mm512_unpacklo_epi32(z0, z1), _mm512_unpackhi_epi32(z0, z1));
-        const __m512i v = _mm512_add_epi32(_mm512_unpacklo_epi32(z2, z3), _mm512_unpackhi_epi32(z2, z3));
-        __m512i sum = _mm512_add_epi32(_mm512_unpacklo_epi64(u, v), _mm512_unpackhi_epi64(u, v));
-        if (!(kind & HAS_SUB))
-            sum = _mm512_add_epi32(sum, _mm512_shuffle_i64x2(sum, sum, 0xb1));
-        _mm512_storeu_si512(out[k].at, _mm512_mullo_epi32(sum, factor));
-    }
-}
-
-/* One step of a token. */
-typedef struct {
-    const int8_t *q;
-    const float *d, *s;
-    const step_sums *sums;
-} step_token;
-
-INLINE step_token token_at(const terse_acts *x, const step_sums *sums, int32_t t, int32_t i, int32_t step)
-{
-    const size_t n_step = (size_t)x->n_pad / 256, at = (size_t)(t + i) * n_step + (size_t)step;
-    return (step_token){ x->q + at * 256, x->d + at * 8, x->s + at * 8,
-                         sums + (size_t)i * n_step + (size_t)step };
-}
-
-/* sum + products. As an intrinsic, gcc 12 copies the accumulator around it and spills it. */
-INLINE __m512i add_bytes(__m512i sum, __m512i u8, __m512i s8)
-{
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(u8), "v"(s8));
-    return sum;
+    const size_t at = (size_t)t * (size_t)x->n_pad + (size_t)step * 256;
+    a->q = x->q + at;
+    a->d = x->d + at / 32;
+    a->s = x->s + at / 32;
+    if (kind == HAS_MIN)
+        return; /* these codes have no offset */
+    const int32_t *sum4 = x->sum4 + at / 4;
+    const __m512i z0 = _mm512_load_si512(sum4), z1 = _mm512_load_si512(sum4 + 16);
+    const __m512i z2 = _mm512_load_si512(sum4 + 32), z3 = _mm512_load_si512(sum4 + 48);
+    const __m512i u = _mm512_add_epi32(_mm512_unpacklo_epi32(z0, z1), _mm512_unpackhi_epi32(z0, z1));
+    const __m512i v = _mm512_add_epi32(_mm512_unpacklo_epi32(z2, z3), _mm512_unpackhi_epi32(z2, z3));
+    __m512i sum = _mm512_add_epi32(_mm512_unpacklo_epi64(u, v), _mm512_unpackhi_epi64(u, v));
+    if (!(kind & HAS_SUB))
+        sum = _mm512_add_epi32(sum, _mm512_shuffle_i64x2(sum, sum, 0xb1));
+    if (kind & HAS_LOW)
+        _mm512_storeu_si512(a->sum, sum);
+    _mm512_storeu_si512(a->start, _mm512_mullo_epi32(sum, _mm512_set1_epi32(-offset)));
 }
 
 INLINE __m512i four_codes(const int8_t *q)
@@ -309,23 +291,28 @@ INLINE __m512i four_codes(const int8_t *q)
 INLINE void add_products(int T, __m512i sum[][PANELS], const panel *p, const step_token *a, int b, int from,
                          int to)
 {
-#pragma GCC unroll 8
     for (int i = from; i < to; i++)
         for (int t = 0; t < T; t++) {
             const __m512i q = four_codes(a[t].q + b * 32 + i * 4);
             for (int h = 0; h < PANELS; h++)
-                sum[t][h] = add_bytes(sum[t][h], p[h].code[b][i], q);
+                sum[t][h] = _mm512_dpbusd_epi32(sum[t][h], p[h].code[b][i], q);
         }
 }
 
 /* Where the sums of the products of a block, or of a half, start. */
 INLINE __m512i start_of(int kind, const step_token *a, int b, int half)
 {
-    return kind & (HAS_MIN | HAS_LOW) ? _mm512_setzero_si512() : _mm512_set1_epi32(a->sums->at[place(b, half)]);
+    return kind == HAS_MIN ? _mm512_setzero_si512() : _mm512_set1_epi32(a->start[place(b, half)]);
 }
 
-/* acc[t][h] += block b of a step */
-INLINE void add_block(int kind, int T, __m512 acc[][PANELS], const panel *p, const step_token *a, int b)
+INLINE __m512 low_sum(const panel *p, const step_token *a, int b)
+{
+    const __m512 first = _mm512_set1_ps((float)a->sum[place(b, 0)]),
+                 last = _mm512_set1_ps((float)a->sum[place(b, 1)]);
+    return _mm512_fmadd_ps(p->low[2 * b + 1], last, _mm512_mul_ps(p->low[2 * b], first));
+}
+
+INLINE void add_block(int kind, int T, __m512 *s, const panel *p, const step_token *a, int b)
 {
     __m512i sum[TOKENS][PANELS];
     __m512 isum[TOKENS][PANELS];
@@ -349,66 +336,25 @@ INLINE void add_block(int kind, int T, __m512 acc[][PANELS], const panel *p, con
                 isum[t][h] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[t][h]), p[h].sub[2 * b + 1], isum[t][h]);
     }
     for (int t = 0; t < T; t++)
-        for (int h = 0; h < PANELS; h++)
-            acc[t][h] =
-                _mm512_fmadd_ps(_mm512_mul_ps(p[h].d[b], _mm512_set1_ps(a[t].d[b])), isum[t][h], acc[t][h]);
+        for (int h = 0; h < PANELS; h++) {
+            const __m512 d = _mm512_set1_ps(a[t].d[b]);
+            __m512 *acc = s + (size_t)t * accs_of(kind) + h * 8 + b;
+            *acc = _mm512_fmadd_ps(_mm512_mul_ps(p[h].d[b], d), isum[t][h], *acc);
+            if (kind & HAS_MIN)
+                acc[ACCS] = _mm512_fmadd_ps(p[h].min[b], _mm512_set1_ps(a[t].s[b]), acc[ACCS]);
+            if (kind & HAS_LOW)
+                acc[ACCS] = _mm512_fmadd_ps(_mm512_mul_ps(p[h].min[b], d), low_sum(&p[h], &a[t], b), acc[ACCS]);
+        }
 }
 
-INLINE __m512 low_sum(const panel *p, const step_token *a, int b)
+INLINE void add_step(int kind, int offset, int T, __m512 *s, const panel *p, const terse_acts *x, int32_t t,
+                     int32_t step)
 {
-    const __m512 first = _mm512_set1_ps((float)a->sums->at[place(b, 0)]),
-                 last = _mm512_set1_ps((float)a->sums->at[place(b, 1)]);
-    return _mm512_fmadd_ps(p->low[2 * b + 1], last, _mm512_mul_ps(p->low[2 * b], first));
-}
-
-/* low += what the minimum of block b takes away */
-INLINE __m512 add_low(int kind, __m512 low, const panel *p, const step_token *a, int b)
-{
-    if (kind & HAS_MIN)
-        return _mm512_fmadd_ps(p->min[b], _mm512_set1_ps(a->s[b]), low);
-    return _mm512_fmadd_ps(_mm512_mul_ps(p->min[b], _mm512_set1_ps(a->d[b])), low_sum(p, a, b), low);
-}
-
-/* Fetches a line of the same steps of the token that is n_value codes further on. */
-INLINE void fetch_line(const step_token *a, size_t n_value, int b)
-{
-    _mm_prefetch(a->q + n_value + b * 64, _MM_HINT_T0);
-    if (b < CHUNK)
-        _mm_prefetch(a->sums + n_value / 256 + b, _MM_HINT_T0);
-    else if (b == CHUNK)
-        _mm_prefetch(a->d + n_value / 32, _MM_HINT_T0);
-}
-
-/* n steps from step k of T tokens from t + i. */
-INLINE void add_steps(int kind, int T, __m512 *s, panel p[][PANELS], const terse_acts *x, const step_sums *sums,
-                      int32_t t, int32_t i, int32_t k, int32_t n)
-{
-    const size_t accs = accs_of(kind);
-    step_token a[CHUNK][TOKENS];
-    for (int32_t j = 0; j < n; j++)
-        for (int u = 0; u < T; u++)
-            a[j][u] = token_at(x, sums, t, i + u, k + j);
-#pragma GCC unroll 1
-    for (int b = 0; b < 8; b++) {
-        __m512 acc[TOKENS][PANELS];
-        for (int u = 0; u < T; u++)
-            fetch_line(&a[0][u], (size_t)T * (size_t)x->n_pad, b);
-        for (int u = 0; u < T; u++)
-            for (int h = 0; h < PANELS; h++)
-                acc[u][h] = s[(size_t)u * accs + (size_t)(h * 8 + b)];
-#pragma GCC unroll 1
-        for (int32_t j = 0; j < n; j++)
-            add_block(kind, T, acc, p[j], a[j], b);
-        for (int u = 0; u < T; u++)
-            for (int h = 0; h < PANELS; h++)
-                s[(size_t)u * accs + (size_t)(h * 8 + b)] = acc[u][h];
-        for (int u = 0; kind & (HAS_MIN | HAS_LOW) && u < T; u++)
-            for (int h = 0; h < PANELS; h++) {
-                __m512 *low = s + (size_t)u * accs + ACCS + (size_t)(h * 8 + b);
-                for (int32_t j = 0; j < n; j++)
-                    *low = add_low(kind, *low, &p[j][h], &a[j][u], b);
-            }
-    }
+    step_token a[TOKENS];
+    for (int i = 0; i < T; i++)
+        load_token(kind, offset, &a[i], x, t + i, step);
+    for (int b = 0; b < 8; b++)
+        add_block(kind, T, s, p, a, b);
 }
 
 INLINE __m512 fold(const __m512 *v)
@@ -420,80 +366,59 @@ INLINE __m512 fold(const __m512 *v)
 
 /* ---- rows and tokens ---- */
 
-typedef struct {
+/* The first min(n_row, ROWS) rows from w times n <= GROUP tokens from t. */
+INLINE void group(int kind, terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
+                  int32_t n_row, const terse_acts *x, int32_t t, int32_t n)
+{
     const uint8_t *row[ROWS];
     uint8_t tail[ROWS][STEP_SIZE_MAX];
-} row_steps;
-
-/* Unpacks step k of all rows and goes on to the next one. */
-INLINE void next_step(terse_dot_type type, panel p[PANELS], row_steps *w, int32_t n_block, int32_t k,
-                      size_t ahead)
-{
-    const size_t size = step_size(type);
-    for (int r = 0; r < ROWS; r++) {
-        if (ahead)
-            prefetch_bytes(w->row[r] + ahead, size);
-        if ((k + 1) * 8 > n_block) {
-            copy_tail(type, w->tail[r], w->row[r], n_block - k * 8);
-            w->row[r] = w->tail[r];
+    __m512 s[GROUP * 2 * ACCS];
+    panel p[PANELS];
+    const size_t accs = accs_of(kind), size = step_size(type), ahead = n_row > ROWS ? ROWS * row_size : 0;
+    const int offset = offset_of(path_of(type));
+    const int32_t n_block = x->n / TERSE_ACT_BLOCK, n_step = (n_block + 7) / 8;
+    for (int r = 0; r < ROWS; r++) /* rows past n_row are copies of the last */
+        row[r] = w + (size_t)(r < n_row ? r : n_row - 1) * row_size;
+    memset(s, 0, (size_t)n * accs * sizeof *s);
+    for (int32_t k = 0; k < n_step; k++) {
+        for (int r = 0; r < ROWS; r++) {
+            if (t == 0)
+                prefetch_bytes(row[r] + ahead, size);
+            if ((k + 1) * 8 > n_block) {
+                copy_tail(type, tail[r], row[r], n_block - k * 8);
+                row[r] = tail[r];
+            }
         }
+        for (int h = 0; h < PANELS; h++)
+            unpack(type, &p[h], row + h * LANES);
+        int32_t i = 0;
+        for (; i + TOKENS <= n; i += TOKENS)
+            add_step(kind, offset, TOKENS, s + (size_t)i * accs, p, x, t + i, k);
+        for (; i < n; i++)
+            add_step(kind, offset, 1, s + (size_t)i * accs, p, x, t + i, k);
+        for (int r = 0; r < ROWS; r++)
+            row[r] += size;
     }
-    for (int h = 0; h < PANELS; h++)
-        unpack(type, &p[h], w->row + h * LANES);
-    for (int r = 0; r < ROWS; r++)
-        w->row[r] += size;
-}
-
-/* y of the first min(n_row, ROWS) rows and n tokens from their accumulators. */
-INLINE void store(int kind, float *y, size_t y_stride, const __m512 *s, int32_t n_row, int32_t n)
-{
-    for (int32_t i = 0; i < n; i++, y += y_stride, s += accs_of(kind))
+    for (int32_t i = 0; i < n; i++)
         for (int h = 0; h < PANELS && h * LANES < n_row; h++) {
             const int32_t left = n_row - h * LANES;
             const __mmask16 used = left < LANES ? (__mmask16)((1u << left) - 1) : 0xffff;
-            __m512 sum = fold(s + h * 8);
+            const __m512 *acc = s + (size_t)i * accs + h * 8;
+            __m512 sum = fold(acc);
             if (kind & (HAS_MIN | HAS_LOW))
-                sum = _mm512_sub_ps(sum, fold(s + h * 8 + ACCS));
-            _mm512_mask_storeu_ps(y + h * LANES, used, _mm512_add_ps(sum, _mm512_setzero_ps())); /* no -0 */
+                sum = _mm512_sub_ps(sum, fold(acc + ACCS));
+            _mm512_mask_storeu_ps(y + (size_t)(t + i) * y_stride + h * LANES, used,
+                                  _mm512_add_ps(sum, _mm512_setzero_ps())); /* no -0 */
         }
-}
-
-/* The first min(n_row, ROWS) rows from w times n <= GROUP tokens from t. */
-INLINE void group(int kind, terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
-                  int32_t n_row, const terse_acts *x, const step_sums *sums, int32_t t, int32_t n)
-{
-    row_steps rows;
-    __m512 s[GROUP * 2 * ACCS];
-    panel p[CHUNK][PANELS];
-    const size_t accs = accs_of(kind), ahead = t == 0 && n_row > ROWS ? ROWS * row_size : 0;
-    const int32_t n_block = x->n / TERSE_ACT_BLOCK, n_step = (n_block + 7) / 8;
-    for (int r = 0; r < ROWS; r++) /* rows past n_row are copies of the last */
-        rows.row[r] = w + (size_t)(r < n_row ? r : n_row - 1) * row_size;
-    memset(s, 0, (size_t)n * accs * sizeof *s);
-    for (int32_t k = 0; k < n_step; k += CHUNK) {
-        const int32_t c = n_step - k < CHUNK ? n_step - k : CHUNK;
-        for (int32_t j = 0; j < c; j++)
-            next_step(type, p[j], &rows, n_block, k + j, ahead);
-        int32_t i = 0;
-        for (; i + TOKENS <= n; i += TOKENS)
-            add_steps(kind, TOKENS, s + (size_t)i * accs, p, x, sums, t, i, k, c);
-        for (; i < n; i++)
-            add_steps(kind, 1, s + (size_t)i * accs, p, x, sums, t, i, k, c);
-    }
-    store(kind, y + (size_t)t * y_stride, y_stride, s, n_row, n);
 }
 
 INLINE void many(int kind, terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
                  int32_t n_row, const terse_acts *x)
 {
-    step_sums sums[SUMS];
-    const int32_t n_step = x->n_pad / 256, fit = SUMS / n_step, most = fit < GROUP ? fit : GROUP;
-    for (int32_t t = 0; t < x->n_token; t += most) {
-        const int32_t n = x->n_token - t < most ? x->n_token - t : most;
-        sum_tokens(kind, offset_of(path_of(type)), sums, x, t, n);
-        for (int32_t r = 0; r < n_row; r += ROWS)
-            group(kind, type, y + r, y_stride, w + (size_t)r * row_size, row_size, n_row - r, x, sums, t, n);
-    }
+    for (int32_t r = 0; r < n_row; r += ROWS)
+        for (int32_t t = 0; t < x->n_token; t += GROUP)
+            group(kind, type, y + r, y_stride, w + (size_t)r * row_size, row_size, n_row - r, x, t,
+                  x->n_token - t < GROUP ? x->n_token - t : GROUP);
 }
 
 void terse_dot_many_avx512(terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
