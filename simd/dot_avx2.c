@@ -196,94 +196,15 @@ INLINE void rows_of(int path, const product *j)
 /* One function for each path: all in one would take a compiler several times as long. */
 typedef void path_rows(const product *j);
 
-static void rows_q8_0(const product *j)
-{
-    rows_of(TERSE_DOT_Q8_0, j);
-}
+#define PATH_ROWS(name, path)                                                                                  \
+    static void rows_##name(const product *j)                                                                  \
+    {                                                                                                          \
+        rows_of(path, j);                                                                                      \
+    }
+DOT_PATHS(PATH_ROWS)
 
-static void rows_q4_0(const product *j)
-{
-    rows_of(TERSE_DOT_Q4_0, j);
-}
-
-static void rows_q4_k(const product *j)
-{
-    rows_of(TERSE_DOT_Q4_K, j);
-}
-
-static void rows_q5_k(const product *j)
-{
-    rows_of(TERSE_DOT_Q5_K, j);
-}
-
-static void rows_q6_k(const product *j)
-{
-    rows_of(TERSE_DOT_Q6_K, j);
-}
-
-static void rows_q4_1(const product *j)
-{
-    rows_of(TERSE_DOT_Q4_1, j);
-}
-
-static void rows_q5_0(const product *j)
-{
-    rows_of(TERSE_DOT_Q5_0, j);
-}
-
-static void rows_q5_1(const product *j)
-{
-    rows_of(TERSE_DOT_Q5_1, j);
-}
-
-static void rows_q2_k(const product *j)
-{
-    rows_of(TERSE_DOT_Q2_K, j);
-}
-
-static void rows_q3_k(const product *j)
-{
-    rows_of(TERSE_DOT_Q3_K, j);
-}
-
-static void rows_iq4_nl(const product *j)
-{
-    rows_of(TERSE_DOT_IQ4_NL, j);
-}
-
-static void rows_iq4_xs(const product *j)
-{
-    rows_of(TERSE_DOT_IQ4_XS, j);
-}
-
-static void rows_mxfp4(const product *j)
-{
-    rows_of(TERSE_DOT_MXFP4, j);
-}
-
-static void rows_tq2_0(const product *j)
-{
-    rows_of(TERSE_DOT_TQ2_0, j);
-}
-
-static void rows_unpacked(const product *j)
-{
-    rows_of(UNPACKED, j);
-}
-
-static void rows_unpacked_sub(const product *j)
-{
-    rows_of(UNPACKED_SUB, j);
-}
-
-static path_rows *const few[] = {
-    [TERSE_DOT_Q8_0] = rows_q8_0,       [TERSE_DOT_Q4_0] = rows_q4_0,     [TERSE_DOT_Q4_K] = rows_q4_k,
-    [TERSE_DOT_Q5_K] = rows_q5_k,       [TERSE_DOT_Q6_K] = rows_q6_k,     [TERSE_DOT_Q4_1] = rows_q4_1,
-    [TERSE_DOT_Q5_0] = rows_q5_0,       [TERSE_DOT_Q5_1] = rows_q5_1,     [TERSE_DOT_Q2_K] = rows_q2_k,
-    [TERSE_DOT_Q3_K] = rows_q3_k,       [TERSE_DOT_IQ4_NL] = rows_iq4_nl, [TERSE_DOT_IQ4_XS] = rows_iq4_xs,
-    [TERSE_DOT_MXFP4] = rows_mxfp4,     [TERSE_DOT_TQ2_0] = rows_tq2_0,   [UNPACKED] = rows_unpacked,
-    [UNPACKED_SUB] = rows_unpacked_sub,
-};
+#define PATH_ENTRY(name, path) [path] = rows_##name,
+static path_rows *const few[] = { DOT_PATHS(PATH_ENTRY) };
 
 static void rows(terse_dot_type type, float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
                  const terse_acts *x)

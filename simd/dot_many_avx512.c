@@ -82,49 +82,12 @@ static void unpacked_codes(terse_dot_type type, panel *p, const uint8_t *const r
 
 static void codes_of_panel(terse_dot_type type, panel *p, const uint8_t *const row[LANES])
 {
+#define PATH_CODES(name, path)                                                                                 \
+    case path:                                                                                                 \
+        codes_of_rows(path, p, row);                                                                           \
+        break;
     switch (path_of(type)) {
-    case TERSE_DOT_Q8_0:
-        codes_of_rows(TERSE_DOT_Q8_0, p, row);
-        break;
-    case TERSE_DOT_Q4_0:
-        codes_of_rows(TERSE_DOT_Q4_0, p, row);
-        break;
-    case TERSE_DOT_Q4_K:
-        codes_of_rows(TERSE_DOT_Q4_K, p, row);
-        break;
-    case TERSE_DOT_Q5_K:
-        codes_of_rows(TERSE_DOT_Q5_K, p, row);
-        break;
-    case TERSE_DOT_Q6_K:
-        codes_of_rows(TERSE_DOT_Q6_K, p, row);
-        break;
-    case TERSE_DOT_Q4_1:
-        codes_of_rows(TERSE_DOT_Q4_1, p, row);
-        break;
-    case TERSE_DOT_Q5_0:
-        codes_of_rows(TERSE_DOT_Q5_0, p, row);
-        break;
-    case TERSE_DOT_Q5_1:
-        codes_of_rows(TERSE_DOT_Q5_1, p, row);
-        break;
-    case TERSE_DOT_Q2_K:
-        codes_of_rows(TERSE_DOT_Q2_K, p, row);
-        break;
-    case TERSE_DOT_Q3_K:
-        codes_of_rows(TERSE_DOT_Q3_K, p, row);
-        break;
-    case TERSE_DOT_IQ4_NL:
-        codes_of_rows(TERSE_DOT_IQ4_NL, p, row);
-        break;
-    case TERSE_DOT_IQ4_XS:
-        codes_of_rows(TERSE_DOT_IQ4_XS, p, row);
-        break;
-    case TERSE_DOT_MXFP4:
-        codes_of_rows(TERSE_DOT_MXFP4, p, row);
-        break;
-    case TERSE_DOT_TQ2_0:
-        codes_of_rows(TERSE_DOT_TQ2_0, p, row);
-        break;
+        DOT_OWN_PATHS(PATH_CODES)
     default:
         unpacked_codes(type, p, row);
     }

@@ -38,6 +38,25 @@ static inline uint32_t four_sevens(uint32_t word)
  * whose codes and scales come from dot_unpack.h through memory. */
 enum { UNPACKED = TERSE_DOT_N, UNPACKED_SUB };
 
+/* X(name, path) for every type that has instructions of its own. */
+#define DOT_OWN_PATHS(X)                                                                                       \
+    X(q8_0, TERSE_DOT_Q8_0)                                                                                    \
+    X(q4_0, TERSE_DOT_Q4_0)                                                                                    \
+    X(q4_k, TERSE_DOT_Q4_K)                                                                                    \
+    X(q5_k, TERSE_DOT_Q5_K)                                                                                    \
+    X(q6_k, TERSE_DOT_Q6_K)                                                                                    \
+    X(q4_1, TERSE_DOT_Q4_1)                                                                                    \
+    X(q5_0, TERSE_DOT_Q5_0)                                                                                    \
+    X(q5_1, TERSE_DOT_Q5_1)                                                                                    \
+    X(q2_k, TERSE_DOT_Q2_K)                                                                                    \
+    X(q3_k, TERSE_DOT_Q3_K)                                                                                    \
+    X(iq4_nl, TERSE_DOT_IQ4_NL)                                                                                \
+    X(iq4_xs, TERSE_DOT_IQ4_XS)                                                                                \
+    X(mxfp4, TERSE_DOT_MXFP4)                                                                                  \
+    X(tq2_0, TERSE_DOT_TQ2_0)
+/* The same for every path. */
+#define DOT_PATHS(X) DOT_OWN_PATHS(X) X(unpacked, UNPACKED) X(unpacked_sub, UNPACKED_SUB)
+
 INLINE int path_of(terse_dot_type type)
 {
     return type < TERSE_DOT_TQ1_0 || type == TERSE_DOT_TQ2_0 ? (int)type
