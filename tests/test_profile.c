@@ -2,9 +2,9 @@
  * calibration, which makes them. */
 #include "lab/calibrate.h"
 #include "make_model.h"
+#include "refuse.h"
 #include "terse/terse.h"
 
-#include <errno.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,37 +20,6 @@
 #define RULE  "mass:delta=0.02,from=0+value-share:left=0.02"
 
 enum { N_LAYER = 8, N_HEAD = 2, N_UNIT = N_LAYER * N_HEAD, CTX = 640 };
-
-/* The linker sends the library's calls here (--wrap). */
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-
-static long left = -1; /* requests that still succeed; -1: all */
-
-static bool refuse(void)
-{
-    if (left < 0 || left-- > 0)
-        return false;
-    left = 0;
-    errno = ENOMEM;
-    return true;
-}
-void *__wrap_malloc(size_t n)
-{
-    return refuse() ? NULL : __real_malloc(n);
-}
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return refuse() ? NULL : __real_calloc(n, size);
-}
-void *__wrap_realloc(void *p, size_t n)
-{
-    return refuse() ? NULL : __real_realloc(p, n);
-}
 
 static char directory[] = "/tmp/terse-profile-XXXXXX";
 static terse_model *model;

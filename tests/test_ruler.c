@@ -1,93 +1,10 @@
 /* Generated prompts: the same everywhere, as long as they may be, with every needle where it is asked for;
- * second questions; what the program says of wrong texts. */
-#include "lab/ruler.h"
-#include "terse/terse.h"
+ * second questions; what is said of wrong texts. */
+#include "refuse.h"
+#include "ruler_fixture.h"
 
-#include <errno.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 #include <xxhash.h>
-
-#include <cmocka.h>
-
-#define MODEL  TERSE_MODEL_DIR "/terse-28m-16k-q8_0.gguf"
-#define SOURCE TERSE_MODEL_DIR "/ruler.txt"
-
-/* The linker sends the library's calls here (--wrap). */
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-
-static long left = -1; /* requests that still succeed; -1: all */
-
-static bool refuse(void)
-{
-    if (left < 0 || left-- > 0)
-        return false;
-    left = 0;
-    errno = ENOMEM;
-    return true;
-}
-void *__wrap_malloc(size_t n)
-{
-    return refuse() ? NULL : __real_malloc(n);
-}
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return refuse() ? NULL : __real_calloc(n, size);
-}
-void *__wrap_realloc(void *p, size_t n)
-{
-    return refuse() ? NULL : __real_realloc(p, n);
-}
-
-static char directory[] = "/tmp/terse-ruler-XXXXXX";
-static terse_model *model;
-static const terse_vocab *vocab;
-static terse_text source;
-
-static int set_up(void **state)
-{
-    (void)state;
-    terse_error err = { 0 };
-    FILE *f = fopen(SOURCE, "rb");
-    char piece[4096];
-    if (!f || !mkdtemp(directory) || terse_model_open(&model, MODEL, &err) != TERSE_OK)
-        return -1;
-    vocab = terse_model_vocab(model);
-    for (size_t n; (n = fread(piece, 1, sizeof piece, f)) > 0;)
-        if (terse_text_append(&source, piece, n, &err) != TERSE_OK)
-            return -1;
-    return fclose(f);
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    char line[128];
-    terse_text_free(&source);
-    terse_model_close(&model);
-    snprintf(line, sizeof line, "rm -r %s", directory);
-    return system(line);
-}
-
-static terse_text make(const terse_ruler_opts *o)
-{
-    terse_error err = { 0 };
-    terse_text out = { 0 };
-    if (terse_ruler_make(&out, vocab, source.p, source.n, o, &err) != TERSE_OK)
-        fail_msg("%s", err.text);
-    return out;
-}
 
 /* ---- chance ---- */
 
@@ -457,12 +374,6 @@ static void needles_lie_at_all_depths(void **state)
 
 /* ---- second questions ---- */
 
-#define FACTS                                                                                                  \
-    "\"context\":\"Read this. The password for the old oak is 4711. The password for the red hat is 1234.\""
-#define FIRST                                                                                                  \
-    "\"question\":\"\\n\\nQuestion: What is the password for the old oak?\",\"answer_prefix\":\"\\nAnswer: "   \
-    "The "                                                                                                     \
-    "password for the old oak is\",\"answers\":[\"4711\",\"x\"]"
 #define SECOND                                                                                                 \
     "\"question2\":\"\\n\\nQuestion: What is the password for the red hat?\",\"answer_prefix2\":\"\\nAnswer: " \
     "The password for the red hat is\",\"answers2\":[\"1234\"]"
@@ -653,88 +564,6 @@ static void without_memory_it_says_so(void **state)
     }
 }
 
-/* ---- the program ---- */
-
-static char out[1 << 16], said[4096];
-
-static void slurp(const char *name, char *to, size_t size)
-{
-    char path[128];
-    snprintf(path, sizeof path, "%s/%s", directory, name);
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    to[fread(to, 1, size - 1, f)] = '\0';
-    fclose(f);
-}
-
-static int eval_tasks(const char *args)
-{
-    char line[1024];
-    snprintf(line, sizeof line, "cd %s && '%s' eval tasks '%s' %s >out 2>said", directory, TERSE_PROGRAM, MODEL,
-             args);
-    const int status = system(line);
-    slurp("out", out, sizeof out);
-    slurp("said", said, sizeof said);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
-
-/* The program holds the text of models/ruler.txt, and what it writes is what it runs. */
-static void program_writes_what_it_runs(void **state)
-{
-    (void)state;
-    const terse_ruler_opts o = { .task = "niah_multikey_1", .ctx = 700, .limit = 2, .seed = 1, .second = true };
-    terse_text want = make(&o);
-    assert_int_equal(eval_tasks("--task niah_multikey_1 -c 700 --limit 2 --second --write -"), 0);
-    assert_string_equal(out, want.p);
-    terse_text_free(&want);
-    assert_int_equal(eval_tasks("--task niah_multikey_1 -c 700 --limit 2 --second --write a.jsonl"), 0);
-    assert_string_equal(out, "");
-    assert_int_equal(eval_tasks("--task niah_multikey_1 -c 700 --limit 2 --second --json --source " SOURCE), 0);
-    json_t *run = json_loads(out, 0, NULL);
-    assert_int_equal(eval_tasks("-f a.jsonl --second --json"), 0);
-    json_t *file = json_loads(out, 0, NULL);
-    json_t *generated = json_object_get(run, "generated");
-    assert_int_equal(json_integer_value(json_object_get(generated, "length")), 700);
-    assert_int_equal(json_integer_value(json_object_get(generated, "seed")), 1);
-    assert_int_equal(json_object_size(json_object_get(run, "by_task")), 2);
-    assert_non_null(json_object_get(json_object_get(run, "by_task"), "niah_multikey_1 2nd"));
-    assert_int_equal(json_object_del(run, "generated"), 0);
-    assert_true(json_equal(run, file));
-    json_decref(run);
-    json_decref(file);
-}
-
-static void program_tells_wrong_use_in_one_line(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *args, *why;
-    } bad[] = {
-        { "--task niah", "'niah'; there are" },
-        { "-c 60", "room for 60" },
-        { "--source missing", "missing" },
-        { "--source out", "no section" },
-        { "--write /no/where --task vt --limit 1 -c 600", "/no/where" },
-        { "-f out --write b", "not with -f" },
-        { "-f out --source b", "not with -f" },
-        { "-f line --second", "\"question2\"" },
-        { "--seed x", "--seed" },
-    };
-    char path[128];
-    snprintf(path, sizeof path, "%s/line", directory);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs("{\"task\":\"a\"," FACTS "," FIRST "}\n", f);
-    assert_int_equal(fclose(f), 0);
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        const int code = eval_tasks(bad[i].args);
-        if (!strstr(said, bad[i].why) || strchr(said, '\n') != said + strlen(said) - 1)
-            fail_msg("%s: '%s' does not say '%s' in one line", bad[i].args, said, bad[i].why);
-        assert_true(code == 2 || (code == 74 && strstr(bad[i].args, "/no/where")));
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -748,8 +577,6 @@ int main(void)
         cmocka_unit_test(wrong_texts_are_named),
         cmocka_unit_test(wrong_options_are_named),
         cmocka_unit_test(without_memory_it_says_so),
-        cmocka_unit_test(program_writes_what_it_runs),
-        cmocka_unit_test(program_tells_wrong_use_in_one_line),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

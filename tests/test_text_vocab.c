@@ -1,40 +1,7 @@
 /* Vocabularies that are wrong, each with the error it must give; and memory that runs out at every allocation.
  */
+#include "refuse.h"
 #include "text_fixture.h"
-
-/* ---- memory that runs out: the program is linked with --wrap ---- */
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t count, size_t n);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t count, size_t n);
-void *__wrap_realloc(void *p, size_t n);
-
-static int32_t allocations_left = -1; /* -1: no limit */
-
-static bool refused(void)
-{
-    if (allocations_left < 0)
-        return false;
-    if (allocations_left == 0)
-        return true;
-    allocations_left--;
-    return false;
-}
-
-void *__wrap_malloc(size_t n)
-{
-    return refused() ? NULL : __real_malloc(n);
-}
-void *__wrap_calloc(size_t count, size_t n)
-{
-    return refused() ? NULL : __real_calloc(count, n);
-}
-void *__wrap_realloc(void *p, size_t n)
-{
-    return refused() ? NULL : __real_realloc(p, n);
-}
 
 /* ---- a good vocabulary of each kind, and ways to spoil it ---- */
 
@@ -296,7 +263,7 @@ static void memory_runs_out(void **state)
             terse_text out = { 0 };
             terse_stream stream = { 0 };
             assert_true(n < 1000);
-            allocations_left = n;
+            left = n;
             st = terse_vocab_open(&f.v, f.g, &f.err);
             if (st == TERSE_OK)
                 st = terse_vocab_tokenize(f.v, text, sizeof text - 1, true, true, &t, &f.err);
@@ -304,7 +271,7 @@ static void memory_runs_out(void **state)
                 st = terse_vocab_detokenize(f.v, t.ids, t.n, true, &out, &f.err);
             if (st == TERSE_OK)
                 st = terse_stream_push(&stream, f.v, LETTERS + 'a', &out, &f.err);
-            allocations_left = -1;
+            left = -1;
             if (st != TERSE_OK)
                 assert_int_equal(st, TERSE_NOMEM);
             terse_tokens_free(&t);
