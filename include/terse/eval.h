@@ -17,7 +17,9 @@ typedef struct {
 typedef void terse_eval_progress(void *ctx, int64_t done, int64_t total);
 
 typedef struct {
-    terse_session_opts session;    /* policy, stop and profile are not used; audit counts for the rules */
+    /* policy, stop and profile are not used; audit counts for the rules; strands 0 is 1 here, whatever the
+     * machine has, so that results do not depend on it */
+    terse_session_opts session;
     terse_eval_progress *progress; /* may be NULL */
     void *progress_ctx;
 } terse_eval_opts;

@@ -36,6 +36,7 @@ terse_status terse_eval_open(terse_eval **out, const terse_model *m, const terse
                              const terse_eval_rule *rules, int32_t n_rule, terse_error *err)
 {
     terse_session_opts opts = o->session;
+    opts.strands = opts.strands ? opts.strands : 1; /* the same figures on any number of cores */
     *out = NULL;
     opts.policy = opts.stop = NULL;
     opts.profile = NULL;
