@@ -212,6 +212,57 @@ static void windows_must_fit(void **state)
     assert_null(e);
 }
 
+/* One KV head, which a session of two threads would split: an evaluation does so only if it is told to. */
+static void figures_do_not_depend_on_cores(void **state)
+{
+    (void)state;
+    enum { LONG = 901 };
+    static const make_model_opts one_head = { .n_layer = 1,
+                                              .n_embd = 64,
+                                              .n_head = 2,
+                                              .n_head_kv = 1,
+                                              .head_dim = 32,
+                                              .n_ff = 64,
+                                              .n_vocab = 32,
+                                              .n_ctx = 1024,
+                                              .q_gain = 8.0f,
+                                              .seed = 3 };
+    static const struct {
+        int32_t threads, strands;
+    } runs[] = { { 1, 0 }, { 2, 0 }, { 3, 1 }, { 2, 3 } };
+    const terse_eval_rule rule = { .stop = "mass:delta=0.05,floor=0,from=0" };
+    const terse_eval_windows w = { .ctx = LONG - 1, .scored = 8, .windows = 1 };
+    char path[128];
+    int32_t ids[LONG];
+    double kl[4];
+    int64_t bytes[4];
+    terse_error err = { 0 };
+    terse_model *m;
+    snprintf(path, sizeof path, "%s/one-head.gguf", directory);
+    for (int32_t t = 0; t < LONG; t++)
+        ids[t] = t * t % 31;
+    assert_int_equal(make_model(path, &one_head, &err), TERSE_OK);
+    assert_int_equal(terse_model_open(&m, path, &err), TERSE_OK);
+    for (int i = 0; i < 4; i++) {
+        const terse_eval_opts o = { .session = {
+                                        .ctx = 1024, .threads = runs[i].threads, .strands = runs[i].strands } };
+        terse_eval *e;
+        assert_int_equal(terse_eval_open(&e, m, &o, &rule, 1, &err), TERSE_OK);
+        if (terse_eval_text(e, ids, LONG, &w, &err) != TERSE_OK)
+            fail_msg("%s", err.text);
+        kl[i] = result_of(e, 0).mean;
+        bytes[i] = result_of(e, 0).read.bytes_k;
+        terse_eval_close(&e);
+    }
+    assert_true(kl[0] > 0.0);
+    for (int i = 1; i < 3; i++) {
+        assert_true(kl[i] == kl[0]);
+        assert_int_equal(bytes[i], bytes[0]);
+    }
+    assert_true(kl[3] != kl[0]); /* strands do show here */
+    terse_model_close(&m);
+}
+
 /* Without bos a window begins with the text, which must then be one token longer. */
 static void a_model_may_have_no_bos(void **state)
 {
@@ -489,6 +540,7 @@ int main(void)
         cmocka_unit_test(text_gives_what_separate_sessions_give),
         cmocka_unit_test(complete_windows_survive),
         cmocka_unit_test(windows_must_fit),
+        cmocka_unit_test(figures_do_not_depend_on_cores),
         cmocka_unit_test(a_model_may_have_no_bos),
         cmocka_unit_test(wrong_lines_are_named),
         cmocka_unit_test(options_choose_prompts),
