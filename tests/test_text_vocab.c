@@ -98,16 +98,13 @@ static void tokens_must_be_texts(void **state)
     (void)state;
     static char big[1 << 20];
     memset(big, 'x', sizeof big);
-    for (int i = 0; i < 5; i++) {
+    for (int i = 1; i < 5; i++) {
         spec s = { 0 };
         fill(&s, i % 2);
         terse_gguf_writer *w = NULL;
-        if (i == 0)
-            s.tokens[7] = (terse_str){ big, 0 };
-        if (i == 1)
+        if (i == 1) {
             s.tokens[7] = (terse_str){ big, sizeof big };
-        if (i < 2) {
-            w = spec_writer(&s, i ? "llama" : "gpt2", "gpt-2");
+            w = spec_writer(&s, "llama", "gpt-2");
         } else {
             assert_int_equal(terse_gguf_writer_open(&w, NULL), TERSE_OK);
             terse_gguf_writer_str(w, "tokenizer.ggml.model", str("gpt2"));
@@ -118,6 +115,27 @@ static void tokens_must_be_texts(void **state)
         if (i == 4)
             terse_gguf_writer_array(w, "tokenizer.ggml.tokens", TERSE_META_I32, s.types, (uint64_t)s.n);
         assert_refused("tokens", w, TERSE_BAD_INPUT, "tokenizer.ggml.tokens");
+    }
+}
+
+/* A token without text keeps its id and stands for nothing. */
+static void holes_are_kept(void **state)
+{
+    (void)state;
+    for (int spm = 0; spm < 2; spm++) {
+        vocab_fixture f;
+        spec s = { 0 };
+        terse_text out = { 0 };
+        fill(&s, spm);
+        s.tokens[s.n] = str("");
+        s.types[s.n++] = NORMAL;
+        fixture_open(&f, spec_writer(&s, spm ? "llama" : "gpt2", "gpt-2"));
+        assert_int_equal(terse_vocab_size(f.v), s.n);
+        assert_int_equal(terse_vocab_find(f.v, str("")), -1);
+        assert_int_equal(terse_vocab_piece(f.v, s.n - 1, true, &out, NULL), TERSE_OK);
+        assert_int_equal(out.n, 0);
+        terse_text_free(&out);
+        fixture_close(&f);
     }
 }
 
@@ -177,8 +195,9 @@ static void what_is_not_built_in_is_named(void **state)
     spec s = { 0 };
     fill(&s, false);
     assert_refused("model", spec_writer(&s, "bert", "gpt-2"), TERSE_UNSUPPORTED, "\"bert\"");
-    assert_refused("pre", spec_writer(&s, "gpt2", "tekken"), TERSE_UNSUPPORTED, "\"tekken\"");
-    assert_refused("no pre", spec_writer(&s, "gpt2", NULL), TERSE_UNSUPPORTED, "\"default\"");
+    assert_refused("pre", spec_writer(&s, "gpt2", "tekken2"), TERSE_UNSUPPORTED, "\"tekken2\"");
+    assert_refused("those known", spec_writer(&s, "gpt2", "tekken2"), TERSE_UNSUPPORTED, "known: gpt-2 ");
+    assert_refused("no pre", spec_writer(&s, "gpt2", NULL), TERSE_UNSUPPORTED, "tokenizer.ggml.pre is missing");
     terse_gguf_writer *w;
     assert_int_equal(terse_gguf_writer_open(&w, NULL), TERSE_OK);
     assert_refused("nothing", w, TERSE_BAD_INPUT, "tokenizer.ggml.model");
@@ -290,6 +309,7 @@ int main(void)
         cmocka_unit_test(special_ids_must_be_tokens),
         cmocka_unit_test(arrays_must_fit_the_tokens),
         cmocka_unit_test(tokens_must_be_texts),
+        cmocka_unit_test(holes_are_kept),
         cmocka_unit_test(types_and_scores_are_checked),
         cmocka_unit_test(merges_must_join_tokens_to_a_token),
         cmocka_unit_test(what_is_not_built_in_is_named),

@@ -30,7 +30,7 @@ terse_status terse_vocab_piece(const terse_vocab *v, int32_t id, bool show_speci
         return terse_text_append(out, &byte, 1, err);
     }
     case TERSE_TOKEN_NORMAL:
-        return v->model == TERSE_VOCAB_BPE ? terse_bpe_piece(t, out, err) : terse_spm_piece(t, out, err);
+        return v->pre && !v->pre->raw ? terse_bpe_piece(t, out, err) : terse_spm_piece(t, out, err);
     default: /* unused and undefined tokens stand for nothing */
         return TERSE_OK;
     }

@@ -1,4 +1,4 @@
-/* text/split.c: see split.h. White space is spelled out instead of \s, which in PCRE2 includes U+180E. */
+/* text/split.c: see split.h. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "text/split.h"
 #include <pcre2.h>
@@ -6,77 +6,57 @@
 #include <string.h>
 #include <utf8proc.h>
 
-#define SPACE  "\\p{Z}\\t-\\r\\x{85}"
-#define BLANKS "[" SPACE "]+(?![^" SPACE "])|[" SPACE "]+"
-#define OTHER  "[^" SPACE "\\p{L}\\p{N}]+"
-#define MODERN(digits)                                                                                         \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits "| ?" OTHER "[\\r\\n]*|[" SPACE       \
-    "]*[\\r\\n]+|" BLANKS
-
-static const terse_pre PRES[] = {
-    { .names = "gpt-2 phi-2 jina-es jina-de jina-v2-es jina-v2-de gigachat a.x-4.0 mellum",
-      .pattern = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?" OTHER "|" BLANKS,
-      .clean_up = true },
-    { .names = "llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2",
-      .pattern = MODERN("\\p{N}{1,3}"),
-      .whole_words = true,
-      .adds_bos = true,
-      .clean_up = true },
-    { .names = "qwen2 deepseek-r1-qwen kormo", .pattern = MODERN("\\p{N}") },
-};
-
 enum { MAX_DEPTH = 10000, MAX_HEAP_KIB = 64 * 1024, STEPS_PER_BYTE = 16 };
 
-static bool lists(const char *names, terse_str name)
-{
-    for (const char *p = names; *p;) {
-        const size_t n = strcspn(p, " ");
-        if (n == name.n && memcmp(p, name.p, n) == 0)
-            return true;
-        p += n + (p[n] == ' ');
-    }
-    return false;
-}
-
-const terse_pre *terse_pre_find(terse_str name)
-{
-    for (size_t i = 0; i < sizeof PRES / sizeof PRES[0]; i++)
-        if (lists(PRES[i].names, name))
-            return &PRES[i];
-    return NULL;
-}
+typedef enum { MATCHES, DIGITS, DIGITS_OF_WORD } stage_kind;
 
 struct terse_split {
-    pcre2_code *code;
+    int32_t n; /* stages */
+    stage_kind kinds[TERSE_PRE_STAGES];
+    pcre2_code *codes[TERSE_PRE_STAGES]; /* of MATCHES */
 };
 
-terse_status terse_split_open(terse_split **out, const terse_pre *pre, terse_error *err)
+static terse_status compile(pcre2_code **out, const char *pattern, terse_error *err)
 {
     int code = 0;
     PCRE2_SIZE at = 0;
+    *out = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK,
+                         &code, &at, NULL);
+    if (!*out && code == PCRE2_ERROR_HEAP_FAILED)
+        return terse_fail(err, TERSE_NOMEM, "pre-tokenizer");
+    if (!*out)
+        return terse_fail(err, TERSE_INTERNAL, "pre-tokenizer: PCRE2 error %d at byte %zu of its pattern", code,
+                          at);
+    /* Without a compiler for this machine PCRE2 interprets the pattern: slower, with the same result. */
+    (void)pcre2_jit_compile(*out, PCRE2_JIT_COMPLETE);
+    return TERSE_OK;
+}
+
+terse_status terse_split_open(terse_split **out, const terse_pre *pre, terse_error *err)
+{
+    terse_status st = TERSE_OK;
     terse_split *s = *out = calloc(1, sizeof *s);
     if (!s)
         return terse_fail(err, TERSE_NOMEM, "pre-tokenizer");
-    /* Anchored: every character belongs to a word, so a search could only hide a gap. */
-    s->code = pcre2_compile((PCRE2_SPTR)pre->pattern, PCRE2_ZERO_TERMINATED,
-                            PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED | PCRE2_NO_UTF_CHECK, &code, &at, NULL);
-    if (!s->code) {
-        terse_split_close(out);
-        if (code == PCRE2_ERROR_HEAP_FAILED)
-            return terse_fail(err, TERSE_NOMEM, "pre-tokenizer");
-        return terse_fail(err, TERSE_INTERNAL, "pre-tokenizer: PCRE2 error %d at byte %zu of its pattern", code,
-                          at);
+    for (; s->n < TERSE_PRE_STAGES && pre->stages[s->n] && st == TERSE_OK; s->n++) {
+        const char *pattern = pre->stages[s->n];
+        s->kinds[s->n] = strcmp(pattern, TERSE_DIGITS) == 0           ? DIGITS
+                         : strcmp(pattern, TERSE_DIGITS_OF_WORD) == 0 ? DIGITS_OF_WORD
+                                                                      : MATCHES;
+        if (s->kinds[s->n] == MATCHES)
+            st = compile(&s->codes[s->n], pattern, err);
     }
-    /* Without a compiler for this machine PCRE2 interprets the pattern: slower, with the same result. */
-    (void)pcre2_jit_compile(s->code, PCRE2_JIT_COMPLETE);
-    return TERSE_OK;
+    if (st != TERSE_OK)
+        terse_split_close(out);
+    return st;
 }
 
 void terse_split_close(terse_split **s)
 {
     if (!s || !*s)
         return;
-    pcre2_code_free((*s)->code);
+    for (int32_t k = 0; k < (*s)->n; k++)
+        pcre2_code_free((*s)->codes[k]);
     free(*s);
     *s = NULL;
 }
@@ -97,8 +77,8 @@ static pcre2_match_context *limits(size_t n)
 static terse_status match_failed(int rc, size_t at, terse_error *err)
 {
     char why[128] = "";
-    if (rc == PCRE2_ERROR_NOMATCH)
-        return terse_fail(err, TERSE_INTERNAL, "pre-tokenizer: no word starts at byte %zu", at);
+    if (rc >= 0)
+        return terse_fail(err, TERSE_INTERNAL, "pre-tokenizer: an empty word at byte %zu", at);
     pcre2_get_error_message(rc, (PCRE2_UCHAR *)why, sizeof why);
     const bool memory = rc == PCRE2_ERROR_NOMEMORY || rc == PCRE2_ERROR_MATCHLIMIT ||
                         rc == PCRE2_ERROR_DEPTHLIMIT || rc == PCRE2_ERROR_HEAPLIMIT ||
@@ -125,33 +105,113 @@ static terse_status hide_surrogates(terse_str text, char **copy, terse_error *er
     return TERSE_OK;
 }
 
+/* One text on its way through the stages. */
+typedef struct {
+    const terse_split *s;
+    const char *text;    /* what the words are taken from */
+    const char *subject; /* what is matched: of the same length, without surrogates */
+    pcre2_match_context *limit;
+    pcre2_match_data *match;
+    terse_word_fn *word;
+    void *ctx;
+    terse_error *err;
+} run;
+
+static terse_status cut(const run *r, int32_t k, size_t from, size_t to);
+
+/* The matches of a pattern within [from, to) and what lies between them. */
+static terse_status cut_matches(const run *r, int32_t k, size_t from, size_t to)
+{
+    terse_status st = TERSE_OK;
+    const PCRE2_SIZE *span = pcre2_get_ovector_pointer(r->match);
+    for (size_t at = from; at < to && st == TERSE_OK;) {
+        const int rc = pcre2_match(r->s->codes[k], (PCRE2_SPTR)r->subject + from, to - from, at - from,
+                                   PCRE2_NO_UTF_CHECK, r->match, r->limit);
+        if (rc == PCRE2_ERROR_NOMATCH)
+            return cut(r, k + 1, at, to);
+        if (rc < 0 || span[1] <= span[0])
+            return match_failed(rc, at, r->err);
+        const size_t start = from + span[0], end = from + span[1]; /* the next stages use the same match */
+        if (start > at)
+            st = cut(r, k + 1, at, start);
+        if (st == TERSE_OK)
+            st = cut(r, k + 1, start, end);
+        at = end;
+    }
+    return st;
+}
+
+static utf8proc_category_t category_at(const char *text, size_t at, size_t to, size_t *len)
+{
+    utf8proc_int32_t c = -1;
+    const utf8proc_ssize_t n =
+        utf8proc_iterate((const utf8proc_uint8_t *)text + at, (utf8proc_ssize_t)(to - at), &c);
+    *len = n > 0 ? (size_t)n : 1;
+    return n > 0 ? utf8proc_category(c) : UTF8PROC_CATEGORY_CN;
+}
+
+/* Letters, marks, numbers and what joins words, as \w has it. */
+static bool of_word(utf8proc_category_t c)
+{
+    return (c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_NL) || c == UTF8PROC_CATEGORY_PC;
+}
+
+/* Groups of three digits, counted from the last digit of a run. */
+static terse_status cut_digits(const run *r, int32_t k, size_t from, size_t to)
+{
+    const bool of_words = r->s->kinds[k] == DIGITS_OF_WORD;
+    terse_status st = TERSE_OK;
+    size_t start = from; /* of the piece that is not cut off yet */
+    for (size_t at = from, len = 0; at < to && st == TERSE_OK;) {
+        size_t n = 0, end = at;
+        utf8proc_category_t c = UTF8PROC_CATEGORY_CN;
+        for (; end < to && (c = category_at(r->subject, end, to, &len)) == UTF8PROC_CATEGORY_ND; end += len)
+            n++;
+        const bool cuts = n > 0 && !(of_words && end < to && of_word(c));
+        if (!cuts) {
+            at = end + (n == 0 ? len : 0);
+            continue;
+        }
+        for (size_t left = n; left > 0 && st == TERSE_OK; left--) {
+            const bool first = left == n && (of_words || n % 3 == 0);
+            if ((first || (left < n && left % 3 == 0)) && at > start) {
+                st = cut(r, k + 1, start, at);
+                start = at;
+            }
+            (void)category_at(r->subject, at, to, &len);
+            at += len;
+        }
+        if (of_words && st == TERSE_OK) {
+            st = cut(r, k + 1, start, at);
+            start = at;
+        }
+    }
+    return st == TERSE_OK && start < to ? cut(r, k + 1, start, to) : st;
+}
+
+/* Sends a piece through the stages from the k-th on. */
+static terse_status cut(const run *r, int32_t k, size_t from, size_t to)
+{
+    if (k == r->s->n)
+        return r->word(r->ctx, (terse_str){ r->text + from, to - from }, r->err);
+    return r->s->kinds[k] == MATCHES ? cut_matches(r, k, from, to) : cut_digits(r, k, from, to);
+}
+
 terse_status terse_split_words(const terse_split *s, terse_str text, terse_word_fn *word, void *ctx,
                                terse_error *err)
 {
     terse_status st;
     char *copy = NULL;
-    pcre2_match_context *limit = limits(text.n);
-    pcre2_match_data *match = pcre2_match_data_create(1, NULL);
-    if (!limit || !match) {
+    run r = { s, text.p, text.p, limits(text.n), pcre2_match_data_create(1, NULL), word, ctx, err };
+    if (!r.limit || !r.match)
         st = terse_fail(err, TERSE_NOMEM, "pre-tokenizer");
-        goto done;
+    else if ((st = hide_surrogates(text, &copy, err)) == TERSE_OK && text.n > 0) {
+        r.subject = copy ? copy : text.p;
+        st = cut(&r, 0, 0, text.n);
     }
-    if ((st = hide_surrogates(text, &copy, err)) != TERSE_OK)
-        goto done;
-    PCRE2_SPTR subject = (PCRE2_SPTR)(copy ? copy : text.p);
-    const PCRE2_SIZE *span = pcre2_get_ovector_pointer(match);
-    for (size_t at = 0; at < text.n && st == TERSE_OK; at = span[1]) {
-        const int rc = pcre2_match(s->code, subject, text.n, at, PCRE2_NO_UTF_CHECK, match, limit);
-        if (rc < 0 || span[1] <= at) {
-            st = match_failed(rc, at, err);
-            goto done;
-        }
-        st = word(ctx, (terse_str){ text.p + at, span[1] - at }, err);
-    }
-done:
     free(copy);
-    pcre2_match_data_free(match);
-    pcre2_match_context_free(limit);
+    pcre2_match_data_free(r.match);
+    pcre2_match_context_free(r.limit);
     return st;
 }
 

@@ -1,7 +1,8 @@
 /* text/token_bpe.c: byte-level BPE. Token texts are written in an alphabet of 256 printable characters, one per
  * byte (Radford et al. 2019): printable Latin-1 stands for itself, the rest follows from U+0100 on. Encoding
  * works on token ids: a word starts as its bytes' tokens and merges by the table (left, right) -> (rank,
- * merged). */
+ * merged). Raw vocabularies (Gemma 4) are spelled as in SentencePiece instead: words start as characters, and
+ * characters that are no token fall back to byte tokens. */
 #include "text/vocab.h"
 #include <stdlib.h>
 #include <string.h>
@@ -188,7 +189,9 @@ static terse_status load_rules(terse_vocab *v, const terse_gguf *g, terse_error 
 
 terse_status terse_bpe_load(terse_vocab *v, const terse_gguf *g, terse_error *err)
 {
-    for (int32_t b = 0; b < 256; b++) {
+    if (v->pre->raw)
+        terse_spm_find_bytes(v);
+    for (int32_t b = 0; b < 256 && !v->pre->raw; b++) {
         const char byte = (char)b;
         char letter[4];
         v->byte_ids[b] = terse_vocab_find(v, (terse_str){ letter, spell(letter, (terse_str){ &byte, 1 }) });
@@ -230,41 +233,80 @@ static terse_status find_word(const word_ctx *c, terse_str word, int32_t *id, te
     return st;
 }
 
+static terse_status bytes_to_symbols(const word_ctx *c, terse_str word, size_t *n, terse_error *err)
+{
+    for (*n = 0; *n < word.n; ++*n) {
+        const uint8_t byte = (uint8_t)word.p[*n];
+        const int32_t known = c->v->byte_ids[byte];
+        if (known < 0 && c->v->unk < 0)
+            return terse_fail(err, TERSE_BAD_INPUT, "the vocabulary has no token for byte 0x%02X", byte);
+        c->m->symbols[*n].id = known < 0 ? c->v->unk : known;
+        c->m->symbols[*n].start = (uint32_t)*n;
+    }
+    return TERSE_OK;
+}
+
+static terse_status chars_to_symbols(const word_ctx *c, terse_str word, size_t *n)
+{
+    *n = 0;
+    for (size_t i = 0; i < word.n; ++*n) {
+        const size_t len = terse_char_len((uint8_t)word.p[i]);
+        const terse_str character = { word.p + i, len < word.n - i ? len : word.n - i };
+        c->m->symbols[*n].id = terse_vocab_find(c->v, character);
+        c->m->symbols[*n].start = (uint32_t)i;
+        i += character.n;
+    }
+    return TERSE_OK;
+}
+
+/* The token that a word is without any merge, or -1. */
+static terse_status find_whole(const word_ctx *c, terse_str word, int32_t *id, terse_error *err)
+{
+    const terse_pre *pre = c->v->pre;
+    *id = -1;
+    if (pre->raw && (pre->whole_words || (pre->whole_breaks && word.p[0] == '\n')))
+        *id = terse_vocab_find(c->v, word);
+    return pre->whole_words && !pre->raw ? find_word(c, word, id, err) : TERSE_OK;
+}
+
 static terse_status encode_word(void *ctx, terse_str word, terse_error *err)
 {
     const word_ctx *c = ctx;
     terse_status st;
-    int32_t id = -1;
-    if (c->v->pre->whole_words && (st = find_word(c, word, &id, err)) != TERSE_OK)
+    int32_t id;
+    size_t n;
+    if ((st = find_whole(c, word, &id, err)) != TERSE_OK)
         return st;
     if (id >= 0)
         return terse_tokens_push(c->out, id, err);
     if ((st = terse_merge_reserve(c->m, word.n, err)) != TERSE_OK)
         return st;
-    for (size_t i = 0; i < word.n; i++) {
-        const uint8_t byte = (uint8_t)word.p[i];
-        const int32_t known = c->v->byte_ids[byte];
-        if (known < 0 && c->v->unk < 0)
-            return terse_fail(err, TERSE_BAD_INPUT, "the vocabulary has no token for byte 0x%02X", byte);
-        c->m->symbols[i].id = known < 0 ? c->v->unk : known;
-        c->m->symbols[i].start = (uint32_t)i;
+    st = c->v->pre->raw ? chars_to_symbols(c, word, &n) : bytes_to_symbols(c, word, &n, err);
+    if (st == TERSE_OK)
+        st = terse_merge_run(c->m, n, (uint32_t)word.n, pair, c->v, err);
+    for (int32_t i = 0; i >= 0 && st == TERSE_OK; i = c->m->symbols[i].next) {
+        const terse_symbol *s = &c->m->symbols[i];
+        const terse_str bytes = { word.p + s->start, terse_symbol_end(c->m, s, (uint32_t)word.n) - s->start };
+        st = s->id >= 0 ? terse_tokens_push(c->out, s->id, err) : terse_push_bytes(c->v, bytes, c->out, err);
     }
-    if ((st = terse_merge_run(c->m, word.n, (uint32_t)word.n, pair, c->v, err)) != TERSE_OK)
-        return st;
-    for (int32_t i = 0; i >= 0 && st == TERSE_OK; i = c->m->symbols[i].next)
-        st = terse_tokens_push(c->out, c->m->symbols[i].id, err);
     return st;
 }
 
 terse_status terse_bpe_encode(const terse_vocab *v, terse_merge *m, terse_str text, terse_tokens *out,
                               terse_error *err)
 {
-    char *repaired = malloc(3 * text.n + 1);
+    char *repaired = malloc(3 * text.n + 1), *spelled = NULL;
     if (!repaired)
         return terse_fail(err, TERSE_NOMEM, "tokenizer: a text of %zu bytes", text.n);
     word_ctx c = { v, m, out };
-    const terse_str words = { repaired, terse_split_repair(repaired, text) };
-    const terse_status st = terse_split_words(v->split, words, encode_word, &c, err);
+    terse_str words = { repaired, terse_split_repair(repaired, text) };
+    if (v->pre->raw) {
+        spelled = malloc(3 * words.n + 1);
+        words = (terse_str){ spelled, spelled ? terse_spell_blanks(spelled, words) : 0 };
+    }
+    const terse_status st = words.p ? terse_split_words(v->split, words, encode_word, &c, err)
+                                    : terse_fail(err, TERSE_NOMEM, "tokenizer: a text of %zu bytes", text.n);
     free(repaired);
+    free(spelled);
     return st;
 }

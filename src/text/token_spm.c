@@ -22,13 +22,18 @@ static bool has_inner_blank(const terse_token *t)
     return false;
 }
 
-terse_status terse_spm_load(terse_vocab *v, terse_error *err)
+void terse_spm_find_bytes(terse_vocab *v)
 {
     for (int32_t b = 0; b < 256; b++) {
         char text[8];
         const int n = snprintf(text, sizeof text, "<0x%02X>", (unsigned)b);
         v->byte_ids[b] = terse_vocab_find(v, (terse_str){ text, (size_t)n });
     }
+}
+
+terse_status terse_spm_load(terse_vocab *v, terse_error *err)
+{
+    terse_spm_find_bytes(v);
     v->cuts_at_blanks = true;
     for (int32_t id = 0; id < v->n; id++)
         v->cuts_at_blanks = v->cuts_at_blanks && !has_inner_blank(&v->tokens[id]);
@@ -89,14 +94,9 @@ static bool pair(const void *ctx, const terse_symbol *left, const terse_symbol *
     return true;
 }
 
-/* Copies text with blanks spelled out; to has room for 3 bytes per byte and a prefix. */
-static size_t spell(char *to, terse_str text, bool prefix)
+size_t terse_spell_blanks(char *to, terse_str text)
 {
     size_t n = 0;
-    if (prefix) {
-        memcpy(to, BLANK, BLANK_SIZE);
-        n = BLANK_SIZE;
-    }
     for (size_t i = 0; i < text.n; i++) {
         if (text.p[i] != ' ') {
             to[n++] = text.p[i];
@@ -108,19 +108,11 @@ static size_t spell(char *to, terse_str text, bool prefix)
     return n;
 }
 
-/* Length of a character by its first byte alone: what follows is not checked, as in the original. */
-static uint32_t char_len(uint8_t first)
-{
-    return first < 0xC0 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-}
-
-/* A character that is no token becomes the tokens of its bytes. */
-static terse_status push_bytes(const terse_vocab *v, const char *p, uint32_t n, terse_tokens *out,
-                               terse_error *err)
+terse_status terse_push_bytes(const terse_vocab *v, terse_str bytes, terse_tokens *out, terse_error *err)
 {
     terse_status st = TERSE_OK;
-    for (uint32_t i = 0; i < n && st == TERSE_OK; i++) {
-        const uint8_t byte = (uint8_t)p[i];
+    for (size_t i = 0; i < bytes.n && st == TERSE_OK; i++) {
+        const uint8_t byte = (uint8_t)bytes.p[i];
         const int32_t id = v->byte_ids[byte] >= 0 ? v->byte_ids[byte] : v->unk;
         if (id < 0)
             return terse_fail(err, TERSE_BAD_INPUT, "the vocabulary has no token for byte 0x%02X", byte);
@@ -137,8 +129,8 @@ static terse_status encode_part(const terse_vocab *v, terse_merge *m, size_t n_s
     terse_status st = terse_merge_run(m, n_symbols, end, pair, &ctx, err);
     for (int32_t i = 0; i >= 0 && st == TERSE_OK; i = m->symbols[i].next) {
         const terse_symbol *s = &m->symbols[i];
-        st = s->id >= 0 ? terse_tokens_push(out, s->id, err)
-                        : push_bytes(v, m->text + s->start, terse_symbol_end(m, s, end) - s->start, out, err);
+        const terse_str bytes = { m->text + s->start, terse_symbol_end(m, s, end) - s->start };
+        st = s->id >= 0 ? terse_tokens_push(out, s->id, err) : terse_push_bytes(v, bytes, out, err);
     }
     return st;
 }
@@ -149,11 +141,14 @@ terse_status terse_spm_encode(const terse_vocab *v, terse_merge *m, terse_str te
     terse_status st = terse_merge_reserve_text(m, 3 * text.n + BLANK_SIZE, err);
     if (st != TERSE_OK)
         return st;
-    const uint32_t n = (uint32_t)spell(m->text, text, prefix);
+    if (prefix)
+        memcpy(m->text, BLANK, BLANK_SIZE);
+    const size_t at = prefix ? BLANK_SIZE : 0;
+    const uint32_t n = (uint32_t)(at + terse_spell_blanks(m->text + at, text));
     size_t n_symbols = 0;
     bool after_blank = false;
     for (uint32_t i = 0; i < n;) {
-        const uint32_t len = char_len((uint8_t)m->text[i]);
+        const uint32_t len = terse_char_len((uint8_t)m->text[i]);
         const terse_str c = { m->text + i, len < n - i ? len : n - i };
         const bool blank = is_blank(c.p, c.n);
         if (v->cuts_at_blanks && blank && !after_blank && n_symbols > 0) {

@@ -96,10 +96,12 @@ static terse_status load_texts(terse_vocab *v, const terse_gguf *g, terse_error 
         return terse_fail(err, TERSE_NOMEM, "vocabulary: %d tokens", v->n);
     terse_str s;
     for (int32_t id = 0; id < v->n; id++) {
-        if (!terse_meta_array_next_str(&texts, &s) || s.n == 0 || s.n > MAX_TOKEN_SIZE)
-            return terse_fail(err, TERSE_BAD_INPUT,
-                              "tokenizer.ggml.tokens[%d] is empty or longer than %d bytes", id, MAX_TOKEN_SIZE);
+        if (!terse_meta_array_next_str(&texts, &s) || s.n > MAX_TOKEN_SIZE)
+            return terse_fail(err, TERSE_BAD_INPUT, "tokenizer.ggml.tokens[%d] is longer than %d bytes", id,
+                              MAX_TOKEN_SIZE);
         v->tokens[id] = (terse_token){ .p = s.p, .n = (uint32_t)s.n, .type = TERSE_TOKEN_NORMAL };
+        if (s.n == 0) /* a hole in the vocabulary: the token exists, no text gives it */
+            continue;
         v->longest = v->tokens[id].n > v->longest ? v->tokens[id].n : v->longest;
         const uint64_t hash = terse_vocab_hash(s);
         terse_vocab_slot *slot = slot_of(v, s, hash);
@@ -150,9 +152,8 @@ static terse_status load_types(terse_vocab *v, const terse_gguf *g, terse_error 
     return TERSE_OK;
 }
 
-/* An id that the file may name; def (which may be -1) if it does not. Both must be tokens. */
-static terse_status get_id(const terse_vocab *v, const terse_gguf *g, const char *key, int32_t def, int32_t *id,
-                           terse_error *err)
+terse_status terse_vocab_get_id(const terse_vocab *v, const terse_gguf *g, const char *key, int32_t def,
+                                int32_t *id, terse_error *err)
 {
     *id = def;
     const terse_status st = terse_gguf_get_i32(g, key, false, id, err);
@@ -165,41 +166,18 @@ static terse_status get_id(const terse_vocab *v, const terse_gguf *g, const char
     return TERSE_OK;
 }
 
-/* Tokens that end a generation in the models we know, by their text. They are control tokens whatever the file
- * says: some converters write them as user-defined or normal ones. */
-static void mark_ends(terse_vocab *v, const int32_t *ids, int32_t n)
-{
-    static const char *const texts[] = {
-        "<|eot_id|>", "<|im_end|>",    "<|end|>",         "<|return|>",
-        "<|call|>",   "<end_of_turn>", "<|endoftext|>",   "</s>",
-        "<|eom_id|>", "<EOT>",         "_<EOT>",          "[EOT]",
-        "[EOS]",      "<turn|>",       "<|end_of_text|>", "<end_of_utterance>",
-    };
-    for (int32_t i = 0; i < n; i++)
-        if (ids[i] >= 0)
-            v->tokens[ids[i]].end = true;
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        const int32_t id = terse_vocab_find(v, (terse_str){ texts[i], strlen(texts[i]) });
-        if (id < 0)
-            continue;
-        v->tokens[id].end = true;
-        v->tokens[id].type = TERSE_TOKEN_CONTROL;
-    }
-}
-
 static terse_status load_special_ids(terse_vocab *v, const terse_gguf *g, terse_error *err)
 {
     const bool spm = v->model == TERSE_VOCAB_SPM;
-    int32_t ends[3]; /* eos, end of turn, end of message */
     terse_status st;
-    if ((st = get_id(v, g, "tokenizer.ggml.bos_token_id", spm ? 1 : -1, &v->bos, err)) != TERSE_OK ||
-        (st = get_id(v, g, "tokenizer.ggml.eos_token_id", spm ? 2 : -1, &v->eos, err)) != TERSE_OK ||
-        (st = get_id(v, g, "tokenizer.ggml.unknown_token_id", spm ? 0 : -1, &v->unk, err)) != TERSE_OK ||
-        (st = get_id(v, g, "tokenizer.ggml.eot_token_id", -1, &ends[1], err)) != TERSE_OK ||
-        (st = get_id(v, g, "tokenizer.ggml.eom_token_id", -1, &ends[2], err)) != TERSE_OK)
+    if ((st = terse_vocab_get_id(v, g, "tokenizer.ggml.bos_token_id", spm ? 1 : -1, &v->bos, err)) !=
+            TERSE_OK ||
+        (st = terse_vocab_get_id(v, g, "tokenizer.ggml.eos_token_id", spm ? 2 : -1, &v->eos, err)) !=
+            TERSE_OK ||
+        (st = terse_vocab_get_id(v, g, "tokenizer.ggml.unknown_token_id", spm ? 0 : -1, &v->unk, err)) !=
+            TERSE_OK ||
+        (st = terse_special_names(v, g, err)) != TERSE_OK)
         return st;
-    ends[0] = v->eos;
-    mark_ends(v, ends, 3);
     v->adds_bos = spm || (v->pre && v->pre->adds_bos);
     v->space_prefix = spm;
     if ((st = terse_gguf_get_bool(g, "tokenizer.ggml.add_bos_token", false, &v->adds_bos, err)) != TERSE_OK ||
@@ -207,7 +185,7 @@ static terse_status load_special_ids(terse_vocab *v, const terse_gguf *g, terse_
         return st;
     if (spm)
         st = terse_gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", false, &v->space_prefix, err);
-    v->adds_bos = v->adds_bos && v->bos >= 0;
+    v->adds_bos = (v->adds_bos || (v->pre && v->pre->always_bos)) && v->bos >= 0;
     v->adds_eos = v->adds_eos && v->eos >= 0;
     return st;
 }
@@ -254,25 +232,59 @@ static terse_status load_size(terse_vocab *v, const terse_gguf *g, terse_error *
     return st;
 }
 
+/* Names the pre-tokenizer that is missing and those that there are: one of each row. */
+static terse_status fail_pre(terse_str pre, terse_error *err)
+{
+    char known[400];
+    int n = 0;
+    const terse_pre *row;
+    for (int32_t i = 0; (row = terse_pre_at(i)) && n >= 0 && (size_t)n < sizeof known; i++)
+        n += snprintf(known + n, sizeof known - (size_t)n, " %.*s", (int)strcspn(row->names, " "), row->names);
+    return terse_fail(err, TERSE_UNSUPPORTED,
+                      "pre-tokenizer \"%.*s\" (tokenizer.ggml.pre) is not known; known:%s", shown(pre), pre.p,
+                      known);
+}
+
+/* A wrong guess of the pre-tokenizer gives other tokens than the model was trained with, and no error. */
+static terse_status choose_pre(terse_vocab *v, const terse_gguf *g, const char *def, terse_error *err)
+{
+    terse_str pre = { def, def ? strlen(def) : 0 };
+    const terse_status st = terse_gguf_get_str(g, "tokenizer.ggml.pre", false, &pre, err);
+    if (st != TERSE_OK)
+        return st;
+    if (!pre.p)
+        return terse_fail(
+            err, TERSE_UNSUPPORTED,
+            "the file does not say how words are cut (tokenizer.ggml.pre is missing); convert the "
+            "model again, or set that key (docs/models.md lists the names)");
+    v->pre = terse_pre_find(pre);
+    return v->pre ? TERSE_OK : fail_pre(pre, err);
+}
+
 static terse_status choose_model(terse_vocab *v, const terse_gguf *g, terse_error *err)
 {
-    terse_str model, pre = { "default", 7 };
-    terse_status st;
-    if ((st = terse_gguf_get_str(g, "tokenizer.ggml.model", true, &model, err)) != TERSE_OK ||
-        (st = terse_gguf_get_str(g, "tokenizer.ggml.pre", false, &pre, err)) != TERSE_OK)
+    static const struct {
+        const char *name, *pre; /* pre: unless the file names one */
+        terse_vocab_model model;
+    } models[] = {
+        { "none", NULL, TERSE_VOCAB_NONE },
+        { "llama", NULL, TERSE_VOCAB_SPM },
+        { "gpt2", NULL, TERSE_VOCAB_BPE },
+        { "gemma4", "gemma4", TERSE_VOCAB_BPE },
+    };
+    terse_str name;
+    const terse_status st = terse_gguf_get_str(g, "tokenizer.ggml.model", true, &name, err);
+    if (st != TERSE_OK)
         return st;
-    if (is(model, "none"))
-        v->model = TERSE_VOCAB_NONE;
-    else if (is(model, "llama"))
-        v->model = TERSE_VOCAB_SPM;
-    else if (is(model, "gpt2"))
-        v->model = TERSE_VOCAB_BPE;
-    else
-        return terse_fail(err, TERSE_UNSUPPORTED, "tokenizer model \"%.*s\" is not built in", shown(model),
-                          model.p);
-    if (v->model == TERSE_VOCAB_BPE && !(v->pre = terse_pre_find(pre)))
-        return terse_fail(err, TERSE_UNSUPPORTED, "pre-tokenizer \"%.*s\" is not built in", shown(pre), pre.p);
-    return TERSE_OK;
+    for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
+        if (!is(name, models[i].name))
+            continue;
+        v->model = models[i].model;
+        return v->model == TERSE_VOCAB_BPE ? choose_pre(v, g, models[i].pre, err) : TERSE_OK;
+    }
+    return terse_fail(err, TERSE_UNSUPPORTED,
+                      "tokenizer \"%.*s\" (tokenizer.ggml.model) is not known; known: gpt2 llama gemma4 none",
+                      shown(name), name.p);
 }
 
 static terse_status load(terse_vocab *v, const terse_gguf *g, terse_error *err)

@@ -79,6 +79,13 @@ uint64_t terse_vocab_hash(terse_str text);
 void terse_vocab_warm(const terse_vocab *v, uint64_t hash, int step);
 int32_t terse_vocab_find_hashed(const terse_vocab *v, terse_str text, uint64_t hash);
 
+/* special_names.c: marks what ends a generation, and sets right the types of tokens that files often get wrong.
+ */
+terse_status terse_special_names(terse_vocab *v, const terse_gguf *g, terse_error *err);
+/* vocab.c: an id that the file may name; def (which may be -1) if it does not. Both must be tokens. */
+terse_status terse_vocab_get_id(const terse_vocab *v, const terse_gguf *g, const char *key, int32_t def,
+                                int32_t *id, terse_error *err);
+
 /* special.c: fills specials and special_start from the token types. */
 terse_status terse_special_index(terse_vocab *v, terse_error *err);
 
@@ -88,6 +95,17 @@ terse_status terse_bpe_load(terse_vocab *v, const terse_gguf *g, terse_error *er
 terse_status terse_bpe_piece(const terse_token *t, terse_text *out, terse_error *err);
 /* token_spm.c */
 terse_status terse_spm_load(terse_vocab *v, terse_error *err);
+/* Fills byte_ids with the tokens <0x00> .. <0xFF>. */
+void terse_spm_find_bytes(terse_vocab *v);
+/* Copies text with U+2581 for blanks to to[3 * text.n]. Returns the bytes written. */
+size_t terse_spell_blanks(char *to, terse_str text);
+/* Appends the tokens of the bytes of a character that is no token. */
+terse_status terse_push_bytes(const terse_vocab *v, terse_str bytes, terse_tokens *out, terse_error *err);
+/* Length of a character by its first byte alone: what follows is not checked, as in the original. */
+static inline uint32_t terse_char_len(uint8_t first)
+{
+    return first < 0xC0 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+}
 terse_status terse_spm_piece(const terse_token *t, terse_text *out, terse_error *err);
 
 /* Both append the tokens of one fragment of plain text; m is kept from fragment to fragment. */
