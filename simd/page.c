@@ -184,6 +184,37 @@ void terse_page_get_v(terse_page_type type, const void *block, int32_t t, float 
         v[d] = get_float(type, block, (size_t)(t * dim + d));
 }
 
+static void move_coded(terse_page_type type, uint8_t *to, int32_t to_t, const uint8_t *from, int32_t t,
+                       int32_t dim, place_fn at, int32_t bias)
+{
+    for (int32_t b = 0; b < dim / B; b++)
+        memcpy(to + scale_at(type, to_t, b, dim), from + scale_at(type, t, b, dim), sizeof(uint16_t));
+    for (int32_t d = 0; d < dim; d++)
+        put_code(type, to, at(type, to_t, d), get_code(type, from, at(type, t, d), bias), bias);
+}
+
+void terse_page_move_k(terse_page_type type, void *to, int32_t to_t, const void *from, int32_t t, int32_t dim)
+{
+    if (terse_page_coded(type)) {
+        move_coded(type, to, to_t, from, t, dim, place_k, bias_k(type));
+        return;
+    }
+    const size_t size = terse_page_block_size(type, 1) / P;
+    for (int32_t d = 0; d < dim; d++)
+        memcpy((char *)to + (size_t)(d * P + to_t) * size, (const char *)from + (size_t)(d * P + t) * size,
+               size);
+}
+
+void terse_page_move_v(terse_page_type type, void *to, int32_t to_t, const void *from, int32_t t, int32_t dim)
+{
+    if (terse_page_coded(type)) {
+        move_coded(type, to, to_t, from, t, dim, place_v, bias_v(type));
+        return;
+    }
+    const size_t size = terse_page_block_size(type, 1) / P * (size_t)dim;
+    memmove((char *)to + (size_t)to_t * size, (const char *)from + (size_t)t * size, size);
+}
+
 void terse_query_prepare(terse_page_type type, void *dst, const float *q, int32_t n_row, int32_t dim,
                          float scale)
 {

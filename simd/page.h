@@ -64,6 +64,9 @@ static inline bool terse_page_dim_ok(terse_page_type type, int32_t dim)
 /* Store k[dim] or v[dim] as token t of a block. */
 void terse_page_put_k(terse_page_type type, void *block, int32_t t, const float *k, int32_t dim);
 void terse_page_put_v(terse_page_type type, void *block, int32_t t, const float *v, int32_t dim);
+/* Copies token t of block `from` as token `to_t` of block `to`, bit for bit. */
+void terse_page_move_k(terse_page_type type, void *to, int32_t to_t, const void *from, int32_t t, int32_t dim);
+void terse_page_move_v(terse_page_type type, void *to, int32_t to_t, const void *from, int32_t t, int32_t dim);
 /* Read token t back as f32: what the kernels compute with. */
 void terse_page_get_k(terse_page_type type, const void *block, int32_t t, float *k, int32_t dim);
 void terse_page_get_v(terse_page_type type, const void *block, int32_t t, float *v, int32_t dim);

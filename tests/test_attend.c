@@ -163,18 +163,24 @@ static void zero_query_gives_the_mean(void **state)
     drop(f);
 }
 
+static int32_t plan(fixture *f, terse_order order, int32_t n_page)
+{
+    const terse_kv_view v = terse_kv_view_of(0, n_page * TERSE_PAGE, 0, 0);
+    return terse_walk_plan(f->walk, order, &v);
+}
+
 static void order_is_sinks_then_newest_first(void **state)
 {
     (void)state;
     fixture *f = make(300, TERSE_KV_F32, NULL, 0, random_token);
-    assert_int_equal(terse_walk_plan(f->walk, TERSE_ORDER_NEWEST, 0, 1), 1);
+    assert_int_equal(plan(f, TERSE_ORDER_NEWEST, 1), 1);
     assert_int_equal(f->walk->list[0], 0);
-    assert_int_equal(terse_walk_plan(f->walk, TERSE_ORDER_NEWEST, 0, 5), 5);
+    assert_int_equal(plan(f, TERSE_ORDER_NEWEST, 5), 5);
     const int32_t newest[] = { 0, 4, 3, 2, 1 }, oldest[] = { 0, 1, 2, 3, 4 };
     assert_memory_equal(f->walk->list, newest, sizeof newest);
-    assert_int_equal(terse_walk_plan(f->walk, TERSE_ORDER_OLDEST, 0, 5), 5);
+    assert_int_equal(plan(f, TERSE_ORDER_OLDEST, 5), 5);
     assert_memory_equal(f->walk->list, oldest, sizeof oldest);
-    assert_int_equal(terse_walk_plan(f->walk, TERSE_ORDER_NEWEST, 0, 10), TERSE_ARMED);
+    assert_int_equal(plan(f, TERSE_ORDER_NEWEST, 10), TERSE_ARMED);
     drop(f);
 }
 

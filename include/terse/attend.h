@@ -22,8 +22,10 @@ typedef struct {
      * pages_alone is what it costs that a page is skipped only if every head agrees. */
     double pages_alone;
     int64_t bytes_k, bytes_v, bytes_summary;
-    int64_t bytes_dense; /* K and V bytes that dense attention reads */
-    int64_t stops;       /* walks that left something out */
+    int64_t bytes_dense; /* K and V bytes that attention over all tokens of the sequence reads */
+    int64_t bytes_kept;  /* of these, bytes of what the policy keeps: what it reads without a stop rule */
+    int64_t tokens_dense, tokens_kept;
+    int64_t stops; /* walks that left something out */
     /* Largest error bound |o_full - o| / |o| that a walk ended with; 0 while nothing was skipped. Meaningful
      * if the rule gives bounds (terse_attend_bounded). */
     float bound_max;

@@ -88,6 +88,9 @@ void terse_attend_stats_add(terse_attend_stats *a, const terse_attend_stats *b)
     a->bytes_v += b->bytes_v;
     a->bytes_summary += b->bytes_summary;
     a->bytes_dense += b->bytes_dense;
+    a->bytes_kept += b->bytes_kept;
+    a->tokens_dense += b->tokens_dense;
+    a->tokens_kept += b->tokens_kept;
     a->stops += b->stops;
     a->bound_max = fmaxf(a->bound_max, b->bound_max);
     a->left_max = fmaxf(a->left_max, b->left_max);

@@ -22,28 +22,43 @@ static void shuffle(terse_walk *w, size_t unit, int32_t n_known, int32_t n_page)
     }
 }
 
-int32_t terse_walk_plan(terse_walk *w, terse_order order, size_t unit, int32_t n_page)
+/* May the page of age a be ranked? Pages without a summary and the newest may not, nor the first, whose sinks
+ * nobody may leave out. */
+static bool rankable(const terse_walk *w, terse_order order, const terse_kv_view *view, int32_t a)
 {
-    int32_t known = n_page;
+    const terse_kv *kv = w->kv;
+    const bool some = (order == TERSE_ORDER_BOX ? kv->box : kv->moments) != NULL;
+    if (a < 1 || a >= view->n_page - (TERSE_ARMED - 1) || (order != TERSE_ORDER_ORACLE && !some))
+        return false;
+    const int32_t place = terse_kv_place(kv, view, a);
+    if (place >= kv->n_ring)
+        return a < view->n_long / TERSE_PAGE && (order == TERSE_ORDER_ORACLE || a < kv->n_summary[view->unit]);
+    const int32_t block = terse_kv_block_in(kv, view, place);
+    return view->from <= block * TERSE_PAGE &&
+           (order == TERSE_ORDER_ORACLE || block < kv->ring_summary[view->unit]);
+}
+
+int32_t terse_walk_plan(terse_walk *w, terse_order order, const terse_kv_view *view)
+{
+    const terse_kv *kv = w->kv;
+    const int32_t n_page = view->n_page;
     if (order == TERSE_ORDER_OLDEST) {
-        for (int32_t i = 0; i < n_page; i++)
-            w->list[i] = i;
+        for (int32_t a = 0; a < n_page; a++)
+            w->list[a] = terse_kv_place(kv, view, a);
         return n_page < TERSE_ARMED ? n_page : TERSE_ARMED;
     }
-    if (terse_order_weighs(order)) {
-        const char *tiles = order == TERSE_ORDER_BOX ? w->kv->box : w->kv->moments;
-        const int32_t window = n_page - (TERSE_ARMED - 1);
-        const int32_t summed = order == TERSE_ORDER_ORACLE ? window : tiles ? w->kv->n_summary[unit] : 0;
-        const int32_t end = summed < window ? summed : window; /* pages 1 to end can be ranked */
-        known = end > 1 ? 1 + n_page - end : n_page;
-    }
-    w->list[0] = 0;
-    for (int32_t i = 1; i < known; i++)
-        w->list[i] = n_page - i;
-    if (terse_order_weighs(order) || n_page <= TERSE_ARMED)
+    const bool weighs = terse_order_weighs(order);
+    int32_t known = 1, end = n_page;
+    w->list[0] = terse_kv_place(kv, view, 0);
+    for (int32_t a = n_page - 1; a > 0; a--)
+        if (weighs && rankable(w, order, view, a))
+            w->list[--end] = terse_kv_place(kv, view, a);
+        else
+            w->list[known++] = terse_kv_place(kv, view, a);
+    if (weighs || n_page <= TERSE_ARMED)
         return known;
     if (order == TERSE_ORDER_RANDOM)
-        shuffle(w, unit, TERSE_ARMED, n_page);
+        shuffle(w, view->unit, TERSE_ARMED, n_page);
     return TERSE_ARMED;
 }
 
@@ -68,10 +83,9 @@ void terse_walk_sort(terse_walk *w, int32_t *out, const float *x, int32_t n)
 }
 
 /* Estimates of pages 0 ... 16 n_tile - 1, as weights relative to w->m; returns the bytes read. */
-static size_t estimate(terse_walk *w, size_t unit, int32_t n_tile)
+static size_t estimate(terse_walk *w, size_t unit, bool box, int32_t n_tile)
 {
     const terse_kv *kv = w->kv;
-    const bool box = w->attend->order == TERSE_ORDER_BOX;
     const int32_t rows = w->n_row, dim = kv->opts.dim_k;
     const size_t size = box ? terse_box_size(dim) : terse_moments_size(dim);
     const char *tile = (box ? kv->box : kv->moments) + unit * (size_t)kv->n_tile * size;
@@ -133,13 +147,14 @@ static void sum_behind(terse_walk *w, size_t unit, int32_t n_known, int32_t n_pa
     }
 }
 
-/* ORACLE: the true mean weights of pages 1 ... n. What it reads for that is not counted: no walk could know. */
-static void reveal(terse_walk *w, size_t unit, int32_t n)
+/* ORACLE: the true mean weights of n pages. What it reads for that is not counted: no walk could know. */
+static void reveal(terse_walk *w, size_t unit, const int32_t *place, int32_t n)
 {
     const terse_kv *kv = w->kv;
     const int32_t *table = kv->table + unit * (size_t)kv->cap, rows = w->n_row;
     const float most = 1e30f; /* of weights that are far above the maximum so far: sums stay finite */
-    for (int32_t p = 1; p <= n; p++) {
+    for (int32_t i = 0; i < n; i++) {
+        const int32_t p = place[i];
         w->kernels.score[kv->type_k](w->s, w->query, terse_kv_block(kv, table[p]), rows, kv->opts.dim_k, NULL);
         for (int32_t r = 0; r < rows; r++) {
             float sum = 0.0f;
@@ -151,18 +166,41 @@ static void reveal(terse_walk *w, size_t unit, int32_t n)
     }
 }
 
-size_t terse_walk_rank(terse_walk *w, size_t unit, int32_t n_known, int32_t n_page)
+/* Weights of the pages to be ranked, in their order, of x[stride]. Where nothing was dropped or chosen they are
+ * pages 1 ... n and lie as they should. */
+static const float *gathered(terse_walk *w, float *to, const float *x, int32_t n)
 {
-    const bool box = w->attend->order == TERSE_ORDER_BOX;
-    const int32_t rows = w->n_row, n = n_page - n_known; /* pages 1 ... n */
+    if (w->other[0] == 1 && w->other[n - 1] == n && w->kv->n_ring == 0)
+        return x + 1;
+    for (int32_t i = 0; i < n; i++)
+        to[i] = x[w->other[i]];
+    return to;
+}
+
+static int32_t largest(const int32_t *x, int32_t n)
+{
+    int32_t most = 0;
+    for (int32_t i = 0; i < n; i++)
+        most = x[i] > most ? x[i] : most;
+    return most;
+}
+
+size_t terse_walk_rank(terse_walk *w, terse_order order, int32_t n_known, int32_t n_page)
+{
+    const terse_kv_view *view = &w->course.view;
+    const bool box = order == TERSE_ORDER_BOX;
+    const int32_t rows = w->n_row, n = n_page - n_known;
+    int32_t *list = w->list + n_known;
     size_t bytes = 0;
-    if (w->attend->order == TERSE_ORDER_ORACLE)
-        reveal(w, unit, n);
+    memcpy(w->other, list, (size_t)n * sizeof *list);
+    if (order == TERSE_ORDER_ORACLE)
+        reveal(w, view->unit, w->other, n);
     else
-        bytes = estimate(w, unit, n / TERSE_TILE + 1);
+        bytes = estimate(w, view->unit, box, largest(w->other, n) / TERSE_TILE + 1);
     memset(w->prior, 0, (size_t)n * sizeof *w->prior);
     for (int32_t r = 0; r < rows; r++) {
-        const float *high = w->high + (size_t)r * w->stride + 1, inv = 1.0f / w->part[0].l[r];
+        const size_t row = (size_t)r * w->stride;
+        const float *high = gathered(w, w->gather, w->high + row, n), inv = 1.0f / w->part[0].l[r];
         for (int32_t i = 0; i < n; i++) {
             const float share = high[i] * inv;
             w->prior[i] = share > w->prior[i] ? share : w->prior[i];
@@ -170,13 +208,14 @@ size_t terse_walk_rank(terse_walk *w, size_t unit, int32_t n_known, int32_t n_pa
         w->part[0].rel[r] = 1.0f;
         w->part[0].rest[r] = w->part[0].rest[rows + r] = 0.0;
         if (!box)
-            total(w->fair + (size_t)r * w->stride + 1, n, &w->part[0].rest[r], &w->part[0].rest[rows + r]);
+            total(gathered(w, w->gather + w->kv->cap, w->fair + row, n), n, &w->part[0].rest[r],
+                  &w->part[0].rest[rows + r]);
     }
-    terse_walk_sort(w, w->list + n_known, w->prior, n);
-    for (int32_t i = n_known; i < n_page; i++)
-        w->list[i]++;
+    terse_walk_sort(w, list, w->prior, n);
+    for (int32_t i = 0; i < n; i++)
+        list[i] = w->other[list[i]];
     if (box)
-        sum_behind(w, unit, n_known, n_page);
+        sum_behind(w, view->unit, n_known, n_page);
     return bytes + (box ? (size_t)n * sizeof(float) : 0);
 }
 
@@ -185,7 +224,7 @@ void terse_walk_unread(terse_walk *w, const terse_walk *lead, terse_part *a, int
     const int32_t rows = w->n_row, p = lead->list[i - 1];
     for (int32_t r = 0; r < rows; r++) {
         const double rel = (double)a->rel[r];
-        if (lead->attend->order == TERSE_ORDER_BOX) {
+        if (lead->course.order == TERSE_ORDER_BOX) {
             w->unread[r] = lead->behind[i * rows + r] * a->rel[r];
             continue;
         }

@@ -95,6 +95,8 @@ typedef struct {
 struct terse_attend {
     terse_rule page, value; /* value.stop is NULL without a value rule */
     terse_order order;      /* never AUTO */
+    terse_order select;     /* AUTO, or the order in which a policy chooses pages: this share of them */
+    double share;
     uint32_t needs;
     int32_t from;
     int32_t audit;

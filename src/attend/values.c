@@ -58,8 +58,7 @@ static float *weights_of(terse_walk *w, int32_t i)
 
 int32_t terse_walk_values(terse_walk *w, int32_t n, terse_attend_stats *stats, float *bound)
 {
-    const size_t unit = w->course.unit;
-    const int32_t n_token = w->course.n_token;
+    const size_t unit = w->course.view.unit;
     const terse_part *a = &w->part[0];
     const terse_kv *kv = w->kv;
     const terse_rule *rule = w->value;
@@ -75,12 +74,13 @@ int32_t terse_walk_values(terse_walk *w, int32_t n, terse_attend_stats *stats, f
 
     int32_t j = 0, tokens = 0;
     while (j < n) {
-        const int32_t i = w->order[j++], fill = terse_walk_fill(w->list[i], n_token);
+        int32_t first;
+        const int32_t i = w->order[j++], fill = terse_kv_fill(kv, &w->course.view, w->list[i], &first);
         const char *page = terse_kv_block(kv, table[w->list[i]]);
         const char *ahead =
             j + 1 < n ? terse_kv_block(kv, table[w->list[w->order[j + 1]]]) + kv->block_k : NULL;
         w->kernels.mix[kv->type_v](a->o, w->keep, weights_of(w, i), page + kv->block_k, fill, rows, dim, ahead);
-        tokens += fill;
+        tokens += fill - first;
         const terse_acc acc = { .n_row = rows,
                                 .dim = dim,
                                 .n_read = j,

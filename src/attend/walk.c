@@ -2,8 +2,7 @@
  *
  * A walk has parts. The first has the sinks and the recent window and goes on over all other pages, unless
  * these are split: then every strand takes each n_strand-th page of the list and decides for itself when to
- * stop, and the accumulators are merged in a fixed order. Strands may run on several threads. Prefill goes the
- * same ways with the rows of up to a page of tokens, so that it gives the same bits. */
+ * stop, and the accumulators are merged in a fixed order. Strands may run on several threads. */
 #include "attend/walk.h"
 
 #include "simd/expf.h"
@@ -15,7 +14,7 @@ static const terse_rule none = { .stop = &terse_stop_none };
 
 /* ---- parts ---- */
 
-static void start_part(terse_part *a, int32_t n_row, int32_t dim)
+void terse_part_start(terse_part *a, int32_t n_row, int32_t dim)
 {
     a->n_read = a->n_token = 0;
     memset(a->o, 0, (size_t)n_row * (size_t)dim * sizeof *a->o);
@@ -26,14 +25,14 @@ static void start_part(terse_part *a, int32_t n_row, int32_t dim)
 }
 
 /* A strand goes on from the maximum of the first part, to which estimates are relative. */
-static void start_strand(terse_part *a, const terse_part *first, int32_t n_row, int32_t dim)
+void terse_part_strand(terse_part *a, const terse_part *first, int32_t n_row, int32_t dim)
 {
-    start_part(a, n_row, dim);
+    terse_part_start(a, n_row, dim);
     memcpy(a->m, first->m, (size_t)n_row * sizeof *a->m);
 }
 
 /* Brings the strands to the first part. */
-static void merge(terse_part *part, int32_t n_strand, int32_t n_row, int32_t dim)
+void terse_part_merge(terse_part *part, int32_t n_strand, int32_t n_row, int32_t dim)
 {
     for (int32_t r = 0; r < n_row; r++) {
         float *o = part[0].o + r * dim, m = part[0].m[r];
@@ -97,7 +96,7 @@ static bool settled(terse_walk *w, terse_walk *lead, terse_part *a, int32_t i, c
                             .unread = w->unread,
                             .unread_squares = w->unread + rows,
                             .radius = c->rank && c->order == TERSE_ORDER_BOX ? lead->radius[i + 1] : INFINITY,
-                            .center = kv->center + c->unit * (size_t)dim,
+                            .center = kv->center + c->view.unit * (size_t)dim,
                             .kernels = &w->kernels };
     const bool all = terse_walk_enough(w, c->rule, w->state, &acc, &a->bound);
     for (int32_t r = 0; r < rows; r++)
@@ -106,10 +105,10 @@ static bool settled(terse_walk *w, terse_walk *lead, terse_part *a, int32_t i, c
     return all;
 }
 
-static const char *block_at(const terse_walk *lead, int32_t i)
+const char *terse_walk_block(const terse_walk *lead, int32_t i)
 {
     const terse_kv *kv = lead->kv;
-    return terse_kv_block(kv, kv->table[lead->course.unit * (size_t)kv->cap + (size_t)lead->list[i]]);
+    return terse_kv_block(kv, kv->table[lead->course.view.unit * (size_t)kv->cap + (size_t)lead->list[i]]);
 }
 
 /* Walks positions from, from + step, ... below end of the lead's list until the rule has enough; it is asked
@@ -121,13 +120,16 @@ static void walk_part(terse_walk *w, terse_walk *lead, terse_part *a, int32_t fr
     const terse_course *c = &lead->course;
     const int32_t rows = w->n_row, reach = step * (c->apart ? 2 : 1); /* keys alone are soon done with */
     for (int32_t i = from; i < end; i += step) {
-        const char *page = block_at(lead, i), *ahead = i + reach < end ? block_at(lead, i + reach) : NULL;
-        const int32_t fill = terse_walk_fill(lead->list[i], c->n_token);
+        const char *page = terse_walk_block(lead, i),
+                   *ahead = i + reach < end ? terse_walk_block(lead, i + reach) : NULL;
+        int32_t first;
+        const int32_t fill = terse_kv_fill(kv, &c->view, lead->list[i], &first);
         float *s = c->apart ? lead->weights + (size_t)i * (size_t)rows * TERSE_PAGE : w->s;
         float *z = c->apart ? lead->mass + i * rows : w->z;
         for (int32_t r = 0; r < rows; r++)
             w->n[r] = fill;
         w->kernels.score[kv->type_k](s, lead->query, page, rows, kv->opts.dim_k, ahead);
+        terse_walk_mask(s, rows, first);
         w->kernels.weigh(s, rows, w->n, a->m, a->l, w->keep, z);
         if (c->apart)
             memcpy(lead->top + i * rows, a->m, (size_t)rows * sizeof *a->m);
@@ -137,7 +139,7 @@ static void walk_part(terse_walk *w, terse_walk *lead, terse_part *a, int32_t fr
         for (int32_t r = 0; c->rank && r < rows; r++)
             a->rel[r] *= w->keep[r];
         a->n_read++;
-        a->n_token += fill;
+        a->n_token += fill - first;
         if (i >= ask && c->rule->stop->enough && settled(w, lead, a, i, z))
             break;
     }
@@ -187,12 +189,25 @@ static void begin_rule(terse_walk *w, const terse_course *c, terse_part *a)
 }
 
 /* Into how many strands the pages behind the first n_known are split. */
-static int32_t strands_of(const terse_walk *w, const terse_rule *rule, int32_t n_known, int32_t n_page)
+int32_t terse_walk_strands(const terse_walk *w, const terse_rule *rule, int32_t n_known, int32_t n_page)
 {
     enum { LEAST = 8 }; /* pages of a strand */
     const int32_t most = (n_page - n_known) / LEAST;
     const int32_t n = w->n_strand < most ? w->n_strand : most;
     return n > 1 && rule->stop->strands ? n : 1;
+}
+
+/* A policy that reads the pages that are worth most in one order: the others leave the list. */
+static void choose(terse_walk *w)
+{
+    terse_course *c = &w->course;
+    const terse_attend *a = w->attend;
+    const int32_t want = (int32_t)ceil(a->share * (double)c->view.n_page);
+    if (c->known == c->n_page)
+        return;
+    c->bytes += terse_walk_rank(w, a->select, c->known, c->n_page);
+    if (want < c->n_page)
+        c->n_page = want > c->known ? want : c->known;
 }
 
 int32_t terse_walk_begin(terse_walk *w, int32_t layer, int32_t head, int32_t n_token, float scale,
@@ -205,25 +220,32 @@ int32_t terse_walk_begin(terse_walk *w, int32_t layer, int32_t head, int32_t n_t
     terse_course *c = &w->course;
     *c = all ? (terse_course){ .rule = &none, .order = TERSE_ORDER_NEWEST }
              : (terse_course){ .rule = rule, .order = a->order, .apart = a->value.stop != NULL };
-    c->unit = terse_kv_unit(kv, layer, head);
     c->n_token = n_token;
-    c->n_page = terse_kv_pages_of(n_token);
-    c->known = terse_walk_plan(w, c->order, c->unit, c->n_page);
-    c->rank = c->known < c->n_page && terse_order_weighs(c->order);
-    c->n_strand = strands_of(w, c->rule, c->known, c->n_page);
-    const int32_t *table = kv->table + c->unit * (size_t)kv->cap;
+    c->view = terse_kv_view_at(kv, terse_kv_unit(kv, layer, head), n_token - 1);
+    c->n_page = c->view.n_page;
+    const bool select = !all && a->select != TERSE_ORDER_AUTO;
+    c->known = terse_walk_plan(w, select ? a->select : c->order, &c->view);
+    c->rank = c->known < c->n_page && (select || terse_order_weighs(c->order));
+    c->n_strand = terse_walk_strands(w, c->rule, c->known, c->n_page);
+    const int32_t *table = kv->table + c->view.unit * (size_t)kv->cap;
     for (int32_t p = 0; c->rank && p < c->n_page; p += 16) /* ranked pages come from anywhere in the table */
         __builtin_prefetch(&table[p]);
     terse_query_prepare(kv->type_k, w->query, q, w->n_row, kv->opts.dim_k, scale);
-    start_part(&w->part[0], w->n_row, kv->opts.dim_v);
+    terse_part_start(&w->part[0], w->n_row, kv->opts.dim_v);
     begin_rule(w, c, &w->part[0]);
     if (c->n_strand == 1 && !c->rank) {
         walk_part(w, w, &w->part[0], 0, 1, c->n_page, c->known - 1);
         return 0;
     }
     walk_part(w, w, &w->part[0], 0, 1, c->known, c->n_page);
-    if (c->rank)
-        c->bytes = terse_walk_rank(w, c->unit, c->known, c->n_page);
+    if (select)
+        choose(w);
+    c->rank = c->known < c->n_page && terse_order_weighs(c->order);
+    if (c->rank) {
+        const size_t bytes = terse_walk_rank(w, c->order, c->known, c->n_page);
+        c->bytes += select && a->select == c->order ? 0 : bytes; /* those have been read */
+    }
+    c->n_strand = terse_walk_strands(w, c->rule, c->known, c->n_page);
     if (c->n_strand > 1)
         return c->n_strand;
     walk_part(w, w, &w->part[0], c->known, 1, c->n_page, c->known);
@@ -234,7 +256,7 @@ void terse_walk_strand(terse_walk *lead, terse_walk *w, int32_t s)
 {
     const terse_course *c = &lead->course;
     terse_part *a = &lead->part[1 + s];
-    start_strand(a, &lead->part[0], w->n_row, w->kv->opts.dim_v);
+    terse_part_strand(a, &lead->part[0], w->n_row, w->kv->opts.dim_v);
     begin_rule(w, c, a);
     claim(lead, a, s);
     walk_part(w, lead, a, c->known + s, c->n_strand, c->n_page, c->known);
@@ -269,7 +291,7 @@ static void join(terse_walk *w)
     if (c->apart)
         gather(w);
     memcpy(before, first->m, (size_t)rows * sizeof *before);
-    merge(first, c->n_strand, rows, w->kv->opts.dim_v);
+    terse_part_merge(first, c->n_strand, rows, w->kv->opts.dim_v);
     for (int32_t r = 0; r < rows; r++) {
         double unread = 0.0;
         int32_t alone = first->n_read;
@@ -291,7 +313,7 @@ static void join(terse_walk *w)
 static float finish(terse_walk *w, const float *left, float *out)
 {
     const int32_t dim = w->kv->opts.dim_v;
-    const float *c = w->kv->center + w->course.unit * (size_t)dim;
+    const float *c = w->kv->center + w->course.view.unit * (size_t)dim;
     const terse_part *a = &w->part[0];
     float worst = 0.0f;
     for (int32_t r = 0; r < w->n_row; r++) {
@@ -304,6 +326,17 @@ static float finish(terse_walk *w, const float *left, float *out)
         worst = fmaxf(worst, fill * inv);
     }
     return worst;
+}
+
+/* What dense attention reads, and attention over all that the policy keeps. */
+static void count(terse_attend_stats *stats, const terse_kv *kv, const terse_kv_view *view, int32_t n_token)
+{
+    const int64_t k = (int64_t)kv->block_k, v = (int64_t)(kv->block_v / TERSE_PAGE);
+    const int32_t kept = view->n_long + view->to - view->from;
+    stats->bytes_dense += k * terse_kv_pages_of(n_token) + v * n_token;
+    stats->bytes_kept += k * view->n_page + v * kept;
+    stats->tokens_dense += n_token;
+    stats->tokens_kept += kept;
 }
 
 void terse_walk_end(terse_walk *w, float *out, terse_attend_stats *stats)
@@ -334,11 +367,11 @@ void terse_walk_end(terse_walk *w, float *out, terse_attend_stats *stats)
     if (w->attend->audit && stats->walks % w->attend->audit == 0)
         terse_walk_audit(w, out, left, estimate, stats);
     stats->walks++;
-    stats->pages_listed += c.n_page;
+    stats->pages_listed += terse_kv_pages_of(c.n_token);
     stats->pages_scored += scored;
     stats->pages_read += read;
     stats->stops += scored < c.n_page || read < scored;
-    stats->bytes_dense += (int64_t)kv->block_k * c.n_page + (int64_t)(kv->block_v / TERSE_PAGE) * c.n_token;
+    count(stats, kv, &c.view, c.n_token);
 }
 
 void terse_walk_decode(terse_walk *w, int32_t layer, int32_t head, int32_t n_token, float scale, const float *q,
@@ -353,21 +386,20 @@ void terse_walk_decode(terse_walk *w, int32_t layer, int32_t head, int32_t n_tok
 void terse_walk_dense(terse_walk *w)
 {
     terse_course *c = &w->course;
-    *c = (terse_course){ .rule = &none,
-                         .order = TERSE_ORDER_NEWEST,
-                         .unit = c->unit,
-                         .n_token = c->n_token,
-                         .n_page = c->n_page,
-                         .n_strand = 1 };
-    terse_walk_plan(w, c->order, c->unit, c->n_page);
-    start_part(&w->part[0], w->n_row, w->kv->opts.dim_v);
+    *c = (terse_course){
+        .rule = &none, .order = TERSE_ORDER_NEWEST, .view = c->view, .n_token = c->n_token, .n_strand = 1
+    };
+    c->n_page = c->view.n_page;
+    terse_walk_plan(w, c->order, &c->view);
+    terse_part_start(&w->part[0], w->n_row, w->kv->opts.dim_v);
     walk_part(w, w, &w->part[0], 0, 1, c->n_page, c->n_page);
 }
 
 bool terse_walk_is_dense(const terse_walk *w, int32_t n_token)
 {
     const terse_attend *a = w->attend;
-    return !a->audit && (n_token < a->from || (a->page.stop == &terse_stop_none && !a->value.stop));
+    return !a->audit && !w->kv->n_ring && a->select == TERSE_ORDER_AUTO &&
+           (n_token < a->from || (a->page.stop == &terse_stop_none && !a->value.stop));
 }
 
 void terse_walk_count_dense(const terse_kv *kv, int32_t pos, int32_t n, terse_attend_stats *stats)
@@ -382,52 +414,7 @@ void terse_walk_count_dense(const terse_kv *kv, int32_t pos, int32_t n, terse_at
     stats->walks += n;
     for (int32_t t = 0; t < n; t++) {
         stats->pages_listed += pages;
-        stats->bytes_dense += (int64_t)kv->block_k * pages + value * (pos + t + 1);
+        const terse_kv_view view = terse_kv_view_of(0, pos + t + 1, 0, 0);
+        count(stats, kv, &view, pos + t + 1);
     }
-}
-
-/* ---- prefill ---- */
-
-/* Positions from, from + step, ... below end, for the rows of n tokens from pos on. */
-static void prefill_part(terse_walk *w, const terse_part *a, int32_t pos, int32_t n, int32_t from, int32_t step,
-                         int32_t end)
-{
-    const terse_kv *kv = w->kv;
-    const int32_t n_row = n * w->n_row, last = pos / TERSE_PAGE;
-    for (int32_t i = from; i < end; i += step) {
-        const char *page = block_at(w, i);
-        for (int32_t r = 0; r < n_row; r++)
-            w->n[r] = w->list[i] < last ? TERSE_PAGE : pos % TERSE_PAGE + r / w->n_row + 1;
-        w->kernels.score[kv->type_k](w->s, w->query, page, n_row, kv->opts.dim_k, NULL);
-        w->kernels.weigh(w->s, n_row, w->n, a->m, a->l, w->keep, w->z);
-        w->kernels.mix[kv->type_v](a->o, w->keep, w->s, page + kv->block_k, w->n[n_row - 1], n_row,
-                                   kv->opts.dim_v, NULL);
-    }
-}
-
-void terse_walk_prefill(terse_walk *w, int32_t layer, int32_t head, int32_t pos, int32_t n, float scale,
-                        const float *q, size_t q_stride, float *out, size_t out_stride)
-{
-    const terse_kv *kv = w->kv;
-    const int32_t n_row = n * w->n_row, dim_k = kv->opts.dim_k, dim_v = kv->opts.dim_v;
-    const size_t query_size = (size_t)w->n_row * terse_query_size(kv->type_k, dim_k);
-    for (int32_t t = 0; t < n; t++)
-        terse_query_prepare(kv->type_k, w->query + (size_t)t * query_size, q + (size_t)t * q_stride, w->n_row,
-                            dim_k, scale);
-    const int32_t n_page = terse_kv_pages_of(pos + n);
-    const int32_t known = terse_walk_plan(w, TERSE_ORDER_NEWEST, 0, n_page),
-                  n_strand = strands_of(w, &none, known, n_page);
-    terse_part *part = w->part;
-    w->course.unit = terse_kv_unit(kv, layer, head);
-    start_part(&part[0], n_row, dim_v);
-    prefill_part(w, &part[0], pos, n, 0, 1, n_strand > 1 ? known : n_page);
-    for (int32_t s = 0; n_strand > 1 && s < n_strand; s++) {
-        start_strand(&part[1 + s], &part[0], n_row, dim_v);
-        prefill_part(w, &part[1 + s], pos, n, known + s, n_strand, n_page);
-    }
-    if (n_strand > 1)
-        merge(part, n_strand, n_row, dim_v);
-    for (int32_t r = 0; r < n_row; r++)
-        terse_walk_divide(out + (size_t)(r / w->n_row) * out_stride + (size_t)(r % w->n_row) * (size_t)dim_v,
-                          part[0].o + (size_t)r * (size_t)dim_v, part[0].l[r], dim_v);
 }

@@ -6,6 +6,8 @@
 #include "kv/store.h"
 #include "simd/kernels.h"
 
+#include <math.h>
+
 enum { TERSE_MAX_GROUP = 256, TERSE_MAX_STRANDS = 64 };
 
 /* The accumulator of some of the pages. */
@@ -26,8 +28,9 @@ typedef struct {
     terse_order order;
     bool apart; /* keys first, values later */
     bool rank;  /* the order is made from weights, and there is something to order */
-    size_t unit;
-    int32_t n_token, n_page;
+    terse_kv_view view;
+    int32_t n_token;  /* of the sequence: what dense attention would see */
+    int32_t n_page;   /* in the list */
     int32_t known;    /* pages at the front of the list that nobody chose */
     int32_t n_strand; /* that share the others; 1: there are none */
     size_t bytes;     /* of summaries */
@@ -50,7 +53,8 @@ struct terse_walk {
     float *s;                /* [max_row][P] scores, then weights */
     float *keep, *z;         /* [max_row] */
     int32_t *n;              /* [max_row] tokens of the page that a row sees */
-    int32_t *list;           /* [cap] page indices in walking order */
+    int32_t *list;           /* [cap] places of pages (kv/store.h) in walking order */
+    int32_t *other;          /* [cap] places that are to be ranked, while they are */
     float *full;             /* [n_row][dim_v] what an audit finds */
     char *state;             /* of the page rule, then of the value rule */
     const terse_rule *value; /* attend's, or scaled[1] */
@@ -62,6 +66,7 @@ struct terse_walk {
     float *x;            /* [n_row][dim_k] the query as f32 */
     float *fair, *high;  /* [n_row][stride] weight of a page: expected, and with the benefit of the doubt */
     float *prior;        /* [cap] largest high / l of the heads */
+    float *gather;       /* [2][cap] fair and high of one head, in the order of other */
     float *behind;       /* [cap + 1][n_row] BOX: weight from this place in list on */
     float *unread; /* [2][n_row] weight of what is unread, sum of weight^2, as l; zeros without estimates */
     float *sum;    /* [n_row] what a strand thinks that all have read */
@@ -77,18 +82,28 @@ struct terse_walk {
     uint16_t *key;  /* [cap] sort keys */
 };
 
+/* attend/walk.c, for prefill.c: an empty part of rows; a strand, which goes on from the maximum of the first
+ * part, to which estimates are relative; the strands into the first part; how many there are; the K block of
+ * position i in the list. */
+void terse_part_start(terse_part *a, int32_t n_row, int32_t dim);
+void terse_part_strand(terse_part *a, const terse_part *first, int32_t n_row, int32_t dim);
+void terse_part_merge(terse_part *part, int32_t n_strand, int32_t n_row, int32_t dim);
+int32_t terse_walk_strands(const terse_walk *w, const terse_rule *rule, int32_t n_known, int32_t n_page);
+const char *terse_walk_block(const terse_walk *lead, int32_t i);
+
 /* attend/plan.c */
 
 /* Tokens that are always read, from the newest back; more than a page where the newest page is not full. */
 enum { TERSE_WINDOW = 128, TERSE_ARMED = 1 + TERSE_WINDOW / TERSE_PAGE + 1 };
 _Static_assert((int)TERSE_ARMED == (int)TERSE_SURE_PAGES, "rules count the pages that nobody chose");
 
-/* Page indices in walking order in w->list, as far as they are known before anything is read: returns how many
- * that are. They include the sinks and the recent window; rules are not asked before they have been walked. */
-int32_t terse_walk_plan(terse_walk *w, terse_order order, size_t unit, int32_t n_page);
-/* The rest of the list, by what summaries say, once the first part has the first n_known pages. Returns the
- * bytes of summaries that it read. */
-size_t terse_walk_rank(terse_walk *w, size_t unit, int32_t n_known, int32_t n_page);
+/* Places of the view's pages in walking order in w->list: those that are known before anything is read, whose
+ * number it returns, then those to be ranked, oldest first. The first part includes the sinks and the recent
+ * window; rules are not asked before it has been walked. */
+int32_t terse_walk_plan(terse_walk *w, terse_order order, const terse_kv_view *view);
+/* Orders the list from n_known on to n_page by what summaries say, once the first part has the pages before it.
+ * Returns the bytes of summaries that it read. */
+size_t terse_walk_rank(terse_walk *w, terse_order order, int32_t n_known, int32_t n_page);
 /* Brings a's rest and w->unread up to date after the i-th page of the lead's ranked list has been walked: after
  * every one of a's. */
 void terse_walk_unread(terse_walk *w, const terse_walk *lead, terse_part *a, int32_t i);
@@ -113,11 +128,12 @@ void terse_walk_count_dense(const terse_kv *kv, int32_t pos, int32_t n, terse_at
 /* The walk that w has in its course once more, all of it, into the first part. */
 void terse_walk_dense(terse_walk *w);
 
-/* Tokens of page p that a sequence of n_token has. */
-static inline int32_t terse_walk_fill(int32_t p, int32_t n_token)
+/* Tokens of a page that do not count any more: the first of each row. */
+static inline void terse_walk_mask(float *s, int32_t n_row, int32_t first)
 {
-    const int32_t n = n_token - p * TERSE_PAGE;
-    return n < TERSE_PAGE ? n : TERSE_PAGE;
+    for (int32_t r = 0; r < n_row && first > 0; r++)
+        for (int32_t t = 0; t < first; t++)
+            s[r * TERSE_PAGE + t] = -INFINITY;
 }
 
 /* out = o / l */

@@ -36,6 +36,8 @@ static size_t lay_out(terse_walk *w, char *base)
     w->z = terse_place(base, &at, rows * one);
     w->n = terse_place(base, &at, rows * sizeof *w->n);
     w->list = terse_place(base, &at, cap * sizeof *w->list);
+    w->other = terse_place(base, &at, rank ? cap * sizeof *w->other : 0);
+    w->gather = terse_place(base, &at, rank ? 2 * cap * one : 0);
     w->full = terse_place(base, &at, row * dim_v * one);
     w->state = terse_place(base, &at, state);
     w->done = terse_place(base, &at, row * sizeof *w->done);

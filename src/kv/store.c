@@ -103,6 +103,7 @@ void terse_kv_close(terse_kv **p)
     free(kv->radius);
     free(kv->center);
     terse_kv_summary_close(kv);
+    terse_kv_ragged_close(kv);
     free(kv);
     *p = NULL;
 }
@@ -141,25 +142,45 @@ static terse_status grow(terse_kv *kv, terse_error *err)
     return TERSE_OK;
 }
 
-terse_status terse_kv_reserve(terse_kv *kv, int32_t n, terse_error *err)
+terse_status terse_kv_grow(terse_kv *kv, int64_t need, terse_error *err)
 {
-    if (n < 0 || n > kv->opts.ctx - kv->n_token)
-        return terse_fail(err, TERSE_BAD_INPUT, "%d tokens do not fit behind %d in a context of %d", n,
-                          kv->n_token, kv->opts.ctx);
-    const int32_t unit = kv->opts.n_layer * kv->opts.n_head;
-    const int32_t n_page = terse_kv_pages_of(kv->n_token + n);
-    const int64_t need = (int64_t)(n_page - kv->n_page) * unit;
     while (kv->n_free < need) {
         const terse_status st = grow(kv, err);
         if (st != TERSE_OK)
             return st;
     }
+    return TERSE_OK;
+}
+
+int32_t terse_kv_take(terse_kv *kv)
+{
+    const int32_t id = kv->free[--kv->n_free];
+    memset(terse_kv_block(kv, id), 0, kv->page_size);
+    return id;
+}
+
+void terse_kv_give(terse_kv *kv, int32_t id)
+{
+    kv->free[kv->n_free++] = id;
+}
+
+terse_status terse_kv_reserve(terse_kv *kv, int32_t n, terse_error *err)
+{
+    if (n < 0 || n > kv->opts.ctx - kv->n_token)
+        return terse_fail(err, TERSE_BAD_INPUT, "%d tokens do not fit behind %d in a context of %d", n,
+                          kv->n_token, kv->opts.ctx);
+    if (kv->n_ring)
+        return terse_kv_ragged_reserve(kv, n, err);
+    const int32_t unit = kv->opts.n_layer * kv->opts.n_head;
+    const int32_t n_page = terse_kv_pages_of(kv->n_token + n);
+    const terse_status st = terse_kv_grow(kv, (int64_t)(n_page - kv->n_page) * unit, err);
+    if (st != TERSE_OK)
+        return st;
     for (; kv->n_page < n_page; kv->n_page++)
         for (int32_t u = 0; u < unit; u++) {
             const size_t i = (size_t)u * (size_t)kv->cap + (size_t)kv->n_page;
-            kv->table[i] = kv->free[--kv->n_free];
+            kv->table[i] = terse_kv_take(kv);
             kv->radius[i] = 0.0f;
-            memset(terse_kv_block(kv, kv->table[i]), 0, kv->page_size);
         }
     return TERSE_OK;
 }
@@ -177,15 +198,23 @@ static float radius_of(const terse_kv *kv, const void *block, int32_t t, const f
     return r <= FLT_MAX ? r : INFINITY; /* NaN would lose every comparison */
 }
 
+float terse_kv_radius(const terse_kv *kv, size_t u, const char *page, int32_t t)
+{
+    return radius_of(kv, page + kv->block_k, t, kv->center + u * (size_t)kv->opts.dim_v);
+}
+
 void terse_kv_put(terse_kv *kv, int32_t layer, int32_t head, int32_t pos, const float *k, const float *v)
 {
     const size_t u = terse_kv_unit(kv, layer, head), i = u * (size_t)kv->cap + (size_t)(pos / TERSE_PAGE);
+    if (kv->n_ring) {
+        terse_kv_ragged_put(kv, u, pos, k, v);
+        return;
+    }
     char *page = terse_kv_block(kv, kv->table[i]);
     const int32_t t = pos % TERSE_PAGE;
     terse_page_put_k(kv->type_k, page, t, k, kv->opts.dim_k);
     terse_page_put_v(kv->type_v, page + kv->block_k, t, v, kv->opts.dim_v);
-    const float r = radius_of(kv, page + kv->block_k, t, kv->center + u * (size_t)kv->opts.dim_v);
-    kv->radius[i] = kv->radius[i] > r ? kv->radius[i] : r;
+    kv->radius[i] = fmaxf(kv->radius[i], terse_kv_radius(kv, u, page, t));
     if (kv->n_summary && t == TERSE_PAGE - 1)
         terse_kv_summary_update(kv, u, pos + 1);
 }
@@ -193,50 +222,63 @@ void terse_kv_put(terse_kv *kv, int32_t layer, int32_t head, int32_t pos, const 
 void terse_kv_commit(terse_kv *kv, int32_t n)
 {
     kv->n_token += n;
+    if (kv->n_ring)
+        terse_kv_settle(kv);
 }
 
-/* The radius of page p of unit u again, over the tokens that are in the sequence. */
-static void measure_page(terse_kv *kv, size_t u, int32_t p)
+void terse_kv_measure(terse_kv *kv, size_t u, int32_t place, int32_t fill)
 {
-    const size_t i = u * (size_t)kv->cap + (size_t)p;
-    const char *block = terse_kv_block(kv, kv->table[i]) + kv->block_k;
-    const int32_t left = kv->n_token - p * TERSE_PAGE, n = left < TERSE_PAGE ? left : TERSE_PAGE;
+    const size_t i = u * (size_t)kv->cap + (size_t)place;
+    const char *page = terse_kv_block(kv, kv->table[i]);
     kv->radius[i] = 0.0f;
-    for (int32_t t = 0; t < n; t++)
-        kv->radius[i] = fmaxf(kv->radius[i], radius_of(kv, block, t, kv->center + u * (size_t)kv->opts.dim_v));
+    for (int32_t t = 0; t < fill; t++)
+        kv->radius[i] = fmaxf(kv->radius[i], terse_kv_radius(kv, u, page, t));
 }
 
 void terse_kv_truncate(terse_kv *kv, int32_t n)
 {
+    if (kv->n_ring) {
+        terse_kv_ragged_truncate(kv, n);
+        return;
+    }
     const int32_t unit = kv->opts.n_layer * kv->opts.n_head;
     kv->n_token = n < kv->n_token ? n : kv->n_token;
     terse_kv_summary_forget(kv, kv->n_token / TERSE_PAGE);
     while (kv->n_page > terse_kv_pages_of(kv->n_token)) {
         kv->n_page--;
         for (int32_t u = 0; u < unit; u++)
-            kv->free[kv->n_free++] = kv->table[(size_t)u * (size_t)kv->cap + (size_t)kv->n_page];
+            terse_kv_give(kv, kv->table[(size_t)u * (size_t)kv->cap + (size_t)kv->n_page]);
     }
-    for (int32_t u = 0; u < unit && kv->n_token % TERSE_PAGE; u++)
-        measure_page(kv, (size_t)u, kv->n_page - 1);
+    const int32_t rest = kv->n_token % TERSE_PAGE;
+    for (int32_t u = 0; u < unit && rest; u++)
+        terse_kv_measure(kv, (size_t)u, kv->n_page - 1, rest);
 }
 
 void terse_kv_center_unit(terse_kv *kv, size_t u)
 {
     const int32_t dim = kv->opts.dim_v, *table = kv->table + u * (size_t)kv->cap;
+    const terse_kv_view view = terse_kv_view_at(kv, u, kv->n_token - 1);
     float *c = kv->center + u * (size_t)dim, v[512];
     double sum[512] = { 0.0 };
-    for (int32_t pos = 0; pos < kv->n_token; pos++) {
-        terse_page_get_v(kv->type_v, terse_kv_block(kv, table[pos / TERSE_PAGE]) + kv->block_k,
-                         pos % TERSE_PAGE, v, dim);
-        for (int32_t d = 0; d < dim; d++)
-            sum[d] += (double)v[d];
+    int32_t first, fill, n = 0;
+    for (int32_t a = 0; a < view.n_page; a++) {
+        const int32_t place = terse_kv_place(kv, &view, a);
+        const char *page = terse_kv_block(kv, table[place]);
+        fill = terse_kv_fill(kv, &view, place, &first);
+        for (int32_t t = first; t < fill; t++, n++) {
+            terse_page_get_v(kv->type_v, page + kv->block_k, t, v, dim);
+            for (int32_t d = 0; d < dim; d++)
+                sum[d] += (double)v[d];
+        }
     }
     for (int32_t d = 0; d < dim; d++) {
-        const float mean = (float)(sum[d] / kv->n_token);
+        const float mean = (float)(sum[d] / n);
         c[d] = isfinite(mean) ? mean : 0.0f; /* any c will do, if it is finite */
     }
-    for (int32_t p = 0; p < kv->n_page; p++)
-        measure_page(kv, u, p);
+    for (int32_t a = 0; a < view.n_page; a++) {
+        const int32_t place = terse_kv_place(kv, &view, a);
+        terse_kv_measure(kv, u, place, terse_kv_fill(kv, &view, place, &first));
+    }
 }
 
 void terse_kv_center(terse_kv *kv)

@@ -13,32 +13,60 @@ struct terse_kv {
     terse_kv_opts opts;
     terse_page_type type_k, type_v;
     size_t block_k, block_v, page_size, slab_size; /* bytes */
-    int32_t cap;                                   /* pages per (layer, head) that ctx needs */
+    int32_t cap;                                   /* places per (layer, head): n_ring and what ctx needs */
     int32_t n_token;                               /* committed */
-    int32_t n_page;                                /* pages per (layer, head) in use: the same for all */
+    int32_t n_page;                                /* pages per (layer, head) in use while none is dropped */
 
     char **slab; /* [n_slab_max] */
     int32_t n_slab, n_slab_max;
     int32_t *free; /* stack of page ids; room for every page */
     int32_t n_free;
 
-    int32_t *table; /* [n_layer][n_head][cap] page ids in token order */
+    int32_t *table; /* [n_layer][n_head][cap] page ids: recent pages, then the long-term ones in slot order */
     float *radius;  /* [n_layer][n_head][cap] max |v - c| over the page's tokens, rounded up */
     float *center;  /* [n_layer][n_head][dim_v] */
+
+    /* A store that drops tokens (kv/ragged.c); all zero in one that does not. The newest tokens are in recent
+     * pages, block b (positions 32 b ...) in place b % n_ring; older ones that were kept follow one another in
+     * long-term pages, another number of them in every (layer, head). */
+    int32_t n_ring;        /* places of recent pages */
+    int32_t window;        /* newest tokens that nobody may drop */
+    int32_t step;          /* tokens that may be reserved at a time */
+    int32_t recent;        /* first position that recent pages hold */
+    int32_t n_block;       /* blocks below this have been given pages */
+    int32_t *n_long;       /* [n_layer][n_head] slots of long-term pages in use */
+    int32_t *n_long_page;  /* [n_layer][n_head] long-term pages held */
+    int32_t *pos;          /* [n_layer][n_head][(cap - n_ring) * P] position of a slot */
+    int32_t *ring_summary; /* [n_layer][n_head] recent blocks below this are summarized, if full */
 
     /* Summaries of full pages (kv/summary.c), in tiles of TERSE_TILE pages; NULL until asked for. */
     char *moments, *box; /* [n_layer][n_head][n_tile] tiles */
     int32_t n_tile;      /* per (layer, head) */
-    int32_t *n_summary;  /* [n_layer][n_head] pages that are summarized, from the first on */
+    int32_t *n_summary;  /* [n_layer][n_head] long-term pages that are summarized, from the first on */
 };
+
+/* What the token at one position sees of a (layer, head). Its pages in order of age are the long-term ones,
+ * then the recent ones; where a page is in the table is its place. */
+typedef struct {
+    size_t unit;
+    int32_t n_long;      /* slots of long-term pages */
+    int32_t from, to;    /* positions in recent pages; from == to: none */
+    int32_t n_long_page; /* pages that these are in */
+    int32_t n_page;      /* all of them */
+} terse_kv_view;
 
 /* Memory for summaries, without making any. */
 terse_status terse_kv_summary_open(terse_kv *kv, uint32_t what, terse_error *err);
 void terse_kv_summary_close(terse_kv *kv);
-/* Summaries of the pages of unit u that the first n_token tokens fill and that have none yet. Different units
- * may run at the same time. */
-void terse_kv_summary_update(terse_kv *kv, size_t u, int32_t n_token);
-/* Pages from n on have changed. */
+/* Summaries of the pages of unit u that its first n_slot long-term slots fill and that have none yet. Different
+ * units may run at the same time. */
+void terse_kv_summary_update(terse_kv *kv, size_t u, int32_t n_slot);
+/* The same for recent blocks below end, and again for the one in a place of the table. */
+void terse_kv_summary_ring(terse_kv *kv, size_t u, int32_t end);
+void terse_kv_summary_again(terse_kv *kv, size_t u, int32_t place);
+/* All that are missing in unit u. */
+void terse_kv_summary_all(terse_kv *kv, size_t u);
+/* Long-term pages from n on have changed; 0: so have the recent ones. */
 void terse_kv_summary_forget(terse_kv *kv, int32_t n);
 
 /* terse_kv_center for one (layer, head), u = layer * n_head + head: different ones may run at the same time. */
@@ -65,6 +93,103 @@ static inline char *terse_kv_block(const terse_kv *kv, int32_t id)
 {
     return kv->slab[id / TERSE_SLAB_PAGES] + (size_t)(id % TERSE_SLAB_PAGES) * kv->page_size;
 }
+
+/* Slots of long-term pages. */
+static inline int32_t terse_kv_slots(const terse_kv *kv, size_t u)
+{
+    return kv->n_ring ? kv->n_long[u] : kv->n_token;
+}
+
+static inline const int32_t *terse_kv_positions(const terse_kv *kv, size_t u)
+{
+    return kv->pos + u * (size_t)(kv->cap - kv->n_ring) * TERSE_PAGE;
+}
+
+/* A view from its slots and positions. */
+static inline terse_kv_view terse_kv_view_of(size_t u, int32_t n_long, int32_t from, int32_t to)
+{
+    const int32_t pages = terse_kv_pages_of(n_long),
+                  blocks = to > from ? (to - 1) / TERSE_PAGE - from / TERSE_PAGE + 1 : 0;
+    return (terse_kv_view){ u, n_long, from, to, pages, pages + blocks };
+}
+
+/* What the newest token sees, the one at position pos, which has been put. */
+static inline terse_kv_view terse_kv_view_at(const terse_kv *kv, size_t u, int32_t pos)
+{
+    if (!kv->n_ring)
+        return terse_kv_view_of(u, pos + 1, 0, 0);
+    const int32_t from = pos + 1 - kv->window;
+    return terse_kv_view_of(u, kv->n_long[u], from > kv->recent ? from : kv->recent, pos + 1);
+}
+
+/* Place of the page of age a, from 0, the oldest, on. */
+static inline int32_t terse_kv_place(const terse_kv *kv, const terse_kv_view *v, int32_t a)
+{
+    return a < v->n_long_page ? kv->n_ring + a : (v->from / TERSE_PAGE + a - v->n_long_page) % kv->n_ring;
+}
+
+/* Block of the recent page in a place. */
+static inline int32_t terse_kv_block_in(const terse_kv *kv, const terse_kv_view *v, int32_t place)
+{
+    const int32_t last = (v->to - 1) / TERSE_PAGE, d = (last - place) % kv->n_ring;
+    return last - (d < 0 ? d + kv->n_ring : d);
+}
+
+/* Tokens of the page in a place that are there, of which those below *first are not seen. */
+static inline int32_t terse_kv_fill(const terse_kv *kv, const terse_kv_view *v, int32_t place, int32_t *first)
+{
+    int32_t n;
+    *first = 0;
+    if (place >= kv->n_ring) {
+        n = v->n_long - (place - kv->n_ring) * TERSE_PAGE;
+    } else {
+        const int32_t at = terse_kv_block_in(kv, v, place) * TERSE_PAGE;
+        n = v->to - at;
+        *first = v->from > at ? v->from - at : 0;
+    }
+    return n < TERSE_PAGE ? n : TERSE_PAGE;
+}
+
+/* ---- kv/ragged.c: stores that drop tokens ---- */
+
+/* From now on the newest `window` tokens stay, at most `step` are reserved at a time, and older ones may be
+ * dropped: at first every token that leaves the window is admitted. May be called again with other numbers.
+ * Walks of the store must be opened again. TERSE_NOMEM leaves it as it was. */
+terse_status terse_kv_ragged(terse_kv *kv, int32_t window, int32_t step, terse_error *err);
+/* Their parts in store.c's functions of the same names. */
+terse_status terse_kv_ragged_reserve(terse_kv *kv, int32_t n, terse_error *err);
+void terse_kv_ragged_put(terse_kv *kv, size_t u, int32_t pos, const float *k, const float *v);
+void terse_kv_ragged_truncate(terse_kv *kv, int32_t n);
+void terse_kv_ragged_close(terse_kv *kv);
+/* Position of the token that leaves the window when the one at pos is put; -1: none does. */
+static inline int32_t terse_kv_leaver(const terse_kv *kv, int32_t pos)
+{
+    const int32_t j = pos - kv->window;
+    return kv->n_ring && j >= kv->recent ? j : -1;
+}
+/* Copies the token at position j from its recent page into the next slot. Different units may run at the same
+ * time, here and below. */
+void terse_kv_admit(terse_kv *kv, size_t u, int32_t j);
+/* Drops the token in a slot; the last slot's token takes its place. */
+void terse_kv_drop(terse_kv *kv, size_t u, int32_t slot);
+/* Drops all but slots[n], which rise; these move together in their order. */
+void terse_kv_keep(terse_kv *kv, size_t u, const int32_t *slots, int32_t n);
+/* Gives pages that hold nothing any more back, and slabs of which enough are free to the system. By one thread.
+ */
+void terse_kv_settle(terse_kv *kv);
+/* Tokens that are held, of all (layer, head). */
+int64_t terse_kv_held(const terse_kv *kv);
+/* `to` becomes a copy of `from`, which has the same shape, types and ctx. Walks of `to` must be opened again.
+ * On failure `to` is empty. */
+terse_status terse_kv_copy(terse_kv *to, const terse_kv *from, terse_error *err);
+
+/* kv/store.c, for ragged.c: pages free for `need`; one of them, zeroed; and back; radius of the page in a
+ * place. */
+terse_status terse_kv_grow(terse_kv *kv, int64_t need, terse_error *err);
+int32_t terse_kv_take(terse_kv *kv);
+void terse_kv_give(terse_kv *kv, int32_t id);
+void terse_kv_measure(terse_kv *kv, size_t u, int32_t place, int32_t fill);
+float terse_kv_radius(const terse_kv *kv, size_t u, const char *page, int32_t t);
 
 /* The internal storage type of a public one. */
 static inline terse_page_type terse_kv_page_type(terse_kv_type t)

@@ -57,6 +57,8 @@ void terse_kv_summary_forget(terse_kv *kv, int32_t n)
 {
     for (size_t u = 0; kv->n_summary && u < units(kv); u++)
         kv->n_summary[u] = kv->n_summary[u] < n ? kv->n_summary[u] : n;
+    for (size_t u = 0; kv->n_ring && n == 0 && u < units(kv); u++)
+        kv->ring_summary[u] = 0;
 }
 
 /* Of the TERSE_PAGE keys of a full page. */
@@ -88,19 +90,38 @@ static void measure(const terse_kv *kv, const char *block, float *mean, float *v
     }
 }
 
-void terse_kv_summary_update(terse_kv *kv, size_t u, int32_t n_token)
+void terse_kv_summary_again(terse_kv *kv, size_t u, int32_t place)
 {
-    const int32_t dim = kv->opts.dim_k, *table = kv->table + u * (size_t)kv->cap;
+    const int32_t dim = kv->opts.dim_k;
+    const size_t tile = u * (size_t)kv->n_tile + (size_t)(place / TERSE_TILE);
     float mean[512], variance[512], low[512], high[512];
-    for (int32_t *p = &kv->n_summary[u]; *p < n_token / TERSE_PAGE; ++*p) {
-        const size_t tile = u * (size_t)kv->n_tile + (size_t)(*p / TERSE_TILE);
-        measure(kv, terse_kv_block(kv, table[*p]), mean, variance, low, high);
-        if (kv->moments)
-            terse_moments_put(kv->moments + tile * terse_moments_size(dim), *p % TERSE_TILE, mean, variance,
-                              dim);
-        if (kv->box)
-            terse_box_put(kv->box + tile * terse_box_size(dim), *p % TERSE_TILE, low, high, dim);
-    }
+    measure(kv, terse_kv_block(kv, kv->table[u * (size_t)kv->cap + (size_t)place]), mean, variance, low, high);
+    if (kv->moments)
+        terse_moments_put(kv->moments + tile * terse_moments_size(dim), place % TERSE_TILE, mean, variance,
+                          dim);
+    if (kv->box)
+        terse_box_put(kv->box + tile * terse_box_size(dim), place % TERSE_TILE, low, high, dim);
+}
+
+void terse_kv_summary_update(terse_kv *kv, size_t u, int32_t n_slot)
+{
+    for (int32_t *p = &kv->n_summary[u]; *p < n_slot / TERSE_PAGE; ++*p)
+        terse_kv_summary_again(kv, u, kv->n_ring + *p);
+}
+
+void terse_kv_summary_ring(terse_kv *kv, size_t u, int32_t end)
+{
+    int32_t *b = &kv->ring_summary[u];
+    const int32_t first = kv->recent / TERSE_PAGE;
+    for (*b = *b > first ? *b : first; *b < end; ++*b)
+        terse_kv_summary_again(kv, u, *b % kv->n_ring);
+}
+
+void terse_kv_summary_all(terse_kv *kv, size_t u)
+{
+    terse_kv_summary_update(kv, u, terse_kv_slots(kv, u));
+    if (kv->n_ring)
+        terse_kv_summary_ring(kv, u, kv->n_token / TERSE_PAGE);
 }
 
 terse_status terse_kv_summarize(terse_kv *kv, uint32_t what, terse_error *err)
@@ -109,7 +130,7 @@ terse_status terse_kv_summarize(terse_kv *kv, uint32_t what, terse_error *err)
     if (st != TERSE_OK)
         return st;
     for (size_t u = 0; kv->n_summary && u < units(kv); u++)
-        terse_kv_summary_update(kv, u, kv->n_token);
+        terse_kv_summary_all(kv, u);
     if (what & TERSE_KV_CENTER)
         terse_kv_center(kv);
     return TERSE_OK;

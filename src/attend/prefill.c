@@ -1,0 +1,95 @@
+/* attend/prefill.c: exact attention of up to a page of tokens at once. It goes the ways of a walk under the
+ * rule none with the rows of all tokens side by side, so that it gives the same bits: a page that a token does
+ * not see adds nothing to its rows. */
+#include "attend/walk.h"
+
+static const terse_rule none = { .stop = &terse_stop_none };
+
+/* What the token at position pos sees, where the tokens of a batch behind it have been put as well. */
+static terse_kv_view view_at(const terse_kv *kv, size_t u, int32_t pos)
+{
+    terse_kv_view v = terse_kv_view_at(kv, u, pos);
+    if (!kv->n_ring)
+        return v;
+    const int32_t *at = terse_kv_positions(kv, u);
+    int32_t n = v.n_long;
+    while (n > 0 && at[n - 1] >= v.from)
+        n--;
+    return terse_kv_view_of(u, n, v.from, v.to);
+}
+
+/* Positions from, from + step, ... below end of the list, for n tokens. */
+static void prefill_part(terse_walk *w, const terse_part *a, const terse_kv_view *token, int32_t n,
+                         int32_t from, int32_t step, int32_t end)
+{
+    const terse_kv *kv = w->kv;
+    const int32_t rows = w->n_row, n_row = n * rows;
+    for (int32_t i = from; i < end; i += step) {
+        const char *page = terse_walk_block(w, i);
+        const int32_t place = w->list[i];
+        int32_t first[TERSE_PAGE], most = 0;
+        for (int32_t t = 0; t < n; t++) {
+            int32_t fill = terse_kv_fill(kv, &token[t], place, &first[t]);
+            if (fill <= first[t])
+                fill = first[t] = 0; /* not seen */
+            most = fill > most ? fill : most;
+            for (int32_t r = 0; r < rows; r++)
+                w->n[t * rows + r] = fill;
+        }
+        w->kernels.score[kv->type_k](w->s, w->query, page, n_row, kv->opts.dim_k, NULL);
+        for (int32_t t = 0; t < n; t++)
+            terse_walk_mask(w->s + t * rows * TERSE_PAGE, rows, first[t]);
+        w->kernels.weigh(w->s, n_row, w->n, a->m, a->l, w->keep, w->z);
+        w->kernels.mix[kv->type_v](a->o, w->keep, w->s, page + kv->block_k, most, n_row, kv->opts.dim_v, NULL);
+    }
+}
+
+/* One list for n tokens: in its order each finds the pages that it would walk alone. */
+static void prefill_run(terse_walk *w, const terse_kv_view *token, int32_t n)
+{
+    const terse_kv *kv = w->kv;
+    const terse_kv_view *last = &token[n - 1];
+    const terse_kv_view view = terse_kv_view_of(last->unit, last->n_long, token[0].from, last->to);
+    const int32_t known = terse_walk_plan(w, TERSE_ORDER_NEWEST, &view), n_row = n * w->n_row;
+    const int32_t n_strand = terse_walk_strands(w, &none, known, view.n_page), dim = kv->opts.dim_v;
+    terse_part *part = w->part;
+    w->course.view = view;
+    terse_part_start(&part[0], n_row, dim);
+    prefill_part(w, &part[0], token, n, 0, 1, n_strand > 1 ? known : view.n_page);
+    for (int32_t s = 0; n_strand > 1 && s < n_strand; s++) {
+        terse_part_strand(&part[1 + s], &part[0], n_row, dim);
+        prefill_part(w, &part[1 + s], token, n, known + s, n_strand, view.n_page);
+    }
+    if (n_strand > 1)
+        terse_part_merge(part, n_strand, n_row, dim);
+}
+
+/* May two tokens of a batch share a list? Its first page must be the same, and where strands share the pages
+ * out, so must their number. */
+static bool alike(const terse_walk *w, const terse_kv_view *a, const terse_kv_view *b)
+{
+    const bool strands = w->n_strand == 1 || (a->n_page == b->n_page && a->n_long_page == b->n_long_page);
+    return strands && terse_kv_place(w->kv, a, 0) == terse_kv_place(w->kv, b, 0);
+}
+
+void terse_walk_prefill(terse_walk *w, int32_t layer, int32_t head, int32_t pos, int32_t n, float scale,
+                        const float *q, size_t q_stride, float *out, size_t out_stride)
+{
+    const terse_kv *kv = w->kv;
+    const int32_t rows = w->n_row, dim_k = kv->opts.dim_k, dim_v = kv->opts.dim_v;
+    const size_t query_size = (size_t)rows * terse_query_size(kv->type_k, dim_k);
+    terse_kv_view token[TERSE_PAGE];
+    for (int32_t t = 0; t < n; t++)
+        token[t] = view_at(kv, terse_kv_unit(kv, layer, head), pos + t);
+    for (int32_t t = 0, m; t < n; t += m) {
+        for (m = 1; t + m < n && alike(w, &token[t], &token[t + m]);)
+            m++;
+        for (int32_t i = 0; i < m; i++)
+            terse_query_prepare(kv->type_k, w->query + (size_t)i * query_size, q + (size_t)(t + i) * q_stride,
+                                rows, dim_k, scale);
+        prefill_run(w, token + t, m);
+        for (int32_t r = 0; r < m * rows; r++)
+            terse_walk_divide(out + (size_t)(t + r / rows) * out_stride + (size_t)(r % rows) * (size_t)dim_v,
+                              w->part[0].o + (size_t)r * (size_t)dim_v, w->part[0].l[r], dim_v);
+    }
+}
