@@ -26,8 +26,9 @@
 #include <stdint.h>
 
 enum {
-    TERSE_PAGE = 32,     /* tokens per page */
-    TERSE_KV_BLOCK = 32, /* channels per scale of q8 and q4 */
+    TERSE_PAGE = 32,      /* tokens per page */
+    TERSE_KV_BLOCK = 32,  /* channels per scale of q8 and q4 */
+    TERSE_PAGE_DIM = 576, /* most channels of a key or a value */
 };
 
 /* Storage types of keys and values, chosen independently. */
@@ -58,7 +59,7 @@ static inline size_t terse_page_block_size(terse_page_type type, int32_t dim)
 
 static inline bool terse_page_dim_ok(terse_page_type type, int32_t dim)
 {
-    return dim > 0 && dim <= 512 && dim % (terse_page_coded(type) ? 32 : 16) == 0;
+    return dim > 0 && dim <= TERSE_PAGE_DIM && dim % (terse_page_coded(type) ? 32 : 16) == 0;
 }
 
 /* Store k[dim] or v[dim] as token t of a block. */

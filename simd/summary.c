@@ -84,7 +84,7 @@ void terse_moments_query(void *dst, const float *x, int32_t n_row, int32_t dim)
         int8_t *code = (int8_t *)dst + (size_t)r * terse_moments_query_size(dim), *square = code + dim;
         float *scale = (float *)(square + dim);
         int32_t *sum = (int32_t *)(scale + 2 * n_block);
-        float x2[512];
+        float x2[TERSE_PAGE_DIM];
         for (int32_t j = 0; j < dim; j++)
             x2[j] = x[j] * x[j];
         for (int32_t b = 0; b < n_block; b++) {

@@ -30,6 +30,28 @@ static void rms_norm(float *y, const float *x, const float *w, int32_t n, float 
     }
 }
 
+static void layer_norm(float *y, const float *x, const float *w, const float *b, int32_t n, float eps)
+{
+    __m256 sum[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() }, squares[2] = { sum[0], sum[1] };
+    for (int32_t i = 0; i < n; i += 8)
+        sum[i / 8 % 2] = _mm256_add_ps(sum[i / 8 % 2], _mm256_maskload_ps(x + i, live(n, i)));
+    const __m256 mean = _mm256_set1_ps(fold16_avx2(sum[0], sum[1]) / (float)n);
+    for (int32_t i = 0; i < n; i += 8) {
+        const __m256i m = live(n, i);
+        const __m256 v = _mm256_sub_ps(_mm256_maskload_ps(x + i, m), mean), old = squares[i / 8 % 2];
+        squares[i / 8 % 2] = _mm256_blendv_ps(old, _mm256_fmadd_ps(v, v, old), _mm256_castsi256_ps(m));
+    }
+    const __m256 r = _mm256_set1_ps(1.0f / sqrtf(fold16_avx2(squares[0], squares[1]) / (float)n + eps));
+    for (int32_t i = 0; i < n; i += 8) {
+        const __m256i m = live(n, i);
+        const __m256 d = _mm256_sub_ps(_mm256_maskload_ps(x + i, m), mean);
+        __m256 v = _mm256_mul_ps(_mm256_mul_ps(d, r), _mm256_maskload_ps(w + i, m));
+        if (b)
+            v = _mm256_add_ps(v, _mm256_maskload_ps(b + i, m));
+        _mm256_maskstore_ps(y + i, m, v);
+    }
+}
+
 static void rope_pairs(float *x, const float *cs, int32_t n)
 {
     for (int32_t i = 0; i < n; i += 8) {
@@ -37,6 +59,18 @@ static void rope_pairs(float *x, const float *cs, int32_t n)
         const __m256 v = _mm256_maskload_ps(x + i, m), a = _mm256_maskload_ps(cs + i, m);
         const __m256 t = _mm256_mul_ps(_mm256_permute_ps(v, 0xb1), _mm256_movehdup_ps(a));
         _mm256_maskstore_ps(x + i, m, _mm256_fmaddsub_ps(v, _mm256_moveldup_ps(a), t));
+    }
+}
+
+static void rope_halves(float *x, const float *cs, int32_t n)
+{
+    const int32_t half = n / 2;
+    for (int32_t i = 0; i < half; i += 8) {
+        const __m256i m = live(half, i);
+        const __m256 x0 = _mm256_maskload_ps(x + i, m), x1 = _mm256_maskload_ps(x + half + i, m);
+        const __m256 c = _mm256_maskload_ps(cs + i, m), s = _mm256_maskload_ps(cs + half + i, m);
+        _mm256_maskstore_ps(x + i, m, _mm256_fmsub_ps(x0, c, _mm256_mul_ps(x1, s)));
+        _mm256_maskstore_ps(x + half + i, m, _mm256_fmadd_ps(x1, c, _mm256_mul_ps(x0, s)));
     }
 }
 
@@ -48,6 +82,42 @@ static void silu_mul(float *y, const float *gate, const float *up, int32_t n)
         const __m256 g = _mm256_maskload_ps(gate + i, m);
         const __m256 d = _mm256_add_ps(one, exp_avx2(_mm256_xor_ps(g, sign)));
         _mm256_maskstore_ps(y + i, m, _mm256_mul_ps(_mm256_div_ps(g, d), _mm256_maskload_ps(up + i, m)));
+    }
+}
+
+static void gelu_mul(float *y, const float *gate, const float *up, int32_t n)
+{
+    const __m256 one = _mm256_set1_ps(1.0f), turn = _mm256_set1_ps(TERSE_GELU_TURN);
+    for (int32_t i = 0; i < n; i += 8) {
+        const __m256i m = live(n, i);
+        const __m256 g = _mm256_maskload_ps(gate + i, m);
+        const __m256 cube = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_set1_ps(TERSE_GELU_CUBE), g), g, one);
+        const __m256 d = _mm256_add_ps(one, exp_avx2(_mm256_mul_ps(_mm256_mul_ps(turn, g), cube)));
+        _mm256_maskstore_ps(y + i, m, _mm256_mul_ps(_mm256_div_ps(g, d), _mm256_maskload_ps(up + i, m)));
+    }
+}
+
+static void swiglu_clamped(float *y, const float *gate, const float *up, int32_t n)
+{
+    const __m256 one = _mm256_set1_ps(1.0f), turn = _mm256_set1_ps(TERSE_SWIGLU_TURN);
+    const __m256 high = _mm256_set1_ps(TERSE_SWIGLU_CAP), low = _mm256_set1_ps(-TERSE_SWIGLU_CAP);
+    for (int32_t i = 0; i < n; i += 8) {
+        const __m256i m = live(n, i);
+        const __m256 g = _mm256_min_ps(high, _mm256_maskload_ps(gate + i, m)); /* NaN passes */
+        const __m256 u = _mm256_max_ps(low, _mm256_min_ps(high, _mm256_maskload_ps(up + i, m)));
+        const __m256 d = _mm256_add_ps(one, exp_avx2(_mm256_mul_ps(turn, g)));
+        _mm256_maskstore_ps(y + i, m, _mm256_mul_ps(_mm256_div_ps(g, d), _mm256_add_ps(u, one)));
+    }
+}
+
+static void softcap(float *x, int32_t n, float cap)
+{
+    const __m256 one = _mm256_set1_ps(1.0f), turn = _mm256_set1_ps(2.0f / cap);
+    const __m256 most = _mm256_set1_ps(cap), twice = _mm256_set1_ps(2.0f * cap);
+    for (int32_t i = 0; i < n; i += 8) {
+        const __m256i m = live(n, i);
+        const __m256 e = exp_avx2(_mm256_mul_ps(turn, _mm256_maskload_ps(x + i, m)));
+        _mm256_maskstore_ps(x + i, m, _mm256_sub_ps(most, _mm256_div_ps(twice, _mm256_add_ps(one, e))));
     }
 }
 
@@ -96,5 +166,6 @@ static uint64_t read_sum(const void *p, size_t size)
 
 void terse_vec_init_avx2(terse_vec_kernels *k)
 {
-    *k = (terse_vec_kernels){ "avx2", rms_norm, rope_pairs, silu_mul, add, axpy, read_sum };
+    *k = (terse_vec_kernels){ "avx2",   rms_norm,       layer_norm, rope_pairs, rope_halves, silu_mul,
+                              gelu_mul, swiglu_clamped, softcap,    add,        axpy,        read_sum };
 }

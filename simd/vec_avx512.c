@@ -29,6 +29,27 @@ static void rms_norm(float *y, const float *x, const float *w, int32_t n, float 
     }
 }
 
+static void layer_norm(float *y, const float *x, const float *w, const float *b, int32_t n, float eps)
+{
+    __m512 sum = _mm512_setzero_ps(), squares = _mm512_setzero_ps();
+    for (int32_t i = 0; i < n; i += 16)
+        sum = _mm512_mask_add_ps(sum, live(n, i), sum, _mm512_maskz_loadu_ps(live(n, i), x + i));
+    const __m512 mean = _mm512_set1_ps(fold16_avx512(sum) / (float)n);
+    for (int32_t i = 0; i < n; i += 16) {
+        const __m512 v = _mm512_sub_ps(_mm512_maskz_loadu_ps(live(n, i), x + i), mean);
+        squares = _mm512_mask3_fmadd_ps(v, v, squares, live(n, i));
+    }
+    const __m512 r = _mm512_set1_ps(1.0f / sqrtf(fold16_avx512(squares) / (float)n + eps));
+    for (int32_t i = 0; i < n; i += 16) {
+        const __mmask16 m = live(n, i);
+        const __m512 d = _mm512_sub_ps(_mm512_maskz_loadu_ps(m, x + i), mean);
+        __m512 v = _mm512_mul_ps(_mm512_mul_ps(d, r), _mm512_maskz_loadu_ps(m, w + i));
+        if (b)
+            v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(m, b + i));
+        _mm512_mask_storeu_ps(y + i, m, v);
+    }
+}
+
 static void rope_pairs(float *x, const float *cs, int32_t n)
 {
     for (int32_t i = 0; i < n; i += 16) {
@@ -36,6 +57,18 @@ static void rope_pairs(float *x, const float *cs, int32_t n)
         const __m512 v = _mm512_maskz_loadu_ps(m, x + i), a = _mm512_maskz_loadu_ps(m, cs + i);
         const __m512 t = _mm512_mul_ps(_mm512_permute_ps(v, 0xb1), _mm512_movehdup_ps(a));
         _mm512_mask_storeu_ps(x + i, m, _mm512_fmaddsub_ps(v, _mm512_moveldup_ps(a), t));
+    }
+}
+
+static void rope_halves(float *x, const float *cs, int32_t n)
+{
+    const int32_t half = n / 2;
+    for (int32_t i = 0; i < half; i += 16) {
+        const __mmask16 m = live(half, i);
+        const __m512 x0 = _mm512_maskz_loadu_ps(m, x + i), x1 = _mm512_maskz_loadu_ps(m, x + half + i);
+        const __m512 c = _mm512_maskz_loadu_ps(m, cs + i), s = _mm512_maskz_loadu_ps(m, cs + half + i);
+        _mm512_mask_storeu_ps(x + i, m, _mm512_fmsub_ps(x0, c, _mm512_mul_ps(x1, s)));
+        _mm512_mask_storeu_ps(x + half + i, m, _mm512_fmadd_ps(x1, c, _mm512_mul_ps(x0, s)));
     }
 }
 
@@ -47,6 +80,42 @@ static void silu_mul(float *y, const float *gate, const float *up, int32_t n)
         const __m512 g = _mm512_maskz_loadu_ps(m, gate + i);
         const __m512 d = _mm512_add_ps(one, exp_avx512(_mm512_xor_ps(g, sign)));
         _mm512_mask_storeu_ps(y + i, m, _mm512_mul_ps(_mm512_div_ps(g, d), _mm512_maskz_loadu_ps(m, up + i)));
+    }
+}
+
+static void gelu_mul(float *y, const float *gate, const float *up, int32_t n)
+{
+    const __m512 one = _mm512_set1_ps(1.0f), turn = _mm512_set1_ps(TERSE_GELU_TURN);
+    for (int32_t i = 0; i < n; i += 16) {
+        const __mmask16 m = live(n, i);
+        const __m512 g = _mm512_maskz_loadu_ps(m, gate + i);
+        const __m512 cube = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_set1_ps(TERSE_GELU_CUBE), g), g, one);
+        const __m512 d = _mm512_add_ps(one, exp_avx512(_mm512_mul_ps(_mm512_mul_ps(turn, g), cube)));
+        _mm512_mask_storeu_ps(y + i, m, _mm512_mul_ps(_mm512_div_ps(g, d), _mm512_maskz_loadu_ps(m, up + i)));
+    }
+}
+
+static void swiglu_clamped(float *y, const float *gate, const float *up, int32_t n)
+{
+    const __m512 one = _mm512_set1_ps(1.0f), turn = _mm512_set1_ps(TERSE_SWIGLU_TURN);
+    const __m512 high = _mm512_set1_ps(TERSE_SWIGLU_CAP), low = _mm512_set1_ps(-TERSE_SWIGLU_CAP);
+    for (int32_t i = 0; i < n; i += 16) {
+        const __mmask16 m = live(n, i);
+        const __m512 g = _mm512_min_ps(high, _mm512_maskz_loadu_ps(m, gate + i)); /* NaN passes */
+        const __m512 u = _mm512_max_ps(low, _mm512_min_ps(high, _mm512_maskz_loadu_ps(m, up + i)));
+        const __m512 d = _mm512_add_ps(one, exp_avx512(_mm512_mul_ps(turn, g)));
+        _mm512_mask_storeu_ps(y + i, m, _mm512_mul_ps(_mm512_div_ps(g, d), _mm512_add_ps(u, one)));
+    }
+}
+
+static void softcap(float *x, int32_t n, float cap)
+{
+    const __m512 one = _mm512_set1_ps(1.0f), turn = _mm512_set1_ps(2.0f / cap);
+    const __m512 most = _mm512_set1_ps(cap), twice = _mm512_set1_ps(2.0f * cap);
+    for (int32_t i = 0; i < n; i += 16) {
+        const __mmask16 m = live(n, i);
+        const __m512 e = exp_avx512(_mm512_mul_ps(turn, _mm512_maskz_loadu_ps(m, x + i)));
+        _mm512_mask_storeu_ps(x + i, m, _mm512_sub_ps(most, _mm512_div_ps(twice, _mm512_add_ps(one, e))));
     }
 }
 
@@ -98,5 +167,6 @@ static uint64_t read_sum(const void *p, size_t size)
 
 void terse_vec_init_avx512(terse_vec_kernels *k)
 {
-    *k = (terse_vec_kernels){ "avx512", rms_norm, rope_pairs, silu_mul, add, axpy, read_sum };
+    *k = (terse_vec_kernels){ "avx512", rms_norm,       layer_norm, rope_pairs, rope_halves, silu_mul,
+                              gelu_mul, swiglu_clamped, softcap,    add,        axpy,        read_sum };
 }

@@ -49,6 +49,16 @@ static void rms_norm_in_place(const terse_vec_kernels *k, float *y, const float 
     k->rms_norm(y, y, b, n, 1e-5f);
 }
 
+static void layer_norm(const terse_vec_kernels *k, float *y, const float *a, const float *b, int32_t n)
+{
+    k->layer_norm(y, a, b, n % 2 ? b : NULL, n, 1e-5f);
+}
+
+static void layer_norm_in_place(const terse_vec_kernels *k, float *y, const float *a, const float *b, int32_t n)
+{
+    k->layer_norm(y, y, b, a, n, 1e-5f);
+}
+
 static void rope(const terse_vec_kernels *k, float *y, const float *a, const float *b, int32_t n)
 {
     (void)b;
@@ -66,6 +76,40 @@ static void silu_in_place(const terse_vec_kernels *k, float *y, const float *a, 
     k->silu_mul(y, y, a, n);
 }
 
+static void halves(const terse_vec_kernels *k, float *y, const float *a, const float *b, int32_t n)
+{
+    (void)b;
+    k->rope_halves(y, a, n / 2 * 2);
+}
+
+static void gelu(const terse_vec_kernels *k, float *y, const float *a, const float *b, int32_t n)
+{
+    k->gelu_mul(y, a, b, n);
+}
+
+static void gelu_in_place(const terse_vec_kernels *k, float *y, const float *a, const float *b, int32_t n)
+{
+    (void)b;
+    k->gelu_mul(y, y, a, n);
+}
+
+static void clamped(const terse_vec_kernels *k, float *y, const float *a, const float *b, int32_t n)
+{
+    k->swiglu_clamped(y, a, b, n);
+}
+
+static void clamped_in_place(const terse_vec_kernels *k, float *y, const float *a, const float *b, int32_t n)
+{
+    (void)b;
+    k->swiglu_clamped(y, y, a, n);
+}
+
+static void softcap(const terse_vec_kernels *k, float *y, const float *a, const float *b, int32_t n)
+{
+    (void)a, (void)b;
+    k->softcap(y, n, 3.0f);
+}
+
 static void add(const terse_vec_kernels *k, float *y, const float *a, const float *b, int32_t n)
 {
     (void)b;
@@ -80,8 +124,20 @@ static void axpy(const terse_vec_kernels *k, float *y, const float *a, const flo
 static const struct {
     const char *name;
     void (*run)(const terse_vec_kernels *k, float *y, const float *a, const float *b, int32_t n);
-} operations[] = { { "rms_norm", rms_norm }, { "rms_norm_in_place", rms_norm_in_place }, { "rope_pairs", rope },
-                   { "silu_mul", silu },     { "silu_mul_in_place", silu_in_place },     { "add", add },
+} operations[] = { { "rms_norm", rms_norm },
+                   { "rms_norm_in_place", rms_norm_in_place },
+                   { "layer_norm", layer_norm },
+                   { "layer_norm_in_place", layer_norm_in_place },
+                   { "rope_pairs", rope },
+                   { "rope_halves", halves },
+                   { "silu_mul", silu },
+                   { "silu_mul_in_place", silu_in_place },
+                   { "gelu_mul", gelu },
+                   { "gelu_mul_in_place", gelu_in_place },
+                   { "swiglu_clamped", clamped },
+                   { "swiglu_clamped_in_place", clamped_in_place },
+                   { "softcap", softcap },
+                   { "add", add },
                    { "axpy", axpy } };
 enum { N_OPERATION = sizeof operations / sizeof *operations };
 
