@@ -108,7 +108,7 @@ static const meta_row meta_rows[] = {
     { "no feed-forward", A "feed_forward_length", U32, 0, NULL, TERSE_BAD_INPUT, NULL },
     { "keys of 0", A "attention.key_length", U32, 0, NULL, TERSE_BAD_INPUT, NULL },
     { "keys of 513", A "attention.key_length", U32, 513, NULL, TERSE_BAD_INPUT, NULL },
-    { "keys of 24", A "attention.key_length", U32, 24, NULL, TERSE_UNSUPPORTED, "24" },
+    { "keys of 24", A "attention.key_length", U32, 24, NULL, TERSE_BAD_INPUT, "attn_q.weight" },
     { "values of 48", A "attention.value_length", U32, 48, NULL, TERSE_BAD_INPUT, "attn_v.weight" },
     /* KV heads */
     { "no KV heads", A "attention.head_count_kv", U32, 0, NULL, TERSE_BAD_INPUT, NULL },

@@ -7,7 +7,7 @@
 
 #include "terse/base.h"
 
-enum { TERSE_KV_PAGE = 32 };
+enum { TERSE_KV_PAGE = 32, TERSE_KV_DIM = 576 /* most channels of a key or a value */ };
 
 /* Storage of keys and of values. q8, q4: codes of 8 or 4 bits with an f16 scale per token and 32 channels (8.5
  * and 4.5 bits per value). */
@@ -23,10 +23,13 @@ typedef enum {
 /* "f32", "f16", "bf16", "q8" (also "q8_0"), "q4" (also "q4_0"); TERSE_BAD_INPUT for anything else. */
 TERSE_API terse_status terse_kv_type_parse(const char *name, terse_kv_type *type, terse_error *err);
 TERSE_API const char *terse_kv_type_name(terse_kv_type type);
+/* Channels that a store of that type needs for heads of n channels: those behind them are 0 in keys, values and
+ * queries, and change no result. */
+TERSE_API int32_t terse_kv_dim(terse_kv_type type, int32_t n);
 
 typedef struct {
     int32_t n_layer, n_head;      /* n_head: KV heads per layer */
-    int32_t dim_k, dim_v;         /* channels per head: multiples of 16, of 32 for q8, q4; up to 512 */
+    int32_t dim_k, dim_v;         /* channels per head: multiples of 16, of 32 for q8, q4; up to 576 */
     terse_kv_type type_k, type_v; /* default f16 */
     int32_t ctx;                  /* tokens that the sequence may hold */
     size_t limit;                 /* bytes that the pages may take; 0: no limit */

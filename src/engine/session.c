@@ -53,8 +53,8 @@ static terse_status open_store(terse_session *s, const terse_session_opts *o, te
     const terse_model_info *i = &s->model->info;
     const terse_kv_opts kv = { .n_layer = i->n_layer,
                                .n_head = i->n_head_kv,
-                               .dim_k = i->dim_k,
-                               .dim_v = i->dim_v,
+                               .dim_k = terse_kv_dim(o->type_k, i->dim_k),
+                               .dim_v = terse_kv_dim(o->type_v, i->dim_v),
                                .type_k = o->type_k,
                                .type_v = o->type_v,
                                .ctx = s->ctx,

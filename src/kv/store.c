@@ -11,6 +11,7 @@
 #include <string.h>
 
 _Static_assert((int)TERSE_KV_PAGE == (int)TERSE_PAGE, "the public page size is the kernels' page size");
+_Static_assert((int)TERSE_KV_DIM == (int)TERSE_PAGE_DIM, "and so is the most of channels");
 
 static const char *const type_names[] = { "f16", "f32", "f16", "q8", "bf16", "q4" };
 
@@ -31,6 +32,12 @@ terse_status terse_kv_type_parse(const char *name, terse_kv_type *type, terse_er
 const char *terse_kv_type_name(terse_kv_type type)
 {
     return type_names[type];
+}
+
+int32_t terse_kv_dim(terse_kv_type type, int32_t n)
+{
+    const int32_t unit = terse_page_coded(terse_kv_page_type(type)) ? TERSE_KV_BLOCK : TERSE_KV_BLOCK / 2;
+    return (n + unit - 1) / unit * unit;
 }
 
 /* Most layers, heads and tokens: no product below can overflow. */
@@ -186,11 +193,11 @@ terse_status terse_kv_reserve(terse_kv *kv, int32_t n, terse_error *err)
 }
 
 /* At least |v - c| of token t of a V block as the kernels will see it: a bound is built on it. The sum of up to
- * 512 squares is short by at most 515 roundings, its root by half of that and one: 1.6e-5; squares that
+ * 576 squares is short by at most 579 roundings, its root by half of that and one: 1.8e-5; squares that
  * underflow hide less than 1e-21. Infinite if v is not finite or the sum overflows. */
 static float radius_of(const terse_kv *kv, const void *block, int32_t t, const float *c)
 {
-    float v[512], sum = 0.0f;
+    float v[TERSE_PAGE_DIM], sum = 0.0f;
     terse_page_get_v(kv->type_v, block, t, v, kv->opts.dim_v);
     for (int32_t d = 0; d < kv->opts.dim_v; d++)
         sum += (v[d] - c[d]) * (v[d] - c[d]);
@@ -258,8 +265,8 @@ void terse_kv_center_unit(terse_kv *kv, size_t u)
 {
     const int32_t dim = kv->opts.dim_v, *table = kv->table + u * (size_t)kv->cap;
     const terse_kv_view view = terse_kv_view_at(kv, u, kv->n_token - 1);
-    float *c = kv->center + u * (size_t)dim, v[512];
-    double sum[512] = { 0.0 };
+    float *c = kv->center + u * (size_t)dim, v[TERSE_PAGE_DIM];
+    double sum[TERSE_PAGE_DIM] = { 0.0 };
     int32_t first, fill, n = 0;
     for (int32_t a = 0; a < view.n_page; a++) {
         const int32_t place = terse_kv_place(kv, &view, a);

@@ -66,8 +66,8 @@ static void measure(const terse_kv *kv, const char *block, float *mean, float *v
                     float *high)
 {
     const int32_t dim = kv->opts.dim_k;
-    double sum[512] = { 0.0 }, squares[512] = { 0.0 };
-    float k[512];
+    double sum[TERSE_PAGE_DIM] = { 0.0 }, squares[TERSE_PAGE_DIM] = { 0.0 };
+    float k[TERSE_PAGE_DIM];
     for (int32_t d = 0; d < dim; d++) {
         low[d] = INFINITY;
         high[d] = -INFINITY;
@@ -94,7 +94,7 @@ void terse_kv_summary_again(terse_kv *kv, size_t u, int32_t place)
 {
     const int32_t dim = kv->opts.dim_k;
     const size_t tile = u * (size_t)kv->n_tile + (size_t)(place / TERSE_TILE);
-    float mean[512], variance[512], low[512], high[512];
+    float mean[TERSE_PAGE_DIM], variance[TERSE_PAGE_DIM], low[TERSE_PAGE_DIM], high[TERSE_PAGE_DIM];
     measure(kv, terse_kv_block(kv, kv->table[u * (size_t)kv->cap + (size_t)place]), mean, variance, low, high);
     if (kv->moments)
         terse_moments_put(kv->moments + tile * terse_moments_size(dim), place % TERSE_TILE, mean, variance,

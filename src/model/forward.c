@@ -2,10 +2,11 @@
 #include "model/forward.h"
 
 #include "base/memory.h"
+#include "kv/store.h"
 
 #include <string.h>
 
-enum { PHASES = 16 /* per layer, at most */, PIECE_BYTES = 128 << 10 };
+enum { PHASES = 32 /* per layer, at most */, PIECE_BYTES = 128 << 10 };
 
 /* ---- activations ---- */
 
@@ -51,18 +52,31 @@ terse_acts terse_acts_slice(const terse_acts *a, int32_t first, int32_t n)
     return view;
 }
 
+void terse_norm_row(const terse_forward *f, float *y, const float *x, const terse_norm *norm, int32_t row,
+                    int32_t n)
+{
+    const size_t skip = (size_t)row * (size_t)norm->stride;
+    if (f->model->arch->layer_norm)
+        f->kernels.vec.layer_norm(y, x, norm->weight + skip, norm->bias ? norm->bias + skip : NULL, n,
+                                  f->model->norm_eps);
+    else
+        f->kernels.vec.rms_norm(y, x, norm->weight + skip, n, f->model->norm_eps);
+}
+
+/* norm NULL: none */
 static void prepare(const terse_forward *f, const terse_acts *a, int32_t t, float *x, const float *src,
-                    const float *norm)
+                    const terse_norm *norm)
 {
     if (norm)
-        f->kernels.vec.rms_norm(x, src, norm, a->n, f->model->norm_eps);
+        terse_norm_row(f, x, src, norm, 0, a->n);
     f->kernels.dot.quantize(a, t);
 }
 
 terse_acts terse_shared_inputs(terse_worker *w, const float *src, size_t stride, int32_t n_token, int32_t n,
-                               const float *norm)
+                               const terse_norm *norm)
 {
     terse_forward *f = w->f;
+    norm = norm && norm->weight ? norm : NULL;
     const size_t width = (size_t)n; /* of h: only norms write there */
     const terse_acts a = norm ? terse_acts_of(&f->acts, n, n_token, f->h, width)
                               : terse_acts_of(&f->acts, n, n_token, src, stride);
@@ -74,9 +88,10 @@ terse_acts terse_shared_inputs(terse_worker *w, const float *src, size_t stride,
 }
 
 terse_inputs terse_inputs_begin(terse_worker *w, const float *src, size_t stride, int32_t n_token, int32_t n,
-                                const float *norm)
+                                const terse_norm *norm)
 {
     const terse_forward *f = w->f;
+    norm = norm && norm->weight ? norm : NULL;
     if (n_token > 1)
         return (terse_inputs){ .acts = terse_shared_inputs(w, src, stride, n_token, n, norm), .ready = true };
     const float *x = norm ? f->own_x + (size_t)w->thread * f->width : src;
@@ -115,7 +130,48 @@ void terse_linear_rows(const terse_forward *f, const terse_linear *m, int32_t r0
         f->kernels.vec.add(y + (size_t)t * stride, m->bias + r0, n);
 }
 
+terse_linear terse_stack_at(const terse_stack *s, int32_t i)
+{
+    terse_linear m = s->first;
+    m.data += (size_t)i * s->size;
+    if (m.bias)
+        m.bias += (size_t)i * (size_t)m.n_out;
+    return m;
+}
+
+void terse_turn(const terse_forward *f, int32_t rope, int32_t t, float *x)
+{
+    if (rope == TERSE_ROPE_NONE)
+        return;
+    const terse_rope *r = f->rope[rope];
+    const float *cs = f->cs[rope] + (size_t)t * (size_t)r->n;
+    if (r->halves)
+        f->kernels.vec.rope_halves(x, cs, r->n);
+    else
+        f->kernels.vec.rope_pairs(x, cs, r->n);
+}
+
+void terse_activate(const terse_forward *f, float *gate, const float *up, int32_t n)
+{
+    switch (f->model->arch->act) {
+    case TERSE_ACT_GELU:
+        f->kernels.vec.gelu_mul(gate, gate, up, n);
+        break;
+    case TERSE_ACT_SWIGLU_CLAMPED:
+        f->kernels.vec.swiglu_clamped(gate, gate, up, n);
+        break;
+    default:
+        f->kernels.vec.silu_mul(gate, gate, up, n);
+    }
+}
+
 /* ---- the pass ---- */
+
+static void scale(float *x, int32_t n, float by)
+{
+    for (int32_t i = 0; i < n && by != 1.0f; i++)
+        x[i] *= by;
+}
 
 static void embed(terse_worker *w)
 {
@@ -123,9 +179,12 @@ static void embed(terse_worker *w)
     const terse_linear *e = &f->model->embed;
     terse_phase *p = terse_next_phase(w);
     for (int32_t t; (t = terse_phase_take(p)) < f->n; terse_phase_finish(p, f->n)) {
-        terse_dequant_row(e->type, f->x + (size_t)t * (size_t)e->n_in,
-                          e->data + (size_t)f->tokens[t] * e->row_size, e->n_in);
-        terse_rope_at(&f->model->rope, f->pos + t, f->cs + (size_t)t * (size_t)f->model->rope.n);
+        float *x = f->x + (size_t)t * (size_t)e->n_in;
+        terse_dequant_row(e->type, x, e->data + (size_t)f->tokens[t] * e->row_size, e->n_in);
+        scale(x, e->n_in, f->model->embed_scale);
+        for (int32_t r = 0; r < 2; r++)
+            if (f->rope[r]->freq)
+                terse_rope_at(f->rope[r], f->pos + t, f->cs[r] + (size_t)t * (size_t)f->rope[r]->n);
     }
     terse_end_phase(w, p, f->n, TERSE_SPENT_EMBED);
 }
@@ -137,12 +196,18 @@ static void logits(terse_worker *w)
     const size_t n_embd = (size_t)o->n_in;
     const int32_t n = f->all_logits ? f->n : 1, rows = terse_piece_rows(o), pieces = terse_pieces(o);
     const float *x = f->x + (size_t)(f->n - n) * n_embd;
-    terse_inputs in = terse_inputs_begin(w, x, n_embd, n, o->n_in, f->model->output_norm);
+    const float cap = f->model->logits_cap;
+    terse_inputs in = terse_inputs_begin(w, x, n_embd, n, o->n_in, &f->model->output_norm);
     terse_phase *p = terse_next_phase(w);
     for (int32_t i; (i = terse_phase_take(p)) < pieces; terse_phase_finish(p, pieces)) {
-        const int32_t r = i * rows, left = o->n_out - r;
-        terse_linear_rows(f, o, r, left < rows ? left : rows, terse_inputs_get(w, &in), f->logits + r,
-                          (size_t)o->n_out);
+        const int32_t r = i * rows, some = o->n_out - r < rows ? o->n_out - r : rows;
+        terse_linear_rows(f, o, r, some, terse_inputs_get(w, &in), f->logits + r, (size_t)o->n_out);
+        for (int32_t t = 0; t < n; t++) {
+            float *row = f->logits + (size_t)t * (size_t)o->n_out + r;
+            scale(row, some, f->model->logits_scale);
+            if (cap > 0.0f)
+                f->kernels.vec.softcap(row, some, cap);
+        }
     }
     terse_end_phase(w, p, pieces, TERSE_SPENT_LOGITS);
 }
@@ -197,21 +262,44 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+/* Widest vector that is normed before a matrix. */
+static size_t width_of_norms(const terse_model *m)
+{
+    return larger((size_t)m->info.n_embd, larger((size_t)m->latent.q_rank, (size_t)m->latent.kv_rank));
+}
+
+/* Walks' queries and results, apart from q and att only where pages have other channels. */
+static void lay_out_heads(terse_forward *f, char *base, size_t *at)
+{
+    const terse_model *m = f->model;
+    const terse_model_info *i = &m->info;
+    const size_t n = (size_t)f->chunk, one = sizeof(float), heads = n * (size_t)i->n_head;
+    const bool same_k = m->dim_q == f->kv->opts.dim_k, same_v = m->dim_o == f->kv->opts.dim_v;
+    f->q = terse_place(base, at, heads * (size_t)m->dim_q * one);
+    f->att = terse_place(base, at, heads * (size_t)m->dim_o * one);
+    f->query = same_k ? f->q : terse_place(base, at, heads * (size_t)f->kv->opts.dim_k * one);
+    f->mixed = same_v ? f->att : terse_place(base, at, heads * (size_t)f->kv->opts.dim_v * one);
+    f->k = terse_place(base, at, n * (size_t)(i->n_head_kv * i->dim_k) * one);
+    f->v = terse_place(base, at, n * (size_t)(i->n_head_kv * i->dim_v) * one);
+    f->low = terse_place(base, at, n * (size_t)m->latent.q_rank * one);
+    f->kv_low = terse_place(base, at, n * (size_t)m->layer[0].kv_low.n_out * one);
+    f->kv_all = terse_place(base, at, n * (size_t)m->layer[0].kv_b.n_out * one);
+    for (int32_t r = 0; r < 2; r++)
+        f->cs[r] = terse_place(base, at, f->rope[r]->freq ? n * (size_t)f->rope[r]->n * one : 0);
+}
+
 /* Places everything in the mapping at base, or measures it while base is NULL. */
 static size_t lay_out(terse_forward *f, char *base)
 {
-    const terse_model_info *i = &f->model->info;
+    const terse_model *m = f->model;
+    const terse_model_info *i = &m->info;
     const size_t n = (size_t)f->chunk, threads = (size_t)f->n_thread, one = sizeof(float);
-    const size_t q = (size_t)(i->n_head * i->dim_k), att = (size_t)(i->n_head * i->dim_v);
     size_t at = 0;
     f->x = terse_place(base, &at, n * (size_t)i->n_embd * one);
-    f->h = terse_place(base, &at, n * (size_t)i->n_embd * one);
-    f->q = terse_place(base, &at, n * q * one);
-    f->k = terse_place(base, &at, n * (size_t)(i->n_head_kv * i->dim_k) * one);
-    f->v = terse_place(base, &at, n * (size_t)(i->n_head_kv * i->dim_v) * one);
-    f->att = terse_place(base, &at, n * att * one);
-    f->gate = terse_place(base, &at, i->n_expert ? 0 : n * (size_t)i->n_ff * one);
-    f->cs = terse_place(base, &at, n * (size_t)f->model->rope.n * one);
+    f->h = terse_place(base, &at, n * width_of_norms(m) * one);
+    f->branch = terse_place(base, &at, m->layer[0].attn_post.weight ? n * (size_t)i->n_embd * one : 0);
+    lay_out_heads(f, base, &at);
+    f->gate = terse_place(base, &at, n * (size_t)m->n_ff * one);
     f->split = terse_place(base, &at, (size_t)i->n_head_kv * sizeof *f->split);
     f->piece = terse_place(base, &at, threads * n * TERSE_PIECE_ROWS * one);
     f->own_x = terse_place(base, &at, threads * f->width * one);
@@ -232,8 +320,15 @@ static size_t lay_out(terse_forward *f, char *base)
 
 terse_status terse_forward_open(terse_forward *f, terse_error *err)
 {
-    const terse_model_info *i = &f->model->info;
-    f->width = pad(larger((size_t)i->n_embd, larger((size_t)(i->n_head * i->dim_v), (size_t)i->n_ff)));
+    const terse_model *m = f->model;
+    const terse_model_info *i = &m->info;
+    const int32_t ctx = (f->kv->opts.ctx + 255) / 256 * 256; /* as other engines round it */
+    const bool longer = m->rope[TERSE_ROPE_LONG].freq && ctx > m->ctx_orig;
+    f->rope[0] = &m->rope[longer ? TERSE_ROPE_LONG : TERSE_ROPE_FULL];
+    f->rope[1] = &m->rope[TERSE_ROPE_WINDOWED];
+    f->width = pad(larger(width_of_norms(m), larger((size_t)(i->n_head * m->dim_o), (size_t)m->n_ff)));
+    if (m->latent.latent) /* every head's part of a token is an input of its own */
+        f->width = larger(f->width, (size_t)i->n_head * pad(larger((size_t)m->latent.still, (size_t)i->dim_v)));
     f->n_phase = i->n_layer * PHASES + 3;
     f->map_size = terse_align_up(lay_out(f, NULL), (size_t)2 << 20);
     f->map = terse_pages_map(f->map_size);

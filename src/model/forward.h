@@ -2,7 +2,7 @@
  *
  * The pass is a row of phases (base/team.h), each cut into pieces by shape. A piece's result does not depend on
  * who computes it, and a token's result not on the tokens beside it, so the bits are the same for any number of
- * threads and any chunking of a prompt. A decode step has 5 phases per layer. */
+ * threads and any chunking of a prompt. A decode step of a llama layer has 5 phases. */
 #ifndef TERSE_MODEL_FORWARD_H
 #define TERSE_MODEL_FORWARD_H
 
@@ -18,7 +18,7 @@ typedef struct {
     int32_t *token;             /* [chunk * n_used] token of a slot */
     int32_t *first;             /* [n_expert + 1] first slot of an expert */
     terse_acts in, mid;         /* quantised inputs and gate outputs of the slots */
-    float *score;               /* [chunk][n_expert] */
+    float *score;               /* [chunk][2][n_expert] router scores, and what the choice goes by */
     float *x, *gate, *up, *out; /* [chunk * n_used][...] */
 } terse_moe;
 
@@ -39,6 +39,8 @@ typedef struct {
     terse_attend_stats *stats; /* [n_layer][n_head_kv]; decode adds to it */
     terse_team *team;
     int32_t n_thread, chunk;
+    const terse_rope
+        *rope[2];             /* TERSE_ROPE_FULL or TERSE_ROPE_LONG, as the context asks; TERSE_ROPE_WINDOWED */
     const atomic_bool *abort; /* may be NULL */
     terse_tap tap;            /* attended NULL: nobody looks */
     bool watch;               /* decode steps add to spent */
@@ -54,8 +56,14 @@ typedef struct {
     /* Working memory, token-major, in one mapping: it is committed as longer batches touch it. */
     char *map;
     size_t map_size;
-    float *x, *h, *q, *k, *v, *att, *gate, *cs;
-    int32_t *split;  /* [n_head_kv] strands of a head's walk */
+    float *x, *h, *q, *k, *v, *att, *gate;
+    float *cs[2];         /* [chunk][n] of rope[TERSE_ROPE_FULL] and [TERSE_ROPE_WINDOWED] */
+    float *query, *mixed; /* [chunk][n_head][pages' channels] what walks take and give: q and att, where these
+                           * have as many channels */
+    float *branch;        /* [chunk][n_embd] of layers that norm it before it is added */
+    float *low, *kv_low, *kv_all; /* model/mla.c: [chunk][...] compressed queries; latents and the key parts
+                                   * that turn; every head's keys and values */
+    int32_t *split;               /* [n_head_kv] strands of a head's walk */
     float *piece;    /* [n_thread][chunk][TERSE_PIECE_ROWS] results of a piece that are used up at once */
     terse_acts acts; /* shared by the team: a chunk of tokens */
     terse_acts *own; /* [n_thread] one token, for decode: a copy each saves a phase */
@@ -107,21 +115,31 @@ static inline void terse_end_phase(terse_worker *w, terse_phase *p, int32_t n, t
     terse_spend(w, TERSE_SPENT_WAIT);
 }
 
-/* The inputs of a matrix: n_token rows of src, after a norm if norm is not NULL, quantised. Several tokens are
- * prepared in a phase of their own; a single one by every thread for itself, when it has a piece to use it for.
+/* The inputs of a matrix: n_token rows of src, after a norm if norm is not NULL and has weights, quantised.
+ * Several tokens are prepared in a phase of their own; a single one by every thread for itself, when it has a
+ * piece to use it for.
  */
 typedef struct {
-    const float *src, *norm;
+    const float *src;
+    const terse_norm *norm;
     terse_acts acts;
     bool ready;
 } terse_inputs;
 terse_inputs terse_inputs_begin(terse_worker *w, const float *src, size_t stride, int32_t n_token, int32_t n,
-                                const float *norm);
+                                const terse_norm *norm);
 /* Call with a piece in hand. */
 const terse_acts *terse_inputs_get(terse_worker *w, terse_inputs *in);
 /* The phase that prepares inputs for all threads. */
 terse_acts terse_shared_inputs(terse_worker *w, const float *src, size_t stride, int32_t n_token, int32_t n,
-                               const float *norm);
+                               const terse_norm *norm);
+
+/* y[n] = norm(x), of row `row` where rows have weights of their own; y may be x. */
+void terse_norm_row(const terse_forward *f, float *y, const float *x, const terse_norm *norm, int32_t row,
+                    int32_t n);
+/* Matrix i of a stack. */
+terse_linear terse_stack_at(const terse_stack *s, int32_t i);
+/* Turns the first channels of x by the angles of token t of the batch; TERSE_ROPE_NONE: leaves them. */
+void terse_turn(const terse_forward *f, int32_t rope, int32_t t, float *x);
 
 /* y[t * stride + i] = row r0 + i of m . a, with its bias, for i in [0, n). */
 void terse_linear_rows(const terse_forward *f, const terse_linear *m, int32_t r0, int32_t n,
@@ -138,6 +156,28 @@ terse_acts terse_acts_slice(const terse_acts *a, int32_t first, int32_t n);
 void terse_layer_run(terse_worker *w, int32_t l);
 /* The feed-forward of a layer with experts (moe.c): x += experts(norm(x)). */
 void terse_moe_run(terse_worker *w, const terse_layer *layer);
+/* The projections of all matrices m[n_mat] of one input: out[i] gets rows of m[i]->n_out. */
+void terse_project(terse_worker *w, const terse_linear *const *m, float *const *out, int32_t n_mat,
+                   const float *src, const terse_norm *norm);
+/* Row of query head `head` of token t, as walks take it: [pages' channels]. */
+float *terse_query(const terse_forward *f, int32_t t, int32_t head);
+/* Stores k[dim_k] and v[dim_v] of token t. */
+void terse_put(terse_forward *f, int32_t l, int32_t head, int32_t t, const float *k, const float *v);
+/* Latent attention (mla.c): queries and latents of all tokens; key and value of token t into the pages; what
+ * heads make of the latents that their walks have mixed. */
+void terse_mla_project(terse_worker *w, const terse_layer *layer);
+void terse_mla_put(terse_forward *f, int32_t l, int32_t head, int32_t t);
+void terse_mla_values(terse_worker *w, const terse_layer *layer);
+/* x += branch, times the model's branch_scale */
+static inline void terse_add_branch(const terse_forward *f, float *x, const float *branch, int32_t n)
+{
+    if (f->model->branch_scale == 1.0f)
+        f->kernels.vec.add(x, branch, n);
+    else
+        f->kernels.vec.axpy(x, f->model->branch_scale, branch, n);
+}
+/* gate = act(gate) * up, by the architecture's activation */
+void terse_activate(const terse_forward *f, float *gate, const float *up, int32_t n);
 
 /* Room for the activations of n_token tokens, and for the experts (terse_place: base NULL measures). */
 void terse_acts_place(terse_acts *a, char *base, size_t *at, size_t n_token, size_t width);

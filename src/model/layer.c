@@ -1,9 +1,12 @@
 /* model/layer.c: one layer. Attention: norm, q k v, rope, pages, walk, output. Feed-forward: norm, gate and up,
- * silu, down. The names of the phases are the names of the functions. */
+ * activation, down. The names of the phases are the names of the functions; what an architecture leaves out or
+ * adds is in its row (arch.c) and in the tensors of the layer. */
 #include "model/forward.h"
 
 #include "attend/walk.h"
 #include "simd/page.h"
+
+#include <string.h>
 
 static int32_t smaller(int32_t a, int32_t b)
 {
@@ -15,14 +18,15 @@ static float *piece_results(const terse_worker *w)
     return w->f->piece + (size_t)w->thread * (size_t)w->f->chunk * TERSE_PIECE_ROWS;
 }
 
-/* q, k and v of all tokens: the pieces of three matrices, one behind the other. */
-static void project(terse_worker *w, const terse_layer *y)
+void terse_project(terse_worker *w, const terse_linear *const *m, float *const *out, int32_t n_mat,
+                   const float *src, const terse_norm *norm)
 {
     terse_forward *f = w->f;
-    const terse_linear *const m[] = { &y->q, &y->k, &y->v };
-    float *const out[] = { f->q, f->k, f->v };
-    const int32_t n_embd = y->q.n_in, pieces = terse_pieces(m[0]) + terse_pieces(m[1]) + terse_pieces(m[2]);
-    terse_inputs in = terse_inputs_begin(w, f->x, (size_t)n_embd, f->n, n_embd, y->attn_norm);
+    const int32_t n_in = m[0]->n_in;
+    int32_t pieces = 0;
+    for (int32_t k = 0; k < n_mat; k++)
+        pieces += terse_pieces(m[k]);
+    terse_inputs in = terse_inputs_begin(w, src, (size_t)n_in, f->n, n_in, norm);
     terse_phase *p = terse_next_phase(w);
     for (int32_t i; (i = terse_phase_take(p)) < pieces; terse_phase_finish(p, pieces)) {
         int32_t k = 0;
@@ -35,21 +39,106 @@ static void project(terse_worker *w, const terse_layer *y)
     terse_end_phase(w, p, pieces, TERSE_SPENT_QKV);
 }
 
-/* Turns the key and the queries of one KV head's group for token t of the batch, and stores key and value in
+/* Norms of q and k that see all heads of a token: not a head's own affair. */
+static void norm_projections(terse_worker *w, const terse_layer *y)
+{
+    terse_forward *f = w->f;
+    terse_phase *p = terse_next_phase(w);
+    for (int32_t t; (t = terse_phase_take(p)) < f->n; terse_phase_finish(p, f->n)) {
+        float *q = f->q + (size_t)t * (size_t)y->q.n_out, *k = f->k + (size_t)t * (size_t)y->k.n_out;
+        terse_norm_row(f, q, q, &y->q_norm, 0, y->q.n_out);
+        terse_norm_row(f, k, k, &y->k_norm, 0, y->k.n_out);
+    }
+    terse_end_phase(w, p, f->n, TERSE_SPENT_QKV);
+}
+
+/* q, k and v of all tokens. */
+static void project(terse_worker *w, const terse_layer *y)
+{
+    terse_forward *f = w->f;
+    const terse_linear *const m[] = { &y->q, &y->k, &y->v };
+    float *const out[] = { f->q, f->k, f->v };
+    if (f->model->arch->latent) {
+        terse_mla_project(w, y);
+        return;
+    }
+    terse_project(w, m, out, 3, f->x, &y->attn_norm);
+    if (f->model->arch->qk_norm == TERSE_QK_ALL)
+        norm_projections(w, y);
+}
+
+/* One head of q or k as the pages take it: normed, turned. */
+static void finish_head(const terse_forward *f, const terse_layer *y, const terse_norm *norm, int32_t head,
+                        int32_t t, float *x)
+{
+    if (norm->weight && f->model->arch->qk_norm != TERSE_QK_ALL)
+        terse_norm_row(f, x, x, norm, head, f->model->info.dim_k);
+    terse_turn(f, y->rope, t, x);
+}
+
+/* Puts a token whose heads have fewer channels than the pages: the others are 0. */
+static void put_padded(terse_forward *f, int32_t l, int32_t head, int32_t t, const float *k, const float *v)
+{
+    float wide_k[TERSE_KV_DIM] = { 0.0f }, wide_v[TERSE_KV_DIM] = { 0.0f };
+    memcpy(wide_k, k, (size_t)f->model->info.dim_k * sizeof *k);
+    memcpy(wide_v, v, (size_t)f->model->info.dim_v * sizeof *v);
+    terse_kv_put(f->kv, l, head, f->pos + t, wide_k, wide_v);
+}
+
+void terse_put(terse_forward *f, int32_t l, int32_t head, int32_t t, const float *k, const float *v)
+{
+    const terse_model_info *i = &f->model->info;
+    if (i->dim_k == f->kv->opts.dim_k && i->dim_v == f->kv->opts.dim_v)
+        terse_kv_put(f->kv, l, head, f->pos + t, k, v);
+    else
+        put_padded(f, l, head, t, k, v);
+}
+
+float *terse_query(const terse_forward *f, int32_t t, int32_t head)
+{
+    return f->query + ((size_t)t * (size_t)f->model->info.n_head + (size_t)head) * (size_t)f->kv->opts.dim_k;
+}
+
+/* Where the walk of query head `head` leaves its result. */
+static float *result(const terse_forward *f, int32_t t, int32_t head)
+{
+    return f->mixed + ((size_t)t * (size_t)f->model->info.n_head + (size_t)head) * (size_t)f->kv->opts.dim_v;
+}
+
+/* Finishes the key and the queries of one KV head's group for token t of the batch, and stores key and value in
  * the pages. */
 static void rotate_and_put(terse_forward *f, int32_t l, int32_t head, int32_t t)
 {
-    const terse_model_info *i = &f->model->info;
-    const terse_rope *rope = &f->model->rope;
+    const terse_model *m = f->model;
+    const terse_model_info *i = &m->info;
+    const terse_layer *y = &m->layer[l];
     const int32_t group = i->n_head / i->n_head_kv;
-    const float *cs = f->cs + (size_t)t * (size_t)rope->n;
+    if (m->arch->latent) {
+        terse_mla_put(f, l, head, t);
+        return;
+    }
     float *k = f->k + ((size_t)t * (size_t)i->n_head_kv + (size_t)head) * (size_t)i->dim_k;
     const float *v = f->v + ((size_t)t * (size_t)i->n_head_kv + (size_t)head) * (size_t)i->dim_v;
-    float *q = f->q + ((size_t)t * (size_t)i->n_head + (size_t)(head * group)) * (size_t)i->dim_k;
-    f->kernels.vec.rope_pairs(k, cs, rope->n);
-    for (int32_t g = 0; g < group; g++)
-        f->kernels.vec.rope_pairs(q + (size_t)g * (size_t)i->dim_k, cs, rope->n);
-    terse_kv_put(f->kv, l, head, f->pos + t, k, v);
+    finish_head(f, y, &y->k_norm, head, t, k);
+    for (int32_t h = head * group; h < (head + 1) * group; h++) {
+        float *q = f->q + ((size_t)t * (size_t)i->n_head + (size_t)h) * (size_t)i->dim_k;
+        finish_head(f, y, &y->q_norm, h, t, q);
+        if (f->query != f->q)
+            memcpy(terse_query(f, t, h), q, (size_t)i->dim_k * sizeof *q);
+    }
+    terse_put(f, l, head, t, k, v);
+}
+
+/* Takes the results of a group from the pages' width to the heads'. Latents go through terse_mla_values. */
+static void collect(terse_forward *f, int32_t head, int32_t t)
+{
+    const terse_model *m = f->model;
+    const int32_t group = m->info.n_head / m->info.n_head_kv;
+    if (f->mixed == f->att || m->latent.latent)
+        return;
+    for (int32_t h = head * group; h < (head + 1) * group; h++)
+        memcpy(f->att + ((size_t)t * (size_t)m->info.n_head + (size_t)h) * (size_t)m->dim_o, result(f, t, h),
+               (size_t)m->dim_o * sizeof *f->att);
 }
 
 /* Each token of the batch is put and walked before the next one is put, so that the walk finds pages, radii and
@@ -62,14 +151,14 @@ static void attend_decode(terse_worker *w, int32_t l)
     terse_phase *p = terse_next_phase(w);
     for (int32_t h; (h = terse_phase_take(p)) < heads; terse_phase_finish(p, heads))
         for (int32_t t = 0; t < f->n; t++) {
-            const size_t first = (size_t)t * (size_t)i->n_head + (size_t)(h * group);
-            const float *q = f->q + first * (size_t)i->dim_k;
-            float *out = f->att + first * (size_t)i->dim_v;
+            const float *q = terse_query(f, t, h * group);
+            float *out = result(f, t, h * group);
             rotate_and_put(f, l, h, t);
             terse_walk_decode(f->walk[w->thread], l, h, f->pos + t + 1, f->model->scale, q, out,
                               &f->stats[l * heads + h]);
             if (f->tap.attended)
                 f->tap.attended(f->tap.ctx, l, h, f->pos + t, q, out);
+            collect(f, h, t);
         }
     terse_end_phase(w, p, heads, TERSE_SPENT_ATTEND);
 }
@@ -85,7 +174,7 @@ static void attend_split(terse_worker *w, int32_t l)
     for (int32_t h; (h = terse_phase_take(p)) < heads; terse_phase_finish(p, heads)) {
         rotate_and_put(f, l, h, 0);
         f->split[h] =
-            terse_walk_begin(lead[h], l, h, f->pos + 1, f->model->scale, f->q + (size_t)(h * group * i->dim_k));
+            terse_walk_begin(lead[h], l, h, f->pos + 1, f->model->scale, terse_query(f, 0, h * group));
     }
     terse_end_phase(w, p, heads, TERSE_SPENT_ATTEND);
     p = terse_next_phase(w);
@@ -95,10 +184,11 @@ static void attend_split(terse_worker *w, int32_t l)
     terse_end_phase(w, p, strands, TERSE_SPENT_ATTEND);
     p = terse_next_phase(w);
     for (int32_t h; (h = terse_phase_take(p)) < heads; terse_phase_finish(p, heads)) {
-        float *out = f->att + (size_t)(h * group * i->dim_v);
+        float *out = result(f, 0, h * group);
         terse_walk_end(lead[h], out, &f->stats[l * heads + h]);
         if (f->tap.attended)
-            f->tap.attended(f->tap.ctx, l, h, f->pos, f->q + (size_t)(h * group * i->dim_k), out);
+            f->tap.attended(f->tap.ctx, l, h, f->pos, terse_query(f, 0, h * group), out);
+        collect(f, h, 0);
     }
     terse_end_phase(w, p, heads, TERSE_SPENT_ATTEND);
 }
@@ -110,8 +200,8 @@ static void attend_prefill(terse_worker *w, int32_t l)
     terse_forward *f = w->f;
     const terse_model_info *i = &f->model->info;
     const int32_t heads = i->n_head_kv, group = i->n_head / heads;
-    const size_t q_stride = (size_t)i->n_head * (size_t)i->dim_k,
-                 o_stride = (size_t)i->n_head * (size_t)i->dim_v;
+    const size_t q_stride = (size_t)i->n_head * (size_t)f->kv->opts.dim_k,
+                 o_stride = (size_t)i->n_head * (size_t)f->kv->opts.dim_v;
     terse_phase *p = terse_next_phase(w);
     for (int32_t h; (h = terse_phase_take(p)) < heads; terse_phase_finish(p, heads))
         for (int32_t t = 0; t < f->n; t++) {
@@ -129,16 +219,31 @@ static void attend_prefill(terse_worker *w, int32_t l)
         const int32_t h = k % heads, page = last - k / heads;
         const int32_t from = page == first ? f->pos : page * TERSE_PAGE;
         const int32_t to = smaller((page + 1) * TERSE_PAGE, f->pos + f->n);
-        const size_t t = (size_t)(from - f->pos);
         terse_walk_prefill(f->walk[w->thread], l, h, from, to - from, f->model->scale,
-                           f->q + t * q_stride + (size_t)(h * group * i->dim_k), q_stride,
-                           f->att + t * o_stride + (size_t)(h * group * i->dim_v), o_stride);
+                           terse_query(f, from - f->pos, h * group), q_stride,
+                           result(f, from - f->pos, h * group), o_stride);
+        for (int32_t t = from; t < to; t++)
+            collect(f, h, t - f->pos);
     }
     terse_end_phase(w, p, pieces, TERSE_SPENT_ATTEND);
 }
 
-/* x += m . src for all tokens. */
-static void multiply_add(terse_worker *w, const terse_linear *m, const float *src, terse_spent what)
+/* x += norm(branch) for all tokens. */
+static void add_normed(terse_worker *w, const terse_norm *norm, int32_t n_embd, terse_spent what)
+{
+    terse_forward *f = w->f;
+    terse_phase *p = terse_next_phase(w);
+    for (int32_t t; (t = terse_phase_take(p)) < f->n; terse_phase_finish(p, f->n)) {
+        float *branch = f->branch + (size_t)t * (size_t)n_embd;
+        terse_norm_row(f, branch, branch, norm, 0, n_embd);
+        terse_add_branch(f, f->x + (size_t)t * (size_t)n_embd, branch, n_embd);
+    }
+    terse_end_phase(w, p, f->n, what);
+}
+
+/* x += post(m . src) for all tokens; post without weights is none. */
+static void multiply_add(terse_worker *w, const terse_linear *m, const float *src, const terse_norm *post,
+                         terse_spent what)
 {
     terse_forward *f = w->f;
     const size_t n_embd = (size_t)m->n_out;
@@ -148,40 +253,43 @@ static void multiply_add(terse_worker *w, const terse_linear *m, const float *sr
     terse_phase *p = terse_next_phase(w);
     for (int32_t i; (i = terse_phase_take(p)) < pieces; terse_phase_finish(p, pieces)) {
         const int32_t r = i * rows, n = smaller(rows, m->n_out - r);
-        terse_linear_rows(f, m, r, n, terse_inputs_get(w, &in), y, (size_t)rows);
+        const terse_acts *a = terse_inputs_get(w, &in);
+        if (post->weight) {
+            terse_linear_rows(f, m, r, n, a, f->branch + r, n_embd);
+            continue;
+        }
+        terse_linear_rows(f, m, r, n, a, y, (size_t)rows);
         for (size_t t = 0; t < (size_t)f->n; t++)
-            f->kernels.vec.add(f->x + t * n_embd + r, y + t * (size_t)rows, n);
+            terse_add_branch(f, f->x + t * n_embd + r, y + t * (size_t)rows, n);
     }
     terse_end_phase(w, p, pieces, what);
+    if (post->weight)
+        add_normed(w, post, m->n_out, what);
 }
 
-/* gate = silu(gate . x) * (up . x) */
+/* gate = act(gate . x) * (up . x) */
 static void gate_and_up(terse_worker *w, const terse_layer *y)
 {
     terse_forward *f = w->f;
     const size_t n_ff = (size_t)y->gate.n_out;
     const int32_t rows = terse_piece_rows(&y->gate), pieces = terse_pieces(&y->gate);
     float *up = piece_results(w);
-    terse_inputs in = terse_inputs_begin(w, f->x, (size_t)y->gate.n_in, f->n, y->gate.n_in, y->ffn_norm);
+    terse_inputs in = terse_inputs_begin(w, f->x, (size_t)y->gate.n_in, f->n, y->gate.n_in, &y->ffn_norm);
     terse_phase *p = terse_next_phase(w);
     for (int32_t i; (i = terse_phase_take(p)) < pieces; terse_phase_finish(p, pieces)) {
         const int32_t r = i * rows, n = smaller(rows, y->gate.n_out - r);
         const terse_acts *a = terse_inputs_get(w, &in);
         terse_linear_rows(f, &y->gate, r, n, a, f->gate + r, n_ff);
         terse_linear_rows(f, &y->up, r, n, a, up, (size_t)rows);
-        for (size_t t = 0; t < (size_t)f->n; t++) {
-            float *g = f->gate + t * n_ff + r;
-            f->kernels.vec.silu_mul(g, g, up + t * (size_t)rows, n);
-        }
+        for (size_t t = 0; t < (size_t)f->n; t++)
+            terse_activate(f, f->gate + t * n_ff + r, up + t * (size_t)rows, n);
     }
     terse_end_phase(w, p, pieces, TERSE_SPENT_GATE_UP);
 }
 
-void terse_layer_run(terse_worker *w, int32_t l)
+static void attend(terse_worker *w, int32_t l)
 {
     terse_forward *f = w->f;
-    const terse_layer *y = &f->model->layer[l];
-    project(w, y);
     const bool shared = f->n > 1 && !f->tap.attended && terse_walk_is_dense(f->walk[0], f->pos + f->n);
     if (f->decode && f->n == 1 && f->n_strand > 1)
         attend_split(w, l);
@@ -189,12 +297,29 @@ void terse_layer_run(terse_worker *w, int32_t l)
         attend_decode(w, l);
     else
         attend_prefill(w, l);
-    multiply_add(w, &y->o, f->att, TERSE_SPENT_O);
+    if (f->model->latent.latent)
+        terse_mla_values(w, &f->model->layer[l]);
+}
+
+/* A parallel layer's feed-forward sees what attention sees; shared experts see what the others see: gate and up
+ * come before x changes. */
+void terse_layer_run(terse_worker *w, int32_t l)
+{
+    terse_forward *f = w->f;
+    const terse_layer *y = &f->model->layer[l];
+    const bool parallel = f->model->arch->parallel;
+    project(w, y);
+    attend(w, l);
+    if (!parallel)
+        multiply_add(w, &y->o, f->att, &y->attn_post, TERSE_SPENT_O);
+    if (y->gate.data)
+        gate_and_up(w, y);
+    if (parallel)
+        multiply_add(w, &y->o, f->att, &y->attn_post, TERSE_SPENT_O);
     if (y->router.data) {
         terse_moe_run(w, y);
         terse_spend(w, TERSE_SPENT_GATE_UP);
-    } else {
-        gate_and_up(w, y);
-        multiply_add(w, &y->down, f->gate, TERSE_SPENT_DOWN);
     }
+    if (y->gate.data)
+        multiply_add(w, &y->down, f->gate, &y->ffn_post, TERSE_SPENT_DOWN);
 }

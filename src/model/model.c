@@ -18,7 +18,7 @@ terse_status terse_model_open(terse_model **out, const char *path, terse_error *
         goto fail;
     if ((st = terse_model_bind(m, err)) != TERSE_OK)
         goto fail;
-    if ((st = terse_rope_open(&m->rope, m, err)) != TERSE_OK)
+    if ((st = terse_rope_open(m, err)) != TERSE_OK)
         goto fail;
     *out = m;
     return TERSE_OK;
@@ -32,7 +32,8 @@ void terse_model_close(terse_model **m)
     if (!m || !*m)
         return;
     free((*m)->layer);
-    free((*m)->rope.freq);
+    for (int32_t i = 0; i < TERSE_ROPES; i++)
+        free((*m)->rope[i].freq);
     terse_vocab_close(&(*m)->vocab);
     terse_gguf_close(&(*m)->gguf);
     free(*m);

@@ -1,5 +1,5 @@
-/* model/moe.c: a feed-forward of experts (Mixtral's rule): softmax over all router scores, the best k, their
- * weights renormalised. Tokens are sorted by expert, so that an expert's weights are read once per batch; a
+/* model/moe.c: a feed-forward of experts: a router's scores, the best k, their weights (terse_routing). Tokens
+ * are sorted by expert, so that an expert's weights are read once per batch; a
  * token's results are added best expert first, whatever the batch. */
 #include "model/forward.h"
 
@@ -8,27 +8,87 @@
 
 #include <string.h>
 
-/* softmax(score) in place, then the k best (lowest index on ties), renormalised. */
-static void choose(float *score, int32_t n, int32_t k, int32_t *pick, float *share)
+/* Weights of all experts from their scores, in place: exponentials relative to the largest, whose sum is
+ * returned; the scores themselves and 1 where the softmax comes after the choice. */
+static float weigh(terse_router kind, float *score, int32_t n)
 {
-    float top = score[0], sum = 0.0f, chosen = 0.0f;
+    float top = score[0], sum = 0.0f;
+    if (kind == TERSE_ROUTER_CHOSEN)
+        return 1.0f;
+    if (kind == TERSE_ROUTER_SIGMOID) {
+        for (int32_t e = 0; e < n; e++)
+            score[e] = 1.0f / (1.0f + terse_expf(-score[e]));
+        return 1.0f;
+    }
     for (int32_t e = 1; e < n; e++)
         top = score[e] > top ? score[e] : top;
     for (int32_t e = 0; e < n; e++)
         sum += score[e] = terse_expf(score[e] - top);
-    for (int32_t j = 0; j < k; j++) {
-        int32_t best = -1;
-        for (int32_t e = 0; e < n; e++)
-            if (score[e] >= 0.0f && (best < 0 || score[e] > score[best]))
-                best = e;
-        pick[j] = best < 0 ? j : best; /* NaN scores: any expert, the result is NaN all the same */
-        share[j] = best < 0 ? score[j] : score[best] / sum;
-        chosen += share[j];
-        if (best >= 0)
-            score[best] = -1.0f;
+    return sum;
+}
+
+/* The best of rank[n] (lowest index on ties), or -1 if all are -infinity or NaN. */
+static int32_t best_of(const float *rank, int32_t n)
+{
+    int32_t best = -1;
+    for (int32_t e = 0; e < n; e++)
+        if (rank[e] > (best < 0 ? -INFINITY : rank[best]))
+            best = e;
+    return best;
+}
+
+/* Leaves out all but the best groups of experts (DeepSeek-V3): a group is as good as its two best experts
+ * together; under softmax (DeepSeek-V2) as its best. */
+static void limit_groups(const terse_routing *r, float *rank, int32_t n)
+{
+    const int32_t size = n / r->n_group;
+    float good[1024];
+    if (r->n_group_used >= r->n_group)
+        return;
+    for (int32_t g = 0; g < r->n_group; g++) {
+        float first = -INFINITY, second = -INFINITY;
+        for (int32_t e = g * size; e < (g + 1) * size; e++) {
+            second = rank[e] > first ? first : rank[e] > second ? rank[e] : second;
+            first = rank[e] > first ? rank[e] : first;
+        }
+        good[g] = r->kind == TERSE_ROUTER_SIGMOID && size > 1 ? first + second : first;
     }
+    bool used[1024] = { false };
+    for (int32_t k = 0; k < r->n_group_used; k++) {
+        const int32_t g = best_of(good, r->n_group);
+        if (g < 0)
+            return; /* NaN: any experts do */
+        used[g] = true;
+        good[g] = -INFINITY;
+    }
+    for (int32_t e = 0; e < n; e++)
+        rank[e] = used[e / size] ? rank[e] : -INFINITY;
+}
+
+/* The k best experts of score[n], best first, and their weights. rank: [n] scratch; bias (or NULL) is added for
+ * choosing only. */
+static void choose(const terse_routing *r, float *score, float *rank, const float *bias, int32_t n, int32_t k,
+                   int32_t *pick, float *share)
+{
+    const float sum = weigh(r->kind, score, n);
+    float chosen = 0.0f;
+    for (int32_t e = 0; e < n; e++)
+        rank[e] = bias ? score[e] + bias[e] : score[e];
+    limit_groups(r, rank, n);
+    for (int32_t j = 0; j < k; j++) {
+        const int32_t best = best_of(rank, n);
+        pick[j] = best < 0 ? j : best; /* NaN scores: any expert, the result is NaN all the same */
+        share[j] = score[pick[j]];
+        if (r->kind == TERSE_ROUTER_CHOSEN)
+            share[j] = terse_expf(share[j] - score[pick[0]]);
+        if (r->kind == TERSE_ROUTER_SOFTMAX)
+            share[j] = share[j] / sum;
+        chosen += share[j];
+        rank[pick[j]] = -INFINITY;
+    }
+    const bool norm = r->norm || r->kind == TERSE_ROUTER_CHOSEN;
     for (int32_t j = 0; j < k; j++)
-        share[j] /= chosen;
+        share[j] = (norm ? share[j] / chosen : share[j]) * r->scale;
 }
 
 static void route(terse_worker *w, const terse_layer *y, const terse_acts *a)
@@ -38,9 +98,11 @@ static void route(terse_worker *w, const terse_layer *y, const terse_acts *a)
     terse_phase *p = terse_next_phase(w);
     for (int32_t t; (t = terse_phase_take(p)) < f->n; terse_phase_finish(p, f->n)) {
         const terse_acts one = terse_acts_slice(a, t, 1);
-        float *score = f->moe.score + (size_t)t * (size_t)y->router.n_out;
-        terse_linear_rows(f, &y->router, 0, y->router.n_out, &one, score, 0);
-        choose(score, y->router.n_out, n_used, f->moe.pick + t * n_used, f->moe.share + t * n_used);
+        const int32_t n = y->router.n_out;
+        float *score = f->moe.score + 2 * (size_t)t * (size_t)n;
+        terse_linear_rows(f, &y->router, 0, n, &one, score, 0);
+        choose(&f->model->routing, score, score + n, y->router_bias, n, n_used, f->moe.pick + t * n_used,
+               f->moe.share + t * n_used);
     }
     terse_phase_wait(p, f->n);
 }
@@ -80,13 +142,6 @@ static void gather(terse_worker *w, const terse_acts *a, const terse_acts *in, i
     terse_phase_wait(p, n_slot);
 }
 
-static terse_linear expert_of(const terse_experts *x, int32_t e)
-{
-    terse_linear m = x->first;
-    m.data += (size_t)e * x->size;
-    return m;
-}
-
 /* Pieces are cut for every expert, chosen or not: their number must not depend on the routing, which a late
  * thread may not read any more. Those without tokens are over at once. */
 static void experts_gate(terse_worker *w, const terse_layer *y, const terse_acts *in)
@@ -101,14 +156,13 @@ static void experts_gate(terse_worker *w, const terse_layer *y, const terse_acts
         const int32_t slot = moe->first[e], n_slot = moe->first[e + 1] - slot;
         if (n_slot == 0)
             continue;
-        const terse_linear gate = expert_of(&y->gates, e), up = expert_of(&y->ups, e);
+        const terse_linear gate = terse_stack_at(&y->gates, e), up = terse_stack_at(&y->ups, e);
         const terse_acts a = terse_acts_slice(in, slot, n_slot);
         float *g = moe->gate + (size_t)slot * (size_t)n_ff, *u = moe->up + (size_t)slot * (size_t)n_ff;
         terse_linear_rows(f, &gate, r, n, &a, g + r, (size_t)n_ff);
         terse_linear_rows(f, &up, r, n, &a, u + r, (size_t)n_ff);
         for (size_t t = 0; t < (size_t)n_slot; t++)
-            f->kernels.vec.silu_mul(g + t * (size_t)n_ff + r, g + t * (size_t)n_ff + r,
-                                    u + t * (size_t)n_ff + r, n);
+            terse_activate(f, g + t * (size_t)n_ff + r, u + t * (size_t)n_ff + r, n);
     }
     terse_phase_wait(p, pieces);
 }
@@ -130,7 +184,7 @@ static void experts_down(terse_worker *w, const terse_layer *y, int32_t n_slot)
         const int32_t e = i / per_expert, r = i % per_expert * rows, slot = moe->first[e];
         if (slot == moe->first[e + 1])
             continue;
-        const terse_linear down = expert_of(&y->downs, e);
+        const terse_linear down = terse_stack_at(&y->downs, e);
         const terse_acts a = terse_acts_slice(&mid, slot, moe->first[e + 1] - slot);
         terse_linear_rows(f, &down, r, n_embd - r < rows ? n_embd - r : rows, &a,
                           moe->out + (size_t)slot * (size_t)n_embd + r, (size_t)n_embd);
@@ -139,7 +193,7 @@ static void experts_down(terse_worker *w, const terse_layer *y, int32_t n_slot)
 }
 
 /* Adds each token's results, best expert first. */
-static void combine(terse_worker *w, int32_t n_embd)
+static void combine(terse_worker *w, const terse_layer *y, int32_t n_embd)
 {
     terse_forward *f = w->f;
     terse_moe *moe = &f->moe;
@@ -150,7 +204,9 @@ static void combine(terse_worker *w, int32_t n_embd)
         memset(sum, 0, (size_t)n_embd * sizeof *sum);
         for (int32_t j = t * n_used; j < (t + 1) * n_used; j++)
             f->kernels.vec.axpy(sum, moe->share[j], moe->out + (size_t)moe->slot[j] * (size_t)n_embd, n_embd);
-        f->kernels.vec.add(f->x + (size_t)t * (size_t)n_embd, sum, n_embd);
+        if (y->ffn_post.weight)
+            terse_norm_row(f, sum, sum, &y->ffn_post, 0, n_embd);
+        terse_add_branch(f, f->x + (size_t)t * (size_t)n_embd, sum, n_embd);
     }
     terse_phase_wait(p, f->n);
 }
@@ -159,7 +215,7 @@ void terse_moe_run(terse_worker *w, const terse_layer *y)
 {
     terse_forward *f = w->f;
     const int32_t n_embd = f->model->info.n_embd, n_slot = f->n * f->model->info.n_expert_used;
-    const terse_acts a = terse_shared_inputs(w, f->x, (size_t)n_embd, f->n, n_embd, y->ffn_norm);
+    const terse_acts a = terse_shared_inputs(w, f->x, (size_t)n_embd, f->n, n_embd, &y->ffn_norm);
     route(w, y, &a);
     terse_phase *p = terse_next_phase(w);
     for (; terse_phase_take(p) < 1; terse_phase_finish(p, 1))
@@ -169,7 +225,7 @@ void terse_moe_run(terse_worker *w, const terse_layer *y)
     gather(w, &a, &in, n_slot);
     experts_gate(w, y, &in);
     experts_down(w, y, n_slot);
-    combine(w, n_embd);
+    combine(w, y, n_embd);
 }
 
 void terse_moe_place(terse_forward *f, char *base, size_t *at)
@@ -177,13 +233,13 @@ void terse_moe_place(terse_forward *f, char *base, size_t *at)
     const terse_model_info *i = &f->model->info;
     terse_moe *moe = &f->moe;
     const size_t n = (size_t)f->chunk * (size_t)i->n_expert_used, n_embd = (size_t)i->n_embd,
-                 n_ff = (size_t)i->n_ff;
+                 n_ff = (size_t)f->model->routing.n_ff;
     moe->pick = terse_place(base, at, n * sizeof *moe->pick);
     moe->share = terse_place(base, at, n * sizeof *moe->share);
     moe->slot = terse_place(base, at, n * sizeof *moe->slot);
     moe->token = terse_place(base, at, n * sizeof *moe->token);
     moe->first = terse_place(base, at, ((size_t)i->n_expert + 1) * sizeof *moe->first);
-    moe->score = terse_place(base, at, (size_t)f->chunk * (size_t)i->n_expert * sizeof(float));
+    moe->score = terse_place(base, at, 2 * (size_t)f->chunk * (size_t)i->n_expert * sizeof(float));
     moe->x = terse_place(base, at, n * n_embd * sizeof(float));
     moe->gate = terse_place(base, at, n * n_ff * sizeof(float));
     moe->up = terse_place(base, at, n * n_ff * sizeof(float));

@@ -1,6 +1,6 @@
-/* model/rope.c: rotary positions (Su et al. 2021) with the scalings that llama files carry: linear, yarn
- * (Peng et al. 2023) and per-frequency factors. Angles are computed in double with SLEEF's portable functions,
- * so that they have the same bits on every machine. */
+/* model/rope.c: rotary positions (Su et al. 2021) with the scalings that files carry: linear, yarn (Peng et al.
+ * 2023), per-frequency factors, and longrope (Ding et al. 2024), two sets of these. Angles are computed in
+ * double with SLEEF's portable functions, so that they have the same bits on every machine. */
 #include "model/model.h"
 
 #include <math.h>
@@ -11,22 +11,13 @@
 
 typedef struct {
     bool yarn;
-    float base, factor, attn_factor, beta_fast, beta_slow;
+    float base, factor, attn_factor, beta_fast, beta_slow, log_multiplier;
     int32_t ctx_orig;
 } scaling;
 
-static terse_status number(const terse_model *m, const char *name, float low, float high, float *value,
-                           terse_error *err)
+static bool is(terse_str s, const char *word)
 {
-    char key[128];
-    snprintf(key, sizeof key, "%s.rope.%s", m->arch->name, name);
-    const terse_status st = terse_gguf_get_f32(m->gguf, key, false, value, err);
-    if (st != TERSE_OK)
-        return st;
-    if (!(*value >= low && *value <= high))
-        return terse_fail(err, TERSE_BAD_INPUT, "%s: key '%s' is %g, expected %g to %g",
-                          terse_gguf_path(m->gguf), key, (double)*value, (double)low, (double)high);
-    return TERSE_OK;
+    return s.n == strlen(word) && !memcmp(s.p, word, s.n);
 }
 
 static terse_status read_scaling(const terse_model *m, scaling *s, terse_error *err)
@@ -40,31 +31,35 @@ static terse_status read_scaling(const terse_model *m, scaling *s, terse_error *
                     .beta_fast = 32.0f,
                     .beta_slow = 1.0f,
                     .ctx_orig = m->info.ctx_train };
-    snprintf(key, sizeof key, "%s.rope.scaling.type", m->arch->name);
+    terse_model_key(m, "rope.scaling.type", key);
     if ((st = terse_gguf_get_str(m->gguf, key, false, &type, err)) != TERSE_OK)
         return st;
-    if ((st = number(m, "freq_base", 1.0f, 1e12f, &s->base, err)) != TERSE_OK)
+    if ((st = terse_model_number(m, "rope.freq_base", false, 1.0f, 1e12f, &s->base, err)) != TERSE_OK)
         return st;
-    const bool none = type.n == 4 && !memcmp(type.p, "none", 4);
-    const bool linear = type.n == 6 && !memcmp(type.p, "linear", 6);
-    s->yarn = type.n == 4 && !memcmp(type.p, "yarn", 4);
-    if (type.n && !none && !linear && !s->yarn)
+    const bool none = is(type, "none");
+    s->yarn = is(type, "yarn");
+    if (type.n && !none && !s->yarn && !is(type, "linear") && !(is(type, "longrope") && m->arch->rope_factors))
         return terse_fail(err, TERSE_UNSUPPORTED,
                           "%s: rope scaling '%.*s' is not supported: none, linear and yarn are",
                           terse_gguf_path(m->gguf), (int)(type.n < 64 ? type.n : 64), type.p);
     if (none)
         return TERSE_OK;
-    if (!type.n && (st = number(m, "scale_linear", 1e-3f, 1e6f, &s->factor, err)) != TERSE_OK)
+    if (!type.n &&
+        (st = terse_model_number(m, "rope.scale_linear", false, 1e-3f, 1e6f, &s->factor, err)) != TERSE_OK)
         return st;
-    if ((st = number(m, "scaling.factor", 1e-3f, 1e6f, &s->factor, err)) != TERSE_OK)
-        return st;
-    if ((st = number(m, "scaling.attn_factor", 1e-3f, 1e3f, &s->attn_factor, err)) != TERSE_OK)
-        return st;
-    if ((st = number(m, "scaling.yarn_beta_fast", 0.0f, 1e6f, &s->beta_fast, err)) != TERSE_OK)
-        return st;
-    if ((st = number(m, "scaling.yarn_beta_slow", 0.0f, 1e6f, &s->beta_slow, err)) != TERSE_OK)
-        return st;
-    snprintf(key, sizeof key, "%s.rope.scaling.original_context_length", m->arch->name);
+    const struct {
+        const char *name;
+        float low, high, *value;
+    } all[] = { { "rope.scaling.factor", 1e-3f, 1e6f, &s->factor },
+                { "rope.scaling.attn_factor", 1e-3f, 1e3f, &s->attn_factor },
+                { "rope.scaling.yarn_beta_fast", 0.0f, 1e6f, &s->beta_fast },
+                { "rope.scaling.yarn_beta_slow", 0.0f, 1e6f, &s->beta_slow },
+                { "rope.scaling.yarn_log_multiplier", -10.0f, 10.0f, &s->log_multiplier } };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if ((st = terse_model_number(m, all[i].name, false, all[i].low, all[i].high, all[i].value, err)) !=
+            TERSE_OK)
+            return st;
+    terse_model_key(m, "rope.scaling.original_context_length", key);
     if ((st = terse_gguf_get_i32(m->gguf, key, false, &s->ctx_orig, err)) != TERSE_OK)
         return st;
     if (s->ctx_orig < 1 || (s->yarn && (s->beta_fast <= 0.0f || s->beta_slow <= 0.0f)))
@@ -73,22 +68,23 @@ static terse_status read_scaling(const terse_model *m, scaling *s, terse_error *
     return TERSE_OK;
 }
 
-/* *factors: what each of n frequencies is divided by; NULL if the file has no rope_freqs. */
-static terse_status read_factors(const terse_model *m, int32_t n, const float **factors, terse_error *err)
+/* *factors: what each of n frequencies is divided by; NULL if the file has no such tensor. */
+static terse_status read_factors(const terse_model *m, const char *name, int32_t n, const float **factors,
+                                 terse_error *err)
 {
-    const terse_tensor *t = terse_gguf_find_tensor(m->gguf, "rope_freqs.weight");
+    const terse_tensor *t = terse_gguf_find_tensor(m->gguf, name);
     *factors = NULL;
     if (!t)
         return TERSE_OK;
     if (t->type != TERSE_TYPE_F32 || t->ne[0] != n || t->ne[1] != 1 || t->ne[2] != 1 || t->ne[3] != 1)
-        return terse_fail(err, TERSE_BAD_INPUT, "%s: tensor 'rope_freqs.weight' is not %d F32 values",
-                          terse_gguf_path(m->gguf), n);
+        return terse_fail(err, TERSE_BAD_INPUT, "%s: tensor '%s' is not %d F32 values",
+                          terse_gguf_path(m->gguf), name, n);
     *factors = t->data;
     for (int32_t i = 0; i < n; i++)
         if (!(isfinite((*factors)[i]) && (*factors)[i] > 0.0f))
             return terse_fail(err, TERSE_BAD_INPUT,
-                              "%s: value %d of tensor 'rope_freqs.weight' is %g, expected a number above 0",
-                              terse_gguf_path(m->gguf), i, (double)(*factors)[i]);
+                              "%s: value %d of tensor '%s' is %g, expected a number above 0",
+                              terse_gguf_path(m->gguf), i, name, (double)(*factors)[i]);
     return TERSE_OK;
 }
 
@@ -107,46 +103,88 @@ static double ramp(double low, double high, double i)
     return fmin(1.0, fmax(0.0, y));
 }
 
-terse_status terse_rope_open(terse_rope *r, const terse_model *m, terse_error *err)
+/* The frequencies of n channels. */
+static terse_status make(terse_rope *r, const terse_model *m, int32_t n, const scaling *s, const float *factors,
+                         terse_error *err)
+{
+    r->n = n;
+    r->halves = m->arch->rope_halves;
+    r->freq = calloc((size_t)n / 2, sizeof *r->freq);
+    if (!r->freq)
+        return terse_fail(err, TERSE_NOMEM, "%s: no memory for rope frequencies", terse_gguf_path(m->gguf));
+    const double low = fmax(0.0, floor(pair_of(s, n, (double)s->beta_fast)));
+    const double high = fmin(n - 1.0, ceil(pair_of(s, n, (double)s->beta_slow)));
+    for (int32_t i = 0; i < n / 2; i++) {
+        double f = Sleef_cinz_powd1_u10purec((double)s->base, -2.0 * i / n);
+        if (factors)
+            f /= (double)factors[i];
+        const double mix = s->yarn ? ramp(low, high, i) : 1.0;
+        r->freq[i] = f * (1.0 - mix) + f / (double)s->factor * mix;
+    }
+    r->magnitude = (double)s->attn_factor;
+    if (s->yarn)
+        r->magnitude *= 1.0 + 0.1 * Sleef_cinz_logd1_u10purec((double)s->factor);
+    return TERSE_OK;
+}
+
+/* Latent attention does not turn by a magnitude: what yarn adds is in the scale of the scores. */
+static void scale_latent(terse_model *m, const scaling *s)
+{
+    if (!m->arch->latent || !s->yarn)
+        return;
+    const double f = 1.0 + (double)s->log_multiplier * Sleef_cinz_logd1_u10purec((double)s->factor);
+    m->scale = (float)((double)m->scale * f * f);
+    m->rope[TERSE_ROPE_FULL].magnitude = (double)s->attn_factor;
+}
+
+terse_status terse_rope_open(terse_model *m, terse_error *err)
 {
     scaling s;
-    char key[128];
     terse_status st = read_scaling(m, &s, err);
     if (st != TERSE_OK)
         return st;
-    r->n = m->info.dim_k;
-    snprintf(key, sizeof key, "%s.rope.dimension_count", m->arch->name);
-    if ((st = terse_gguf_get_i32(m->gguf, key, false, &r->n, err)) != TERSE_OK)
+    int32_t n = m->info.dim_k;
+    char key[TERSE_KEY];
+    terse_model_key(m, "rope.dimension_count", key);
+    if ((st = terse_gguf_get_i32(m->gguf, key, false, &n, err)) != TERSE_OK)
         return st;
-    if (r->n < 2 || r->n > m->info.dim_k || r->n % 2)
+    if (n < 2 || n > m->dim_q || n % 2)
         return terse_fail(err, TERSE_BAD_INPUT, "%s: key '%s' is %d, expected an even number up to %d",
-                          terse_gguf_path(m->gguf), key, r->n, m->info.dim_k);
-    const float *factors;
-    if ((st = read_factors(m, r->n / 2, &factors, err)) != TERSE_OK)
-        return st;
-    r->freq = calloc((size_t)r->n / 2, sizeof *r->freq);
-    if (!r->freq)
-        return terse_fail(err, TERSE_NOMEM, "%s: no memory for rope frequencies", terse_gguf_path(m->gguf));
-    const double low = fmax(0.0, floor(pair_of(&s, r->n, (double)s.beta_fast)));
-    const double high = fmin(r->n - 1.0, ceil(pair_of(&s, r->n, (double)s.beta_slow)));
-    for (int32_t i = 0; i < r->n / 2; i++) {
-        double f = Sleef_cinz_powd1_u10purec((double)s.base, -2.0 * i / r->n);
-        if (factors)
-            f /= (double)factors[i];
-        const double mix = s.yarn ? ramp(low, high, i) : 1.0;
-        r->freq[i] = f * (1.0 - mix) + f / (double)s.factor * mix;
+                          terse_gguf_path(m->gguf), key, n, m->dim_q);
+    const float *factors = NULL, *longer = NULL;
+    if (m->arch->rope_factors) {
+        if ((st = read_factors(m, "rope_factors_short.weight", n / 2, &factors, err)) != TERSE_OK ||
+            (st = read_factors(m, "rope_factors_long.weight", n / 2, &longer, err)) != TERSE_OK)
+            return st;
     }
-    r->magnitude = (double)s.attn_factor;
-    if (s.yarn)
-        r->magnitude *= 1.0 + 0.1 * Sleef_cinz_logd1_u10purec((double)s.factor);
-    return TERSE_OK;
+    if (!factors && (st = read_factors(m, "rope_freqs.weight", n / 2, &factors, err)) != TERSE_OK)
+        return st;
+    if ((st = make(&m->rope[TERSE_ROPE_FULL], m, n, &s, factors, err)) != TERSE_OK)
+        return st;
+    scale_latent(m, &s);
+    m->ctx_orig = s.ctx_orig;
+    if (longer && (st = make(&m->rope[TERSE_ROPE_LONG], m, n, &s, longer, err)) != TERSE_OK)
+        return st;
+    if (!m->window || !m->arch->window_plain_rope)
+        return TERSE_OK;
+    const float base = m->arch->window_rope_base;
+    scaling plain = { .base = base > 0.0f ? base : s.base,
+                      .factor = 1.0f,
+                      .attn_factor = 1.0f,
+                      .beta_fast = 32.0f,
+                      .beta_slow = 1.0f,
+                      .ctx_orig = s.ctx_orig };
+    if ((st = terse_model_number(m, "rope.freq_base_swa", false, 1.0f, 1e12f, &plain.base, err)) != TERSE_OK)
+        return st;
+    return make(&m->rope[TERSE_ROPE_WINDOWED], m, n, &plain, NULL, err);
 }
 
 void terse_rope_at(const terse_rope *r, int32_t pos, float *cs)
 {
-    for (int32_t i = 0; i < r->n / 2; i++) {
+    const int32_t half = r->n / 2, step = r->halves ? 1 : 2, sine = r->halves ? half : 1;
+    for (int32_t i = 0; i < half; i++) {
         const Sleef_double_2 sc = Sleef_cinz_sincosd1_u10purec(pos * r->freq[i]);
-        cs[2 * i] = (float)(sc.y * r->magnitude);
-        cs[2 * i + 1] = (float)(sc.x * r->magnitude);
+        cs[step * i] = (float)(sc.y * r->magnitude);
+        cs[step * i + sine] = (float)(sc.x * r->magnitude);
     }
 }
