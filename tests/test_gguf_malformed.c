@@ -39,6 +39,7 @@ static void add_all(terse_gguf_writer *w)
     terse_gguf_writer_str(w, "general.architecture", STR("llama"));
     terse_gguf_writer_u32(w, "general.alignment", 32);
     terse_gguf_writer_u32(w, "split.count", 1);
+    terse_gguf_writer_u32(w, "split.no", 0);
     terse_gguf_writer_bool(w, "k.bool", true);
     terse_gguf_writer_u32(w, "dup.a", 1);
     terse_gguf_writer_u32(w, "dup.b", 2);
@@ -215,8 +216,9 @@ static const row rows[] = {
     { ALIGN, A_VALUE, 4, SET, 1u << 31, A_VALUE, BAD, "bad alignment" },
     { ALIGN, A_TYPE, 4, SET, TERSE_META_I32, A_VALUE, BAD, "bad alignment" },
     { ALIGN, A_TYPE, 4, SET, TERSE_META_F32, A_VALUE, BAD, "bad alignment" },
-    { "split.count", S_VALUE, 4, SET, 3, S_VALUE, UNS, "split.count 3" },
-    { "split.count", S_VALUE - 4, 4, SET, TERSE_META_F32, S_VALUE, BAD, "bad split.count" },
+    { "split.count", S_VALUE, 4, SET, 3, S_VALUE, BAD, "does not end in -00001-of-00003.gguf" },
+    { "split.count", S_VALUE - 4, 4, SET, TERSE_META_F32, S_VALUE, BAD, "wrong type, found f32" },
+    { "split.count", S_VALUE, 4, SET, UINT32_MAX, S_VALUE, BAD, "value out of range" },
     { "t.f32", T_NDIM, 4, SET, 0, T_NDIM, BAD, "bad dimension count 0" },
     { "t.f32", T_NDIM, 4, SET, 5, T_NDIM, BAD, "bad dimension count 5" },
     { "t.f32", T_NDIM, 4, SET, UINT32_MAX, T_NDIM, BAD, "bad dimension count 4294967295" },

@@ -80,6 +80,38 @@ static terse_status read_one(terse_error *err)
     return st;
 }
 
+/* A file in two parts, in a folder of its own. */
+static char parts[] = "/tmp/terse-memory-parts-XXXXXX";
+static char part_path[2][96];
+
+static void write_parts(void)
+{
+    for (uint32_t no = 0; no < 2; no++) {
+        static const float x = 1.0f;
+        terse_gguf_writer *w;
+        char name[32];
+        snprintf(part_path[no], sizeof part_path[no], "%s/m-%05u-of-00002.gguf", parts, no + 1);
+        assert_int_equal(terse_gguf_writer_open(&w, NULL), TERSE_OK);
+        terse_gguf_writer_u32(w, "split.no", no);
+        terse_gguf_writer_u32(w, "split.count", 2);
+        for (int i = 0; i < 100; i++) { /* enough for the index to grow when they are joined */
+            snprintf(name, sizeof name, "t.%u.%d", no, i);
+            terse_gguf_writer_tensor(w, name, TERSE_TYPE_F32, 1, (const int64_t[]){ 1 }, &x);
+        }
+        assert_int_equal(terse_gguf_writer_save(w, part_path[no], NULL), TERSE_OK);
+        terse_gguf_writer_close(&w);
+    }
+}
+
+static terse_status read_parts(terse_error *err)
+{
+    terse_gguf *g;
+    const terse_status st = terse_gguf_open(&g, part_path[1], err);
+    assert_true((st == TERSE_OK) == (g != NULL));
+    terse_gguf_close(&g);
+    return st;
+}
+
 static int n_files(void)
 {
     int n = 0;
@@ -118,16 +150,20 @@ static void every_failed_allocation_is_reported(void **state)
     assert_true(sweep(write_one) > 200);
     assert_int_equal(n_files(), 1);
     assert_true(sweep(read_one) >= 6);
+    write_parts();
+    assert_true(sweep(read_parts) >= 12);
     assert_int_equal(n_files(), 1);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(every_failed_allocation_is_reported) };
-    if (!mkdtemp(directory))
+    if (!mkdtemp(directory) || !mkdtemp(parts))
         return 1;
     snprintf(path, sizeof path, "%s/one.gguf", directory);
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(path);
-    return rmdir(directory) != 0 || failed;
+    for (int i = 0; i < 2; i++)
+        unlink(part_path[i]);
+    return rmdir(directory) != 0 || rmdir(parts) != 0 || failed;
 }

@@ -369,7 +369,7 @@ static void bad_input_leaves_nothing(void **state)
     write_matrix("ints", TERSE_TYPE_I32, x, "a", 1);
     refused("nan", "Q8_0", TERSE_BAD_INPUT, "row 1: a weight is not a finite number");
     refused("large", "F16", TERSE_BAD_INPUT, "too large for F16");
-    refused("part", "Q8_0", TERSE_UNSUPPORTED, "one part of a split file");
+    refused("part", "Q8_0", TERSE_BAD_INPUT, "missing key 'split.no'");
     refused("ints", "Q8_0", TERSE_UNSUPPORTED, "I32");
     refused("q8", "Q4_0", TERSE_BAD_INPUT, "--allow-requantize");
     refused("f32", "Q9", TERSE_BAD_INPUT, "Q9");

@@ -66,7 +66,8 @@ typedef struct {
     int64_t ne[TERSE_MAX_DIMS];
     const void *data; /* borrowed from the reader; aligned as the file aligns it (at least 8) */
     size_t size;      /* bytes */
-    uint64_t offset;  /* of data in the file */
+    uint64_t offset;  /* of data in its file */
+    int32_t part;     /* of a split file, from 0 */
 } terse_tensor;
 
 /* Metadata value types; the numbers are the file format's. */
@@ -110,15 +111,20 @@ typedef struct {
 /* An open file: immutable, may be used from several threads. All that it hands out is borrowed until close. */
 typedef struct terse_gguf terse_gguf;
 
-/* Maps and checks the file. On failure *out is NULL and err, if given, says why. */
+/* Maps and checks the file. A part of a split file (NAME-00002-of-00003.gguf) opens all of them: the metadata
+ * is that of the first, the tensors are those of all. On failure *out is NULL and err, if given, says why. */
 TERSE_API terse_status terse_gguf_open(terse_gguf **out, const char *path, terse_error *err);
 /* Frees *g and sets it to NULL. NULL and pointer to NULL are fine. */
 TERSE_API void terse_gguf_close(terse_gguf **g);
 
+/* Path, version and start of the data: of the first part. */
 TERSE_API const char *terse_gguf_path(const terse_gguf *g);
 TERSE_API uint32_t terse_gguf_version(const terse_gguf *g);
-TERSE_API size_t terse_gguf_size(const terse_gguf *g); /* bytes of the file */
 TERSE_API size_t terse_gguf_data_offset(const terse_gguf *g);
+TERSE_API size_t terse_gguf_size(const terse_gguf *g);    /* bytes of the file, of all parts if it is split */
+TERSE_API int32_t terse_gguf_n_part(const terse_gguf *g); /* 1: not split */
+/* NULL past the last. */
+TERSE_API const char *terse_gguf_part_path(const terse_gguf *g, int32_t i);
 TERSE_API int32_t terse_gguf_n_meta(const terse_gguf *g);
 TERSE_API const terse_meta *terse_gguf_meta(const terse_gguf *g, int32_t i);
 TERSE_API int32_t terse_gguf_n_tensor(const terse_gguf *g);
@@ -126,8 +132,8 @@ TERSE_API const terse_tensor *terse_gguf_tensor(const terse_gguf *g, int32_t i);
 /* By name; NULL if there is none. */
 TERSE_API const terse_meta *terse_gguf_find_meta(const terse_gguf *g, const char *key);
 TERSE_API const terse_tensor *terse_gguf_find_tensor(const terse_gguf *g, const char *name);
-/* 128 bits of XXH3 over the header, the metadata and the tensor table: names a model without reading its
- * weights. */
+/* 128 bits of XXH3 over the header, the metadata and the tensor table (of every part): names a model without
+ * reading its weights. */
 TERSE_API void terse_gguf_hash(const terse_gguf *g, uint8_t hash[16]);
 /* True once a page of the mapping could not be read (the file was truncated after it was opened). What was read
  * since then is zeros and must not be used. */

@@ -196,7 +196,7 @@ static void copy_meta(job *j, const terse_mix *mix)
     for (int32_t i = 0; i < terse_gguf_n_meta(j->in); i++) {
         const terse_meta *m = terse_gguf_meta(j->in, i);
         if (!begins(m->key, "general.file_type") && !begins(m->key, "general.quantization_version") &&
-            !begins(m->key, "quantize.imatrix."))
+            !begins(m->key, "quantize.imatrix.") && !begins(m->key, "split."))
             terse_gguf_writer_copy(j->w, m);
     }
     terse_gguf_writer_u32(j->w, "general.quantization_version", 2);
@@ -289,10 +289,12 @@ terse_status terse_quantize_file(const char *in, const char *out, const terse_qu
                           o->type ? o->type : "");
     if (o->threads < 0 || o->threads > 1024)
         return terse_fail(err, TERSE_BAD_INPUT, "%d threads: 1 to 1024 are possible", o->threads);
-    if (same_file(in, out))
-        return terse_fail(err, TERSE_BAD_INPUT, "%s: input and output are one file; give the output a new name",
-                          terse_path_shown(out));
     terse_status st = terse_gguf_open(&j.in, in, err);
+    for (int32_t i = 0; st == TERSE_OK && i < terse_gguf_n_part(j.in); i++)
+        if (same_file(terse_gguf_part_path(j.in, i), out))
+            st = terse_fail(err, TERSE_BAD_INPUT,
+                            "%s: input and output are one file; give the output a new name",
+                            terse_path_shown(out));
     if (st == TERSE_OK)
         st = run(&j, out, mix);
     if (st == TERSE_OK && result)

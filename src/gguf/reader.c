@@ -1,39 +1,23 @@
-/* gguf/reader.c: opens a GGUF file. It is mapped, read once from front to back, and every count, length, type
- * and offset is checked against the file before it is used. Nothing is copied: keys, strings, arrays and tensor
- * data point into the mapping.
+/* gguf/reader.c: opens one GGUF file; parts.c joins the parts of a split one. It is mapped, read once from
+ * front to back, and every count, length, type and offset is checked against the file before it is used.
+ * Nothing is copied: keys, strings, arrays and tensor data point into the mapping.
  *
  *   "GGUF"  u32 version  u64 n_tensor  u64 n_kv
  *   n_kv x      string key    u32 type   value          (string: u64 length, bytes)
  *   n_tensor x  string name   u32 n_dim  u64 ne[n_dim]  u32 type  u64 offset from the data
  *   padding to the alignment, then the data of the tensors */
-#include "base/map.h"
+#include "gguf/reader.h"
 #include "base/path.h"
 #include "gguf/cursor.h"
-#include "gguf/names.h"
 #include "gguf/value.h"
-#include "terse/gguf.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 enum {
     HEADER_SIZE = 24,
     MIN_KV = 8 + 1 + 4 + 1,             /* key of one byte, type, value of one byte */
     MIN_TENSOR = 8 + 1 + 4 + 8 + 4 + 8, /* name of one byte, one dimension */
-};
-
-struct terse_gguf {
-    terse_map map;
-    char *path;
-    uint32_t version;
-    size_t table_end; /* of header, metadata and tensor table */
-    size_t data_offset;
-    int32_t n_meta, n_tensor;
-    terse_meta *meta;       /* [n_meta] */
-    terse_tensor *tensor;   /* [n_tensor] */
-    terse_names meta_names; /* indices into meta and tensor */
-    terse_names tensor_names;
 };
 
 static void read_array(terse_cursor *c, terse_meta *m)
@@ -145,18 +129,7 @@ static uint64_t read_counts(terse_cursor *c, terse_gguf *g)
 /* What the metadata says about the file itself. Returns the alignment. */
 static size_t check_general(terse_cursor *c, const terse_gguf *g, terse_str *name)
 {
-    const terse_meta *m = terse_gguf_find_meta(g, "split.count");
-    if (m && m->type != TERSE_META_U16 && m->type != TERSE_META_U32 && m->type != TERSE_META_U64)
-        terse_cursor_fail(c, TERSE_BAD_INPUT, m->offset, "bad split.count: not an unsigned integer");
-    else if (m && m->v.u > 1)
-        terse_cursor_fail(c, TERSE_UNSUPPORTED, m->offset,
-                          "one part of a split file (split.count %llu): merge the parts first",
-                          (unsigned long long)m->v.u);
-    if (c->status != TERSE_OK) {
-        *name = m->key;
-        return TERSE_GGUF_DEFAULT_ALIGN;
-    }
-    m = terse_gguf_find_meta(g, "general.alignment");
+    const terse_meta *m = terse_gguf_find_meta(g, "general.alignment");
     if (!m)
         return TERSE_GGUF_DEFAULT_ALIGN;
     *name = m->key;
@@ -291,7 +264,7 @@ static terse_status parse_tensors(terse_gguf *g, terse_cursor *c, size_t align, 
     return TERSE_OK;
 }
 
-terse_status terse_gguf_open(terse_gguf **out, const char *path, terse_error *err)
+terse_status terse_gguf_open_one(terse_gguf **out, const char *path, terse_error *err)
 {
     terse_status st;
     size_t align = TERSE_GGUF_DEFAULT_ALIGN;
@@ -323,6 +296,9 @@ void terse_gguf_close(terse_gguf **g)
 {
     if (!g || !*g)
         return;
+    for (int32_t i = 0; i < (*g)->n_other; i++)
+        terse_gguf_close(&(*g)->other[i]);
+    free((*g)->other);
     terse_map_close(&(*g)->map);
     terse_names_free(&(*g)->meta_names);
     terse_names_free(&(*g)->tensor_names);
@@ -340,10 +316,6 @@ const char *terse_gguf_path(const terse_gguf *g)
 uint32_t terse_gguf_version(const terse_gguf *g)
 {
     return g->version;
-}
-size_t terse_gguf_size(const terse_gguf *g)
-{
-    return g->map.size;
 }
 size_t terse_gguf_data_offset(const terse_gguf *g)
 {
@@ -365,10 +337,6 @@ const terse_tensor *terse_gguf_tensor(const terse_gguf *g, int32_t i)
 {
     return &g->tensor[i];
 }
-bool terse_gguf_broken(const terse_gguf *g)
-{
-    return terse_map_broken(&g->map);
-}
 
 const terse_meta *terse_gguf_find_meta(const terse_gguf *g, const char *key)
 {
@@ -380,11 +348,4 @@ const terse_tensor *terse_gguf_find_tensor(const terse_gguf *g, const char *name
 {
     const int32_t i = terse_names_find(&g->tensor_names, (terse_str){ name, strlen(name) });
     return i < 0 ? NULL : &g->tensor[i];
-}
-
-void terse_gguf_hash(const terse_gguf *g, uint8_t hash[16])
-{
-    XXH128_canonical_t canonical;
-    XXH128_canonicalFromHash(&canonical, XXH3_128bits(g->map.data, g->table_end));
-    memcpy(hash, canonical.digest, sizeof canonical.digest);
 }
