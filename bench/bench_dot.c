@@ -43,8 +43,8 @@ static bool acts_alloc(terse_acts *a, float *x)
     a->q = terse_calloc64(N_VALUE, 1);
     a->d = terse_calloc64(N_VALUE / 32, sizeof *a->d);
     a->s = terse_calloc64(N_VALUE / 32, sizeof *a->s);
-    a->sum4 = terse_calloc64(N_VALUE / 4, sizeof *a->sum4);
-    return a->q && a->d && a->s && a->sum4;
+    a->sum = terse_calloc64(N_VALUE / 16, sizeof *a->sum);
+    return a->q && a->d && a->s && a->sum;
 }
 
 typedef struct {
@@ -147,7 +147,7 @@ int main(int argc, char **argv)
     free(b.acts.q);
     free(b.acts.d);
     free(b.acts.s);
-    free(b.acts.sum4);
+    free(b.acts.sum);
     free(x);
     free(b.y);
     free(b.w);

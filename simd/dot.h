@@ -44,10 +44,10 @@ typedef struct {
     int32_t n_pad;   /* n rounded up to a multiple of 256: the stride of q */
     const float *x;  /* [n_token][x_stride] f32 */
     size_t x_stride;
-    int8_t *q;     /* [n_token][n_pad] codes -127..127 */
-    float *d;      /* [n_token][n_pad/32] scale: x ~ d * q. NaN and q 0 where the block is not all finite */
-    float *s;      /* [n_token][n_pad/32] d * (sum of the block's q) */
-    int32_t *sum4; /* [n_token][n_pad/4] sums of 4 neighbouring q: corrects unsigned weight codes */
+    int8_t *q;    /* [n_token][n_pad] codes -127..127 */
+    float *d;     /* [n_token][n_pad/32] scale: x ~ d * q. NaN and q 0 where the block is not all finite */
+    float *s;     /* [n_token][n_pad/32] d * (sum of the block's q) */
+    int32_t *sum; /* [n_token][n_pad/16] sums of 16 neighbouring q: corrects unsigned weight codes */
 } terse_acts;
 
 typedef enum {
@@ -87,7 +87,7 @@ typedef void terse_dot_rows(terse_dot_type type, float *y, size_t y_stride, cons
 
 typedef struct {
     const char *tier; /* the last one that filled an entry */
-    /* Fills q, d, s, sum4 of token t of *a from a->x. amax = largest |x| of the block (compared as integers, so
+    /* Fills q, d, s, sum of token t of *a from a->x. amax = largest |x| of the block (compared as integers, so
      * that NaN and infinity are seen); d = amax / 127; q = nearest even of x * (127 / amax), and 0 where
      * 127 / amax is infinite (amax below 2^-121 or 0). */
     void (*quantize)(const terse_acts *a, int32_t t);

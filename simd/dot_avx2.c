@@ -123,6 +123,24 @@ INLINE void add_low(sums *s, const uint8_t *w, const scales *sc, const step_acts
 
 /* ---- rows and tokens ---- */
 
+/* Tokens that share a step's unpacked weights. Fewer where a type is rare: every number is a kernel to compile.
+ */
+enum { TOKENS = 4 };
+INLINE int tokens_of(int path)
+{
+    switch (path) {
+    case TERSE_DOT_Q4_1:
+    case TERSE_DOT_Q5_0:
+    case TERSE_DOT_Q5_1:
+    case TERSE_DOT_Q2_K:
+    case TERSE_DOT_Q3_K:
+    case TERSE_DOT_TQ2_0:
+        return 2;
+    default:
+        return TOKENS;
+    }
+}
+
 /* The first min(n_row, ROWS) rows from w times T tokens from t. Rows past n_row are computed as copies of the
  * last and dropped. */
 INLINE void tile(int path, terse_dot_type type, int T, float *y, size_t y_stride, const uint8_t *w,
@@ -152,7 +170,7 @@ INLINE void tile(int path, terse_dot_type type, int T, float *y, size_t y_stride
                 f->scales(&raw_scales[r], row[r], QK_BLOCKS);
             }
         for (int r = 0; r < ROWS; r++) {
-            if (T == 1)
+            if (t == 0)
                 prefetch_bytes(row[r] + ahead, size);
             if ((k + 1) * 8 > n_block) {
                 copy_tail(type, tail[r], row[r], n_block - k * 8);

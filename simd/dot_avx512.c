@@ -10,7 +10,8 @@
 
 enum {
     STEP_BLOCKS = 8,
-    ROWS = 8, /* rows that share a step's activations */
+    ROWS = 8,   /* rows that share a step's activations */
+    TOKENS = 2, /* that share its codes; more of them are left to dot_many_avx512.c */
 };
 
 /* ---- activations ---- */
@@ -348,7 +349,7 @@ INLINE void tile(int path, terse_dot_type type, int R, int T, float *y, size_t y
 #pragma GCC unroll 4
         for (int p = 0; p < R / 2; p++) {
             const uint8_t *w0 = row[2 * p] + at, *w1 = row[2 * p + 1] + at;
-            if (T == 1) {
+            if (t == 0) {
                 prefetch_bytes(w0 + ahead, size);
                 prefetch_bytes(w1 + ahead, size);
             }
@@ -377,7 +378,7 @@ INLINE void rows_of(int path, const product *j)
 {
     const terse_dot_type type =
         path < UNPACKED ? (terse_dot_type)path : j->type; /* a constant where it can be */
-    const int T = tokens_of(path);
+    const int T = TOKENS;
     const int32_t n_token = j->x->n_token;
     for (int32_t r = 0; r < j->n_row; r += ROWS) {
         const uint8_t *p = j->w + (size_t)r * j->row_size;

@@ -167,6 +167,7 @@ static inline void sub_scales(const uint8_t p[12], uint8_t sc[QK_BLOCKS], uint8_
 static inline void prefetch_line(const uint8_t *p)
 {
     __builtin_prefetch(p, 0, 2);
+    __asm__ volatile(""); /* gcc 12 may drop calls of a function that does nothing but prefetch */
 }
 
 /* How far behind a row decode prefetches: whole rows, at least n_row of them and some 8 KiB. It runs past the

@@ -94,8 +94,8 @@ INLINE float largest(__m256i v)
     return _mm_cvtss_f32(_mm_castsi128_ps(m));
 }
 
-/* One block of 32 values: its codes, the sums of four of them, its scale and scaled sum. */
-INLINE void quantize_block(const float *x, int8_t *q, int32_t *sum4, float *d, float *s)
+/* One block of 32 values: its codes, the sums of its halves, its scale and scaled sum. */
+INLINE void quantize_block(const float *x, int8_t *q, int32_t *sum, float *d, float *s)
 {
     __m256 v[4];
     __m256i top = _mm256_setzero_si256(), c[4];
@@ -114,12 +114,12 @@ INLINE void quantize_block(const float *x, int8_t *q, int32_t *sum4, float *d, f
     const __m256i four =
         _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), code), _mm256_set1_epi16(1));
     _mm256_store_si256((void *)q, code);
-    _mm256_store_si256((void *)sum4, four);
-    __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
-    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
-    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
+    const __m256i two = _mm256_add_epi32(four, _mm256_shuffle_epi32(four, 0x4e));
+    const __m256i one = _mm256_add_epi32(two, _mm256_shuffle_epi32(two, 0xb1));
+    sum[0] = _mm_cvtsi128_si32(_mm256_castsi256_si128(one));
+    sum[1] = _mm_cvtsi128_si32(_mm256_extracti128_si256(one, 1));
     *d = finite ? amax / 127.0f : NAN;
-    *s = *d * (float)_mm_cvtsi128_si32(sum);
+    *s = *d * (float)(sum[0] + sum[1]);
 }
 
 void terse_quantize_avx2(const terse_acts *a, int32_t t)
@@ -127,16 +127,16 @@ void terse_quantize_avx2(const terse_acts *a, int32_t t)
     const float *x = a->x + (size_t)t * a->x_stride;
     const size_t n_block = (size_t)a->n_pad / TERSE_ACT_BLOCK, n = (size_t)a->n;
     int8_t *q = a->q + (size_t)t * (size_t)a->n_pad;
-    int32_t *sum4 = a->sum4 + (size_t)t * (size_t)a->n_pad / 4;
+    int32_t *sum = a->sum + (size_t)t * (size_t)a->n_pad / 16;
     float *d = a->d + (size_t)t * n_block, *s = a->s + (size_t)t * n_block;
     for (size_t b = 0; b < n_block; b++) {
         if (b * 32 + 32 <= n) {
-            quantize_block(x + b * 32, q + b * 32, sum4 + b * 8, d + b, s + b);
+            quantize_block(x + b * 32, q + b * 32, sum + b * 2, d + b, s + b);
         } else {
             float rest[32] = { 0 };
             if (b * 32 < n)
                 memcpy(rest, x + b * 32, (n - b * 32) * sizeof *rest);
-            quantize_block(rest, q + b * 32, sum4 + b * 8, d + b, s + b);
+            quantize_block(rest, q + b * 32, sum + b * 2, d + b, s + b);
         }
     }
 }

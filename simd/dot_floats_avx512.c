@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-enum { FLOAT_ROWS = 4 };
+enum { FLOAT_ROWS = 4, TOKENS = 4 };
 
 /* Values i..i+15 of a row, as far as the mask goes. */
 INLINE __m512 load_floats(terse_dot_type type, const uint8_t *row, int32_t i, __mmask16 m)
@@ -95,10 +95,10 @@ void terse_quantize_avx512(const terse_acts *a, int32_t t)
     const float *x = a->x + (size_t)t * a->x_stride;
     const int32_t n_block = a->n_pad / TERSE_ACT_BLOCK;
     int8_t *q = a->q + (size_t)t * (size_t)a->n_pad;
-    int32_t *sum4 = a->sum4 + (size_t)t * (size_t)(a->n_pad / 4);
+    int32_t *sum = a->sum + (size_t)t * (size_t)(a->n_pad / 16);
     float *d = a->d + (size_t)t * (size_t)n_block, *s = a->s + (size_t)t * (size_t)n_block;
     const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-    for (int32_t b = 0; b < n_block; b++, q += 32, sum4 += 8) {
+    for (int32_t b = 0; b < n_block; b++, q += 32, sum += 2) {
         const uint32_t m = block_mask(b * 32, a->n);
         const __m512 x0 = _mm512_maskz_loadu_ps((__mmask16)m, x + b * 32);
         const __m512 x1 = _mm512_maskz_loadu_ps((__mmask16)(m >> 16), x + b * 32 + 16);
@@ -115,9 +115,9 @@ void terse_quantize_avx512(const terse_acts *a, int32_t t)
         const __m256i code = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm512_cvtepi32_epi8(q0)),
                                                      _mm512_cvtepi32_epi8(q1), 1);
         _mm256_store_si256((void *)q, code);
-        _mm256_store_si256((void *)sum4,
-                           _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), code));
+        sum[0] = _mm512_reduce_add_epi32(q0);
+        sum[1] = _mm512_reduce_add_epi32(q1);
         d[b] = finite ? amax / 127.0f : NAN;
-        s[b] = d[b] * (float)_mm512_reduce_add_epi32(_mm512_add_epi32(q0, q1));
+        s[b] = d[b] * (float)(sum[0] + sum[1]);
     }
 }

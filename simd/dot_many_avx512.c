@@ -1,247 +1,48 @@
 /* simd/dot_many_avx512.c: quantised rows times many tokens.
  *
- * The lanes are 16 rows. One step (256 values) of 16 rows is unpacked into a panel, four neighbouring codes of
- * each row per register; vpdpbusd with four codes of a token, broadcast, then adds 64 products, and nothing is
+ * vpdpbusd with four codes of 16 rows and four codes of a token, broadcast, adds 64 products, and nothing is
  * ever added across lanes: a block sum is a register, its scales are a register, and so are the 8 accumulators
- * of dot.h, which fold into the results of 16 rows. A panel serves GROUP tokens. Only its unpacking depends on
- * the type; the products are compiled for the four kinds of types. */
-#include "simd/dot_avx512.h"
+ * of dot.h, which fold into the results of 16 rows. A panel (dot_panel_avx512.h) lies as the accumulators want
+ * it: one stays in a register for TOKENS tokens of 32 rows on its way through the panel. Only the unpacking
+ * depends on the type; the products are compiled for the four kinds of types. */
+#include "simd/dot_panel_avx512.h"
 
 enum {
-    LANES = 16,
-    PANELS = 2, /* a broadcast serves so many registers of 16 rows */
-    ROWS = PANELS * LANES,
-    GROUP = 64, /* tokens whose accumulators are kept while a panel passes */
+    TOKENS = 4,
+    STEPS = 8,   /* in a panel: 72 to 112 KiB, which stay in the second-level cache while tokens pass */
+    GROUP = 256, /* tokens whose accumulators wait for the next panel, where rows are longer than one */
 };
 
+/* Of the half blocks of a token, or of blocks, each twice, where there are no sub-scales: where the integer
+ * sums of products start, -(offset of the codes) times the sum of the token's codes; and these sums themselves.
+ */
 typedef struct {
-    __m512i code[8][8]; /* [block][values 4i..4i+3] */
-    __m512 d[8];        /* per block */
-    __m512 min[8];
-    __m512 sub[16], low[16]; /* per 16 values */
-} panel;
+    int32_t start[STEPS * 16];
+    float sum[STEPS * 16]; /* HAS_LOW */
+} token_sums;
 
-/* Accumulators of one token: [PANELS][8] acc, then, for types with a minimum, as many low. kind: the traits
- * HAS_MIN, HAS_SUB and HAS_LOW of a type. */
-enum { ACCS = PANELS * 8 };
-INLINE size_t accs_of(int kind)
+INLINE void sum_token(int kind, int offset, token_sums *a, const terse_acts *x, int32_t t, int32_t step, int n)
 {
-    return kind & (HAS_MIN | HAS_LOW) ? 2 * ACCS : ACCS;
-}
-
-/* ---- panel ---- */
-
-/* 16 rows of 16 dwords: out[m][L] gets dword 4L + m of all rows. */
-INLINE void transpose_rows(__m512i out[4][4], const __m512i *row, size_t stride)
-{
-    __m512i u[4][4]; /* [dword of lane][four rows] */
-    for (int g = 0; g < 4; g++) {
-        const __m512i *r = row + (size_t)(4 * g) * stride;
-        const __m512i lo01 = _mm512_unpacklo_epi32(r[0], r[stride]),
-                      hi01 = _mm512_unpackhi_epi32(r[0], r[stride]);
-        const __m512i lo23 = _mm512_unpacklo_epi32(r[2 * stride], r[3 * stride]);
-        const __m512i hi23 = _mm512_unpackhi_epi32(r[2 * stride], r[3 * stride]);
-        u[0][g] = _mm512_unpacklo_epi64(lo01, lo23);
-        u[1][g] = _mm512_unpackhi_epi64(lo01, lo23);
-        u[2][g] = _mm512_unpacklo_epi64(hi01, hi23);
-        u[3][g] = _mm512_unpackhi_epi64(hi01, hi23);
-    }
-    for (int m = 0; m < 4; m++)
-        transpose_lanes(out[m], u[m][0], u[m][1], u[m][2], u[m][3]);
-}
-
-INLINE void transpose_codes(panel *p, const codes c[LANES])
-{
-    for (int i = 0; i < 4; i++) { /* even blocks' first and last halves, odd blocks' first and last */
-        __m512i out[4][4];
-        transpose_rows(out, &c[0].c[i], sizeof *c / sizeof(__m512i));
-        for (int m = 0; m < 4; m++)
-            for (int l = 0; l < 4; l++)
-                p->code[2 * l + i / 2][i % 2 * 4 + m] = out[m][l];
+    const int32_t *half = x->sum + ((size_t)t * (size_t)x->n_pad + (size_t)step * 256) / 16;
+    for (int k = 0; k < n; k++) {
+        __m512i sum = _mm512_load_si512(half + k * 16);
+        if (!(kind & HAS_SUB))
+            sum = _mm512_add_epi32(sum, _mm512_shuffle_epi32(sum, 0xb1));
+        if (kind & HAS_LOW)
+            _mm512_storeu_ps(a->sum + k * 16, _mm512_cvtepi32_ps(sum));
+        _mm512_storeu_si512(a->start + k * 16, _mm512_mullo_epi32(sum, _mm512_set1_epi32(-offset)));
     }
 }
 
-INLINE void codes_of_rows(int path, panel *p, const uint8_t *const row[LANES])
-{
-    codes c[LANES];
-    for (int r = 0; r < LANES; r++)
-        c[r] = codes_of(path, row[r]);
-    transpose_codes(p, c);
-}
-
-static void unpacked_codes(terse_dot_type type, panel *p, const uint8_t *const row[LANES])
-{
-    step_codes raw[LANES];
-    codes c[LANES];
-    for (int r = 0; r < LANES; r++)
-        unpack_codes(type, &raw[r], row[r]);
-    for (int r = 0; r < LANES; r++)
-        c[r] = codes_of_step(&dot_formats[type], &raw[r]);
-    transpose_codes(p, c);
-}
-
-static void codes_of_panel(terse_dot_type type, panel *p, const uint8_t *const row[LANES])
-{
-#define PATH_CODES(name, path)                                                                                 \
-    case path:                                                                                                 \
-        codes_of_rows(path, p, row);                                                                           \
-        break;
-    switch (path_of(type)) {
-        DOT_OWN_PATHS(PATH_CODES)
-    default:
-        unpacked_codes(type, p, row);
-    }
-}
-
-INLINE __m512 halves(const uint16_t h[LANES])
-{
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)h));
-}
-
-INLINE __m512 unsigned_bytes(const uint8_t v[LANES])
-{
-    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)v)));
-}
-
-INLINE __m512 signed_bytes(const int8_t v[LANES])
-{
-    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)v)));
-}
-
-/* Q8_0, Q4_0, IQ4_NL, Q5_0: a block begins with its scale and has no other. */
-INLINE void unpack_block_scales(panel *p, const uint8_t *const row[LANES], size_t block_size)
-{
-    for (size_t b = 0; b < 8; b++) {
-        uint16_t h[LANES];
-        for (int r = 0; r < LANES; r++)
-            memcpy(&h[r], row[r] + b * block_size, sizeof *h);
-        p->d[b] = halves(h);
-    }
-}
-
-INLINE void unpack_k_scales(panel *p, const uint8_t *const row[LANES])
-{
-    uint16_t d[LANES], dmin[LANES];
-    uint8_t sc[8][LANES], mn[8][LANES];
-    for (int r = 0; r < LANES; r++) {
-        const block_q4_k *w = (const void *)row[r]; /* Q5_K begins alike */
-        uint8_t s[8], m[8];
-        d[r] = w->d;
-        dmin[r] = w->dmin;
-        sub_scales(w->scales, s, m);
-        for (int b = 0; b < 8; b++) {
-            sc[b][r] = s[b];
-            mn[b][r] = m[b];
-        }
-    }
-    for (int b = 0; b < 8; b++) {
-        p->d[b] = _mm512_mul_ps(halves(d), unsigned_bytes(sc[b]));
-        p->min[b] = _mm512_mul_ps(halves(dmin), unsigned_bytes(mn[b]));
-    }
-}
-
-INLINE void unpack_k6_scales(panel *p, const uint8_t *const row[LANES])
-{
-    uint16_t d[LANES];
-    int8_t sc[16][LANES];
-    for (int r = 0; r < LANES; r++) {
-        const block_q6_k *w = (const void *)row[r];
-        d[r] = w->d;
-        for (int i = 0; i < 16; i++)
-            sc[i][r] = w->sc[i];
-    }
-    for (int i = 0; i < 16; i++)
-        p->sub[i] = signed_bytes(sc[i]);
-    for (int b = 0; b < 8; b++)
-        p->d[b] = halves(d);
-}
-
-/* Any type, by dot_unpack.h. */
-static void unpack_step_scales(terse_dot_type type, panel *p, const uint8_t *const row[LANES])
-{
-    float d[8][LANES], min[8][LANES];
-    int8_t sub[16][LANES], low[16][LANES];
-    for (int r = 0; r < LANES; r++) {
-        step_scales s = { 0 };
-        dot_formats[type].scales(&s, row[r], QK_BLOCKS);
-        for (int b = 0; b < 8; b++) {
-            d[b][r] = s.d[b];
-            min[b][r] = s.min[b];
-        }
-        for (int i = 0; i < 16; i++) {
-            sub[i][r] = s.sub[i];
-            low[i][r] = s.low[i];
-        }
-    }
-    for (int b = 0; b < 8; b++) {
-        p->d[b] = _mm512_loadu_ps(d[b]);
-        p->min[b] = _mm512_loadu_ps(min[b]);
-    }
-    for (int i = 0; i < 16; i++) {
-        p->sub[i] = signed_bytes(sub[i]);
-        p->low[i] = signed_bytes(low[i]);
-    }
-}
-
-static void unpack(terse_dot_type type, panel *p, const uint8_t *const row[LANES])
-{
-    codes_of_panel(type, p, row);
-    switch (type) {
-    case TERSE_DOT_Q6_K:
-        unpack_k6_scales(p, row);
-        break;
-    case TERSE_DOT_Q4_K:
-    case TERSE_DOT_Q5_K:
-        unpack_k_scales(p, row);
-        break;
-    case TERSE_DOT_Q8_0:
-    case TERSE_DOT_Q4_0:
-    case TERSE_DOT_IQ4_NL:
-    case TERSE_DOT_Q5_0:
-        unpack_block_scales(p, row, dot_formats[type].size);
-        break;
-    default:
-        unpack_step_scales(type, p, row);
-    }
-}
-
-/* ---- panel times tokens ---- */
-
-/* One step of TOKENS tokens or one. */
+/* The blocks of one accumulator. */
 typedef struct {
-    const int8_t *q;
-    const float *d, *s;
-    /* Sums of q, of half blocks or (where there are no sub-scales) of blocks; and -(offset of the codes) times
-     * them, where sums of products start. Four of the even blocks, then four of the odd, each once for the
-     * first and once for the last half: at place(). */
-    int32_t sum[16], start[16];
-} step_token;
-
-INLINE int place(int b, int half)
-{
-    return b % 2 * 8 + half * 4 + b / 2;
-}
-
-INLINE void load_token(int kind, int offset, step_token *a, const terse_acts *x, int32_t t, int32_t step)
-{
-    const size_t at = (size_t)t * (size_t)x->n_pad + (size_t)step * 256;
-    a->q = x->q + at;
-    a->d = x->d + at / 32;
-    a->s = x->s + at / 32;
-    if (kind == HAS_MIN)
-        return; /* these codes have no offset */
-    const int32_t *sum4 = x->sum4 + at / 4;
-    const __m512i z0 = _mm512_load_si512(sum4), z1 = _mm512_load_si512(sum4 + 16);
-    const __m512i z2 = _mm512_load_si512(sum4 + 32), z3 = _mm512_load_si512(sum4 + 48);
-    const __m512i u = _mm512_add_epi32(_mm512_unpacklo_epi32(z0, z1), _mm512_unpackhi_epi32(z0, z1));
-    const __m512i v = _mm512_add_epi32(_mm512_unpacklo_epi32(z2, z3), _mm512_unpackhi_epi32(z2, z3));
-    __m512i sum = _mm512_add_epi32(_mm512_unpacklo_epi64(u, v), _mm512_unpackhi_epi64(u, v));
-    if (!(kind & HAS_SUB))
-        sum = _mm512_add_epi32(sum, _mm512_shuffle_i64x2(sum, sum, 0xb1));
-    if (kind & HAS_LOW)
-        _mm512_storeu_si512(a->sum, sum);
-    _mm512_storeu_si512(a->start, _mm512_mullo_epi32(sum, _mm512_set1_epi32(-offset)));
-}
+    const __m512i *block; /* of the panel */
+    const int8_t *q;      /* of the first token; q_stride to the next */
+    const float *d, *s;   /* likewise; stride q_stride / 32 */
+    const token_sums *sums;
+    size_t q_stride;
+    int lane;
+} chain;
 
 INLINE __m512i four_codes(const int8_t *q)
 {
@@ -250,138 +51,202 @@ INLINE __m512i four_codes(const int8_t *q)
     return _mm512_set1_epi32(v);
 }
 
-/* sum[t][h] += values 4*from .. 4*to-1 of block b */
-INLINE void add_products(int T, __m512i sum[][PANELS], const panel *p, const step_token *a, int b, int from,
-                         int to)
+/* sum[t][h] = start + products of values 4 * from .. 4 * to - 1 of step k's block. */
+INLINE void products(int kind, int T, __m512i sum[][PANELS], const chain *c, const __m512i *block, int k,
+                     int from, int to)
 {
+    const int at = k * 16 + 2 * c->lane + (from == 4);
+    for (int t = 0; t < T; t++)
+        for (int h = 0; h < PANELS; h++)
+            sum[t][h] = kind == HAS_MIN ? _mm512_setzero_si512() : _mm512_set1_epi32(c->sums[t].start[at]);
     for (int i = from; i < to; i++)
         for (int t = 0; t < T; t++) {
-            const __m512i q = four_codes(a[t].q + b * 32 + i * 4);
+            const int8_t *at_q = c->q + (size_t)t * c->q_stride + k * 256 + i * 4;
+            const __m512i q = four_codes(at_q);
+            if (i == 4)
+                _mm_prefetch((const char *)at_q + (size_t)T * c->q_stride, _MM_HINT_T0);
             for (int h = 0; h < PANELS; h++)
-                sum[t][h] = _mm512_dpbusd_epi32(sum[t][h], p[h].code[b][i], q);
+                sum[t][h] = _mm512_dpbusd_epi32(sum[t][h], block[i * PANELS + h], q);
         }
 }
 
-/* Where the sums of the products of a block, or of a half, start. */
-INLINE __m512i start_of(int kind, const step_token *a, int b, int half)
+INLINE __m512 scale_at(const __m512i *block, int at)
 {
-    return kind == HAS_MIN ? _mm512_setzero_si512() : _mm512_set1_epi32(a->start[place(b, half)]);
+    return _mm512_castsi512_ps(block[at]);
 }
 
-INLINE __m512 low_sum(const panel *p, const step_token *a, int b)
+/* acc[t][h] and, for types with a minimum, low[t][h] over n steps. */
+INLINE void add_chain(int kind, int T, __m512 acc[][PANELS], __m512 low[][PANELS], const chain *c, int n)
 {
-    const __m512 first = _mm512_set1_ps((float)a->sum[place(b, 0)]),
-                 last = _mm512_set1_ps((float)a->sum[place(b, 1)]);
-    return _mm512_fmadd_ps(p->low[2 * b + 1], last, _mm512_mul_ps(p->low[2 * b], first));
-}
-
-INLINE void add_block(int kind, int T, __m512 *s, const panel *p, const step_token *a, int b)
-{
-    __m512i sum[TOKENS][PANELS];
-    __m512 isum[TOKENS][PANELS];
-    for (int t = 0; t < T; t++)
-        for (int h = 0; h < PANELS; h++)
-            sum[t][h] = start_of(kind, &a[t], b, 0);
-    add_products(T, sum, p, a, b, 0, kind & HAS_SUB ? 4 : 8);
-    for (int t = 0; t < T; t++)
-        for (int h = 0; h < PANELS; h++)
-            isum[t][h] = _mm512_cvtepi32_ps(sum[t][h]);
-    if (kind & HAS_SUB) {
-        /* Sub-scales as floats are exact: all is below 2^24. The sign of a zero does not matter. */
+    const __m512i *block = c->block;
+    for (int k = 0; k < n; k++, block += block_of(kind)) {
+        __m512i sum[TOKENS][PANELS];
+        __m512 isum[TOKENS][PANELS];
+        products(kind, T, sum, c, block, k, 0, kind & HAS_SUB ? 4 : 8);
         for (int t = 0; t < T; t++)
-            for (int h = 0; h < PANELS; h++) {
-                isum[t][h] = _mm512_mul_ps(isum[t][h], p[h].sub[2 * b]);
-                sum[t][h] = start_of(kind, &a[t], b, 1);
+            for (int h = 0; h < PANELS; h++)
+                isum[t][h] = _mm512_cvtepi32_ps(sum[t][h]);
+        if (kind & HAS_SUB) {
+            /* Sub-scales as floats are exact: all is below 2^24. The sign of a zero does not matter. */
+            products(kind, T, sum, c, block, k, 4, 8);
+            for (int t = 0; t < T; t++)
+                for (int h = 0; h < PANELS; h++)
+                    isum[t][h] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[t][h]),
+                                                 scale_at(block, sub_at(kind) + PANELS + h),
+                                                 _mm512_mul_ps(isum[t][h], scale_at(block, sub_at(kind) + h)));
+        }
+        for (int t = 0; t < T; t++) {
+            const size_t at = (size_t)t * (c->q_stride / 32) + (size_t)k * 8;
+            const __m512 d = _mm512_set1_ps(c->d[at]);
+            for (int h = 0; h < PANELS; h++)
+                acc[t][h] =
+                    _mm512_fmadd_ps(_mm512_mul_ps(scale_at(block, CODES + h), d), isum[t][h], acc[t][h]);
+            for (int h = 0; kind & HAS_MIN && h < PANELS; h++)
+                low[t][h] = _mm512_fmadd_ps(scale_at(block, MIN_AT + h), _mm512_set1_ps(c->s[at]), low[t][h]);
+            for (int h = 0; kind & HAS_LOW && h < PANELS; h++) {
+                const float *half = c->sums[t].sum + k * 16 + 2 * c->lane;
+                const __m512 first = _mm512_set1_ps(half[0]), last = _mm512_set1_ps(half[1]);
+                const __m512 imin = _mm512_fmadd_ps(scale_at(block, low_at(kind) + PANELS + h), last,
+                                                    _mm512_mul_ps(scale_at(block, low_at(kind) + h), first));
+                low[t][h] = _mm512_fmadd_ps(_mm512_mul_ps(scale_at(block, MIN_AT + h), d), imin, low[t][h]);
             }
-        add_products(T, sum, p, a, b, 4, 8);
-        for (int t = 0; t < T; t++)
-            for (int h = 0; h < PANELS; h++)
-                isum[t][h] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[t][h]), p[h].sub[2 * b + 1], isum[t][h]);
-    }
-    for (int t = 0; t < T; t++)
-        for (int h = 0; h < PANELS; h++) {
-            const __m512 d = _mm512_set1_ps(a[t].d[b]);
-            __m512 *acc = s + (size_t)t * accs_of(kind) + h * 8 + b;
-            *acc = _mm512_fmadd_ps(_mm512_mul_ps(p[h].d[b], d), isum[t][h], *acc);
-            if (kind & HAS_MIN)
-                acc[ACCS] = _mm512_fmadd_ps(p[h].min[b], _mm512_set1_ps(a[t].s[b]), acc[ACCS]);
-            if (kind & HAS_LOW)
-                acc[ACCS] = _mm512_fmadd_ps(_mm512_mul_ps(p[h].min[b], d), low_sum(&p[h], &a[t], b), acc[ACCS]);
         }
+    }
 }
 
-INLINE void add_step(int kind, int offset, int T, __m512 *s, const panel *p, const terse_acts *x, int32_t t,
-                     int32_t step)
+INLINE __m512 fold(__m512 v[8][TOKENS][PANELS], int t, int h)
 {
-    step_token a[TOKENS];
-    for (int i = 0; i < T; i++)
-        load_token(kind, offset, &a[i], x, t + i, step);
-    for (int b = 0; b < 8; b++)
-        add_block(kind, T, s, p, a, b);
-}
-
-INLINE __m512 fold(const __m512 *v)
-{
-    const __m512 a = _mm512_add_ps(v[0], v[4]), b = _mm512_add_ps(v[1], v[5]);
-    const __m512 c = _mm512_add_ps(v[2], v[6]), d = _mm512_add_ps(v[3], v[7]);
+    const __m512 a = _mm512_add_ps(v[0][t][h], v[4][t][h]), b = _mm512_add_ps(v[1][t][h], v[5][t][h]);
+    const __m512 c = _mm512_add_ps(v[2][t][h], v[6][t][h]), d = _mm512_add_ps(v[3][t][h], v[7][t][h]);
     return _mm512_add_ps(_mm512_add_ps(a, c), _mm512_add_ps(b, d));
 }
 
 /* ---- rows and tokens ---- */
 
-/* The first min(n_row, ROWS) rows from w times n <= GROUP tokens from t. */
-INLINE void group(int kind, terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
-                  int32_t n_row, const terse_acts *x, int32_t t, int32_t n)
-{
+/* The accumulators of TOKENS tokens. */
+typedef struct {
+    __m512 acc[8][TOKENS][PANELS], low[8][TOKENS][PANELS];
+} chains;
+
+/* n_step steps from step on, of the first n_row of ROWS rows (the others are copies of the last). */
+typedef struct {
+    __m512i block[STEPS * 8 * BLOCK_MAX];
     const uint8_t *row[ROWS];
-    uint8_t tail[ROWS][STEP_SIZE_MAX];
-    __m512 s[GROUP * 2 * ACCS];
-    panel p[PANELS];
-    const size_t accs = accs_of(kind), size = step_size(type), ahead = n_row > ROWS ? ROWS * row_size : 0;
-    const int offset = offset_of(path_of(type));
-    const int32_t n_block = x->n / TERSE_ACT_BLOCK, n_step = (n_block + 7) / 8;
-    for (int r = 0; r < ROWS; r++) /* rows past n_row are copies of the last */
-        row[r] = w + (size_t)(r < n_row ? r : n_row - 1) * row_size;
-    memset(s, 0, (size_t)n * accs * sizeof *s);
-    for (int32_t k = 0; k < n_step; k++) {
-        for (int r = 0; r < ROWS; r++) {
-            if (t == 0)
+    size_t row_size;
+    int32_t n_row, n_block, step;
+    int n_step;
+} panel;
+
+INLINE void unpack_panel(int kind, terse_dot_type type, panel *p)
+{
+    const size_t size = step_size(type), ahead = ROWS * p->row_size; /* past the end on purpose: ahead_of() */
+    uint8_t tail[LANES][STEP_SIZE_MAX];
+    for (int k = 0; k < p->n_step; k++)
+        for (int h = 0; h < PANELS; h++) {
+            const step_rows to = { p->block + k * block_of(kind) + h, (size_t)(p->n_step * block_of(kind)) };
+            const int32_t left = p->n_block - (p->step + k) * 8;
+            const uint8_t *row[LANES];
+            for (int r = 0; r < LANES; r++) {
+                row[r] = p->row[h * LANES + r] + (size_t)(p->step + k) * size;
                 prefetch_bytes(row[r] + ahead, size);
-            if ((k + 1) * 8 > n_block) {
-                copy_tail(type, tail[r], row[r], n_block - k * 8);
-                row[r] = tail[r];
+                if (left < 8) {
+                    copy_tail(type, tail[r], row[r], left);
+                    row[r] = tail[r];
+                }
             }
+            terse_panel_unpack_avx512(type, to, row);
         }
-        for (int h = 0; h < PANELS; h++)
-            unpack(type, &p[h], row + h * LANES);
-        int32_t i = 0;
-        for (; i + TOKENS <= n; i += TOKENS)
-            add_step(kind, offset, TOKENS, s + (size_t)i * accs, p, x, t + i, k);
-        for (; i < n; i++)
-            add_step(kind, offset, 1, s + (size_t)i * accs, p, x, t + i, k);
-        for (int r = 0; r < ROWS; r++)
-            row[r] += size;
+}
+
+/* A panel times T tokens from t on; s starts from zero or from the panel before. */
+INLINE void add_panel(int kind, int offset, int T, chains *s, const panel *p, const terse_acts *x, int32_t t)
+{
+    const size_t at = (size_t)t * (size_t)x->n_pad + (size_t)p->step * 256;
+    token_sums sums[TOKENS];
+    for (int i = 0; kind != HAS_MIN && i < T; i++) /* the others' codes have no offset */
+        sum_token(kind, offset, &sums[i], x, t + i, p->step, p->n_step);
+    for (int l = 0; l < 8; l++) {
+        __m512 acc[TOKENS][PANELS], low[TOKENS][PANELS];
+        const chain c = { p->block + l * p->n_step * block_of(kind),
+                          x->q + at + l * 32,
+                          x->d + at / 32 + l,
+                          x->s + at / 32 + l,
+                          sums,
+                          (size_t)x->n_pad,
+                          l };
+        for (int i = 0; i < T; i++)
+            for (int h = 0; h < PANELS; h++) {
+                acc[i][h] = p->step ? s->acc[l][i][h] : _mm512_setzero_ps();
+                low[i][h] = p->step ? s->low[l][i][h] : _mm512_setzero_ps();
+            }
+        add_chain(kind, T, acc, low, &c, p->n_step);
+        for (int i = 0; i < T; i++)
+            for (int h = 0; h < PANELS; h++) {
+                s->acc[l][i][h] = acc[i][h];
+                if (kind & (HAS_MIN | HAS_LOW))
+                    s->low[l][i][h] = low[i][h];
+            }
     }
-    for (int32_t i = 0; i < n; i++)
+}
+
+/* y of T tokens */
+INLINE void store_results(int kind, int T, float *y, size_t y_stride, chains *s, int32_t n_row)
+{
+    for (int i = 0; i < T; i++)
         for (int h = 0; h < PANELS && h * LANES < n_row; h++) {
             const int32_t left = n_row - h * LANES;
             const __mmask16 used = left < LANES ? (__mmask16)((1u << left) - 1) : 0xffff;
-            const __m512 *acc = s + (size_t)i * accs + h * 8;
-            __m512 sum = fold(acc);
+            __m512 sum = fold(s->acc, i, h);
             if (kind & (HAS_MIN | HAS_LOW))
-                sum = _mm512_sub_ps(sum, fold(acc + ACCS));
-            _mm512_mask_storeu_ps(y + (size_t)(t + i) * y_stride + h * LANES, used,
+                sum = _mm512_sub_ps(sum, fold(s->low, i, h));
+            _mm512_mask_storeu_ps(y + (size_t)i * y_stride + h * LANES, used,
                                   _mm512_add_ps(sum, _mm512_setzero_ps())); /* no -0 */
         }
+}
+
+/* The panel's rows times n <= GROUP tokens from t on, where n may be larger if the panel has whole rows: then
+ * nothing has to wait in s. */
+INLINE void add_tokens(int kind, int offset, float *y, size_t y_stride, chains *s, const panel *p,
+                       const terse_acts *x, int32_t t, int32_t n)
+{
+    const bool whole = p->step == 0 && p->n_step * 8 >= p->n_block;
+    const bool last = (p->step + p->n_step) * 8 >= p->n_block;
+    for (int32_t i = 0; i < n;) {
+        const int32_t T = n - i < 2 ? 1 : n - i < TOKENS ? 2 : TOKENS;
+        chains *own = &s[whole ? 0 : i / TOKENS + i % TOKENS];
+        if (T == TOKENS)
+            add_panel(kind, offset, TOKENS, own, p, x, t + i);
+        else if (T == 2)
+            add_panel(kind, offset, 2, own, p, x, t + i);
+        else
+            add_panel(kind, offset, 1, own, p, x, t + i);
+        if (last)
+            store_results(kind, T, y + (size_t)(t + i) * y_stride, y_stride, own, p->n_row);
+        i += T;
+    }
 }
 
 INLINE void many(int kind, terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
                  int32_t n_row, const terse_acts *x)
 {
-    for (int32_t r = 0; r < n_row; r += ROWS)
-        for (int32_t t = 0; t < x->n_token; t += GROUP)
-            group(kind, type, y + r, y_stride, w + (size_t)r * row_size, row_size, n_row - r, x, t,
-                  x->n_token - t < GROUP ? x->n_token - t : GROUP);
+    chains s[GROUP / TOKENS + TOKENS];
+    panel p;
+    p.row_size = row_size;
+    p.n_block = x->n / TERSE_ACT_BLOCK;
+    const int offset = offset_of(path_of(type));
+    const int32_t n_step = (p.n_block + 7) / 8, n_group = n_step > STEPS ? GROUP : x->n_token;
+    for (int32_t r = 0; r < n_row; r += ROWS) {
+        p.n_row = n_row - r;
+        for (int i = 0; i < ROWS; i++)
+            p.row[i] = w + (size_t)(r + (i < p.n_row ? i : p.n_row - 1)) * row_size;
+        for (int32_t t = 0; t < x->n_token; t += n_group)
+            for (p.step = 0; p.step < n_step; p.step += STEPS) {
+                p.n_step = n_step - p.step < STEPS ? n_step - p.step : STEPS;
+                unpack_panel(kind, type, &p);
+                add_tokens(kind, offset, y + r, y_stride, s, &p, x, t,
+                           x->n_token - t < n_group ? x->n_token - t : n_group);
+            }
+    }
 }
 
 void terse_dot_many_avx512(terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,

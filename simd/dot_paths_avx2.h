@@ -80,24 +80,6 @@ typedef struct {
     const terse_acts *x;
 } product;
 
-/* Tokens that share a step's unpacked weights in dot_avx2.c and dot_avx512.c. Fewer where a type is rare: every
- * number is a kernel to compile. */
-enum { TOKENS = 4 };
-INLINE int tokens_of(int path)
-{
-    switch (path) {
-    case TERSE_DOT_Q4_1:
-    case TERSE_DOT_Q5_0:
-    case TERSE_DOT_Q5_1:
-    case TERSE_DOT_Q2_K:
-    case TERSE_DOT_Q3_K:
-    case TERSE_DOT_TQ2_0:
-        return 2;
-    default:
-        return TOKENS;
-    }
-}
-
 /* Bit 7 of the bytes is set so that their number of bits is even. */
 INLINE void complete_signs(uint8_t sign[32])
 {

@@ -188,17 +188,15 @@ static void quantize(const terse_acts *a, int32_t t)
     const float *x = a->x + (size_t)t * a->x_stride;
     const int32_t n_block = a->n_pad / TERSE_ACT_BLOCK;
     int8_t *q = a->q + (size_t)t * (size_t)a->n_pad;
-    int32_t *sum4 = a->sum4 + (size_t)t * (size_t)(a->n_pad / 4);
+    int32_t *sum = a->sum + (size_t)t * (size_t)(a->n_pad / 16);
     float *d = a->d + (size_t)t * (size_t)n_block, *s = a->s + (size_t)t * (size_t)n_block;
-    for (int32_t b = 0; b < n_block; b++, q += 32, sum4 += 8) {
+    for (int32_t b = 0; b < n_block; b++, q += 32, sum += 2) {
         const int32_t left = a->n - b * 32, n = left < 0 ? 0 : left < 32 ? left : 32;
-        int32_t sum = 0;
         d[b] = quantize_block(q, n > 0 ? x + b * 32 : x, n);
-        for (int i = 0; i < 8; i++) {
-            sum4[i] = q[4 * i] + q[4 * i + 1] + q[4 * i + 2] + q[4 * i + 3];
-            sum += sum4[i];
-        }
-        s[b] = d[b] * (float)sum;
+        sum[0] = sum[1] = 0;
+        for (int i = 0; i < 32; i++)
+            sum[i / 16] += q[i];
+        s[b] = d[b] * (float)(sum[0] + sum[1]);
     }
 }
 

@@ -127,7 +127,7 @@ static terse_acts acts_alloc(int32_t n, int32_t n_token)
     a.q = check_alloc(acts_q_size(&a));
     a.d = check_alloc(acts_q_size(&a) / 8); /* a float per 32 values */
     a.s = check_alloc(acts_q_size(&a) / 8);
-    a.sum4 = check_alloc(acts_q_size(&a));
+    a.sum = check_alloc(acts_q_size(&a) / 4);
     return a;
 }
 
@@ -137,7 +137,7 @@ static void acts_free(terse_acts *a)
     check_free(a->q, acts_q_size(a));
     check_free(a->d, acts_q_size(a) / 8);
     check_free(a->s, acts_q_size(a) / 8);
-    check_free(a->sum4, acts_q_size(a));
+    check_free(a->sum, acts_q_size(a) / 4);
 }
 
 static void random_x(checkkernel *c, const terse_acts *a, int mood)
@@ -171,7 +171,7 @@ static bool same_acts(checkkernel *c, const terse_acts *a)
     const bool ok = check_bytes(c, a->q, got.q, n, "quantize n=%d tokens=%d: q", a->n, a->n_token) &&
                     check_floats(c, a->d, got.d, n / 32, "quantize n=%d tokens=%d: d", a->n, a->n_token) &&
                     check_floats(c, a->s, got.s, n / 32, "quantize n=%d tokens=%d: s", a->n, a->n_token) &&
-                    check_bytes(c, a->sum4, got.sum4, n, "quantize n=%d tokens=%d: sum4", a->n, a->n_token);
+                    check_bytes(c, a->sum, got.sum, n / 4, "quantize n=%d tokens=%d: sum", a->n, a->n_token);
     acts_free(&got);
     return ok;
 }

@@ -25,7 +25,7 @@ void terse_acts_place(terse_acts *a, char *base, size_t *at, size_t n_token, siz
     a->q = terse_place(base, at, n);
     a->d = terse_place(base, at, n / TERSE_ACT_BLOCK * sizeof *a->d);
     a->s = terse_place(base, at, n / TERSE_ACT_BLOCK * sizeof *a->s);
-    a->sum4 = terse_place(base, at, n / 4 * sizeof *a->sum4);
+    a->sum = terse_place(base, at, n / 16 * sizeof *a->sum);
 }
 
 terse_acts terse_acts_of(const terse_acts *a, int32_t n, int32_t n_token, const float *x, size_t x_stride)
@@ -48,7 +48,7 @@ terse_acts terse_acts_slice(const terse_acts *a, int32_t first, int32_t n)
     view.q += skip;
     view.d += skip / TERSE_ACT_BLOCK;
     view.s += skip / TERSE_ACT_BLOCK;
-    view.sum4 += skip / 4;
+    view.sum += skip / 16;
     return view;
 }
 
@@ -112,8 +112,8 @@ const terse_acts *terse_inputs_get(terse_worker *w, terse_inputs *in)
 
 int32_t terse_piece_rows(const terse_linear *m)
 {
-    const size_t rows = PIECE_BYTES / m->row_size / 16 * 16;
-    return rows < 16 ? 16 : rows > TERSE_PIECE_ROWS ? TERSE_PIECE_ROWS : (int32_t)rows;
+    const size_t rows = PIECE_BYTES / m->row_size / 32 * 32; /* kernels take 32 rows at a time */
+    return rows < 32 ? 32 : rows > TERSE_PIECE_ROWS ? TERSE_PIECE_ROWS : (int32_t)rows;
 }
 
 int32_t terse_pieces(const terse_linear *m)

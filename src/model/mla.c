@@ -21,7 +21,7 @@ static terse_acts head_inputs(terse_forward *f, int32_t head, int32_t n, const f
     a.q += skip;
     a.d += skip / TERSE_ACT_BLOCK;
     a.s += skip / TERSE_ACT_BLOCK;
-    a.sum4 += skip / 4;
+    a.sum += skip / 16;
     for (int32_t t = 0; t < f->n; t++)
         f->kernels.dot.quantize(&a, t);
     return a;

@@ -136,7 +136,7 @@ static void gather(terse_worker *w, const terse_acts *a, const terse_acts *in, i
         memcpy(to.q, from.q, n);
         memcpy(to.d, from.d, n / TERSE_ACT_BLOCK * sizeof *to.d);
         memcpy(to.s, from.s, n / TERSE_ACT_BLOCK * sizeof *to.s);
-        memcpy(to.sum4, from.sum4, n / 4 * sizeof *to.sum4);
+        memcpy(to.sum, from.sum, n / 16 * sizeof *to.sum);
         memcpy(f->moe.x + (size_t)i * in->x_stride, from.x, (size_t)a->n * sizeof(float));
     }
     terse_phase_wait(p, n_slot);
