@@ -83,6 +83,16 @@ TERSE_API void terse_attend_close(terse_attend **a);
  * these. */
 TERSE_API terse_status terse_attend_profile(terse_attend *a, const float *scale, int32_t n_layer,
                                             int32_t n_head, terse_error *err);
+/* What a layer does to scores, beside their scale. */
+typedef struct {
+    float softcap;      /* a score becomes softcap * tanh(score / softcap); 0: it stays */
+    const float *sinks; /* [n_head * n_row] logits that take part in the softmax and are worth nothing; NULL:
+                         * none. Borrowed until close */
+} terse_attend_layer;
+/* layer[n_layer] (copied), before the first walk is opened. Rules know of both: estimates and bounds are
+ * capped, the sinks' weight counts as read. */
+TERSE_API terse_status terse_attend_layers(terse_attend *a, const terse_attend_layer *layer, int32_t n_layer,
+                                           terse_error *err);
 /* "value-skip:eps=0.1": the rule with all its parameters. Borrowed until close. */
 TERSE_API const char *terse_attend_stop_text(const terse_attend *a);
 /* Whether the rule proves a bound on its error ("none" does: zero). */
@@ -101,9 +111,10 @@ TERSE_API terse_status terse_walk_open(terse_walk **out, const terse_kv *kv, con
                                        int32_t n_row, uint32_t cpu, terse_error *err);
 TERSE_API void terse_walk_close(terse_walk **w);
 
-/* Decode: one token's group of query heads over the first n_token tokens of (layer, head).
- * q: [n_row][dim_k] f32, rotated, not scaled; out: [n_row][dim_v] f32; both @64. n_token >= 1, at most what has
- * been put. Adds to *stats. The result does not depend on threads or tier. */
+/* Decode: one token's group of query heads over the first n_token tokens of (layer, head), or those of them
+ * that the layer's span leaves (terse_kv_opts): these are read whole, whatever the rule, and are what dense
+ * attention reads in the stats. q: [n_row][dim_k] f32, rotated, not scaled; out: [n_row][dim_v] f32; both @64.
+ * n_token >= 1, at most what has been put. Adds to *stats. The result does not depend on threads or tier. */
 TERSE_API void terse_walk_decode(terse_walk *w, int32_t layer, int32_t head, int32_t n_token, float scale,
                                  const float *q, float *out, terse_attend_stats *stats);
 /* Prefill: exact attention of n consecutive tokens, the first at position pos, each over itself and what is

@@ -33,6 +33,11 @@ typedef struct {
     terse_kv_type type_k, type_v; /* default f16 */
     int32_t ctx;                  /* tokens that the sequence may hold */
     size_t limit;                 /* bytes that the pages may take; 0: no limit */
+    /* [n_layer] tokens that a token of the layer sees, itself among them; 0: all before it. Copied; NULL: all
+     * zero. Pages behind a layer's span are given back, but for `back` tokens (0: 256) that truncate may take
+     * back. */
+    const int32_t *span;
+    int32_t back;
 } terse_kv_opts;
 
 /* One sequence: its page tables and pages. One writer at a time; readers may share it between writes. */
@@ -52,8 +57,9 @@ TERSE_API void terse_kv_put(terse_kv *kv, int32_t layer, int32_t head, int32_t p
                             const float *v);
 /* The next n tokens are now part of the sequence. */
 TERSE_API void terse_kv_commit(terse_kv *kv, int32_t n);
-/* Forgets the tokens from position n on and gives their pages back. */
-TERSE_API void terse_kv_truncate(terse_kv *kv, int32_t n);
+/* Forgets the tokens from position n on and gives their pages back. False, and nothing is changed, if a layer
+ * with a span does not hold any more what the token at position n would see. */
+TERSE_API bool terse_kv_truncate(terse_kv *kv, int32_t n);
 /* Moves the fixed vector c of every (layer, head) to the mean of its stored values (0 without any, or where
  * that is not finite) and measures every page's radius max |v - c| again: reads all values once. Bounds of
  * skipped values use them; any c is valid, the mean is tight. Tokens stored later are measured against the same

@@ -14,6 +14,7 @@ typedef struct {
     const char *type; /* the type that most weight bytes have, "Q8_0" */
     int32_t n_layer, n_embd, n_head, n_head_kv, dim_k, dim_v, n_ff, n_vocab;
     int32_t n_expert, n_expert_used; /* 0: a dense model */
+    int32_t window, n_windowed; /* layers whose tokens see so many tokens, themselves among them, not all */
     int32_t ctx_train;
     int64_t n_param;
     size_t weight_bytes; /* of all tensors */

@@ -16,8 +16,9 @@ typedef struct {
     int32_t chunk; /* prompt tokens computed together; 0: 512. Does not change results */
     terse_kv_type type_k, type_v; /* 0: f16 */
     size_t kv_limit;              /* bytes; 0: none */
-    const char *policy;           /* NULL: "dense" */
-    const char *stop;             /* NULL: "none"; see terse_attend_open */
+    int32_t back;       /* tokens that truncate can take back from layers with sliding windows; 0: 256 */
+    const char *policy; /* NULL: "dense" */
+    const char *stop;   /* NULL: "none"; see terse_attend_open */
     const terse_profile *profile; /* of this model, for the stop rule; copied. NULL: none */
     int32_t audit;                /* every n-th walk is repeated in full; 0: none */
     uint32_t cpu;                 /* kernel tiers to allow; 0: all that the machine has */
@@ -35,7 +36,8 @@ TERSE_API void terse_session_close(terse_session **s);
 
 /* Prefill: appends tokens[n] under exact attention and computes the logits of the last one. *logits (may be
  * NULL) is borrowed: [n_vocab], valid until the next call. all (may be NULL): caller's [n][n_vocab], gets every
- * row. On failure the session holds the tokens that it held before. */
+ * row. On failure the session holds the tokens that it held before; none, if layers with sliding windows cannot
+ * go back that far. */
 TERSE_API terse_status terse_session_prefill(terse_session *s, const int32_t *tokens, int32_t n,
                                              const float **logits, float *all, terse_error *err);
 /* Decode: appends one token under the session's policy and stop rule. Takes no memory but KV pages. */
@@ -51,8 +53,9 @@ TERSE_API terse_status terse_session_decode_many(terse_session *s, const int32_t
  * NULL: none); the tokens stay, the stats start again. On failure the session keeps what it had. */
 TERSE_API terse_status terse_session_rule(terse_session *s, const char *policy, const char *stop,
                                           const terse_profile *profile, int32_t audit, terse_error *err);
-/* Forgets the tokens from position n on. */
-TERSE_API void terse_session_truncate(terse_session *s, int32_t n);
+/* Forgets the tokens from position n on. False, and nothing is changed, if a layer with a sliding window has
+ * given up what the token at position n would see (opts.back); n = 0 is always possible. */
+TERSE_API bool terse_session_truncate(terse_session *s, int32_t n);
 
 TERSE_API const terse_model *terse_session_model(const terse_session *s);
 TERSE_API int32_t terse_session_count(const terse_session *s); /* tokens held */

@@ -26,6 +26,7 @@ void terse_attend_close(terse_attend **a)
 {
     if (a && *a) {
         free((*a)->scale);
+        free((*a)->layer);
         free(*a);
         *a = NULL;
     }
@@ -53,6 +54,24 @@ terse_status terse_attend_profile(terse_attend *a, const float *scale, int32_t n
     a->scale = copy;
     a->n_layer = n_layer;
     a->n_head = n_head;
+    return TERSE_OK;
+}
+
+terse_status terse_attend_layers(terse_attend *a, const terse_attend_layer *layer, int32_t n_layer,
+                                 terse_error *err)
+{
+    for (int32_t l = 0; l < n_layer; l++)
+        if (!(layer[l].softcap >= 0.0f && isfinite(layer[l].softcap)))
+            return terse_fail(err, TERSE_BAD_INPUT, "layer %d: a soft cap of %g is negative or not finite", l,
+                              (double)layer[l].softcap);
+    terse_attend_layer *copy = calloc((size_t)(n_layer > 0 ? n_layer : 1), sizeof *copy);
+    if (!copy)
+        return terse_fail(err, TERSE_NOMEM, "no memory for the layers' caps and sinks");
+    for (int32_t l = 0; l < n_layer; l++)
+        copy[l] = layer[l];
+    free(a->layer);
+    a->layer = copy;
+    a->n_shaped = n_layer;
     return TERSE_OK;
 }
 

@@ -82,6 +82,18 @@ void terse_walk_sort(terse_walk *w, int32_t *out, const float *x, int32_t n)
         out[count[w->key[i]]++] = i;
 }
 
+/* Estimates of n pages by capped scores: the cap of a mean weight for the mean of capped weights, which is too
+ * much where a page's scores differ. Bounds stay bounds, with room for the rounding of both caps. */
+static void cap(terse_walk *w, int32_t r, bool box, int32_t n)
+{
+    float *high = w->high + (size_t)r * w->stride;
+    w->softcap(high, n, w->course.softcap);
+    for (int32_t i = 0; i < n && box; i++)
+        high[i] += 1e-6f * w->course.softcap;
+    if (!box)
+        w->softcap(w->fair + (size_t)r * w->stride, n, w->course.softcap);
+}
+
 /* Estimates of pages 0 ... 16 n_tile - 1, as weights relative to w->m; returns the bytes read. */
 static size_t estimate(terse_walk *w, size_t unit, bool box, int32_t n_tile)
 {
@@ -99,6 +111,8 @@ static size_t estimate(terse_walk *w, size_t unit, bool box, int32_t n_tile)
         else
             w->summary.moments(w->fair + t * TERSE_TILE, high, w->stride, w->moments_query, tile, rows, dim);
     }
+    for (int32_t r = 0; r < rows && w->course.softcap > 0.0f; r++)
+        cap(w, r, box, n_tile * TERSE_TILE);
     for (int32_t r = 0; r < rows; r++) {
         w->summary.exps(w->high + (size_t)r * w->stride, n_tile * TERSE_TILE, w->part[0].m[r]);
         if (!box)
@@ -156,6 +170,7 @@ static void reveal(terse_walk *w, size_t unit, const int32_t *place, int32_t n)
     for (int32_t i = 0; i < n; i++) {
         const int32_t p = place[i];
         w->kernels.score[kv->type_k](w->s, w->query, terse_kv_block(kv, table[p]), rows, kv->opts.dim_k, NULL);
+        terse_walk_cap(w, &w->course, w->s, rows);
         for (int32_t r = 0; r < rows; r++) {
             float sum = 0.0f;
             for (int32_t t = 0; t < TERSE_PAGE; t++)

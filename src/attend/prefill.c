@@ -37,6 +37,7 @@ static void prefill_part(terse_walk *w, const terse_part *a, const terse_kv_view
                 w->n[t * rows + r] = fill;
         }
         w->kernels.score[kv->type_k](w->s, w->query, page, n_row, kv->opts.dim_k, NULL);
+        terse_walk_cap(w, &w->course, w->s, n_row);
         for (int32_t t = 0; t < n; t++)
             terse_walk_mask(w->s + t * rows * TERSE_PAGE, rows, first[t]);
         w->kernels.weigh(w->s, n_row, w->n, a->m, a->l, w->keep, w->z);
@@ -49,12 +50,13 @@ static void prefill_run(terse_walk *w, const terse_kv_view *token, int32_t n)
 {
     const terse_kv *kv = w->kv;
     const terse_kv_view *last = &token[n - 1];
-    const terse_kv_view view = terse_kv_view_of(last->unit, last->n_long, token[0].from, last->to);
+    const terse_kv_view view =
+        terse_kv_view_from(terse_kv_view_of(last->unit, last->n_long, token[0].from, last->to), token[0].first);
     const int32_t known = terse_walk_plan(w, TERSE_ORDER_NEWEST, &view), n_row = n * w->n_row;
     const int32_t n_strand = terse_walk_strands(w, &none, known, view.n_page), dim = kv->opts.dim_v;
     terse_part *part = w->part;
     w->course.view = view;
-    terse_part_start(&part[0], n_row, dim);
+    terse_walk_start(w, n_row);
     prefill_part(w, &part[0], token, n, 0, 1, n_strand > 1 ? known : view.n_page);
     for (int32_t s = 0; n_strand > 1 && s < n_strand; s++) {
         terse_part_strand(&part[1 + s], &part[0], n_row, dim);
@@ -79,6 +81,7 @@ void terse_walk_prefill(terse_walk *w, int32_t layer, int32_t head, int32_t pos,
     const int32_t rows = w->n_row, dim_k = kv->opts.dim_k, dim_v = kv->opts.dim_v;
     const size_t query_size = (size_t)rows * terse_query_size(kv->type_k, dim_k);
     terse_kv_view token[TERSE_PAGE];
+    terse_walk_shape(w, layer, head);
     for (int32_t t = 0; t < n; t++)
         token[t] = view_at(kv, terse_kv_unit(kv, layer, head), pos + t);
     for (int32_t t = 0, m; t < n; t += m) {

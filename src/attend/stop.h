@@ -103,6 +103,8 @@ struct terse_attend {
     char text[256];
     float *scale; /* [n_layer][n_head] owned; NULL without a profile */
     int32_t n_layer, n_head;
+    terse_attend_layer *layer; /* [n_shaped] owned; NULL: no caps, no sinks */
+    int32_t n_shaped;
 };
 
 /* attend/parse.c */

@@ -24,6 +24,24 @@ void terse_part_start(terse_part *a, int32_t n_row, int32_t dim)
     }
 }
 
+void terse_walk_shape(terse_walk *w, int32_t layer, int32_t head)
+{
+    const terse_attend_layer *y = w->attend->layer ? &w->attend->layer[layer] : NULL;
+    w->course.softcap = y ? y->softcap : 0.0f;
+    w->course.sinks = y && y->sinks ? y->sinks + head * w->n_row : NULL;
+}
+
+/* A sink is a key of that score whose value is 0. */
+void terse_walk_start(terse_walk *w, int32_t n_row)
+{
+    terse_part *a = &w->part[0];
+    terse_part_start(a, n_row, w->kv->opts.dim_v);
+    for (int32_t r = 0; w->course.sinks && r < n_row; r++) {
+        a->m[r] = w->course.sinks[r % w->n_row];
+        a->l[r] = 1.0f;
+    }
+}
+
 /* A strand goes on from the maximum of the first part, to which estimates are relative. */
 void terse_part_strand(terse_part *a, const terse_part *first, int32_t n_row, int32_t dim)
 {
@@ -129,6 +147,7 @@ static void walk_part(terse_walk *w, terse_walk *lead, terse_part *a, int32_t fr
         for (int32_t r = 0; r < rows; r++)
             w->n[r] = fill;
         w->kernels.score[kv->type_k](s, lead->query, page, rows, kv->opts.dim_k, ahead);
+        terse_walk_cap(w, c, s, rows);
         terse_walk_mask(s, rows, first);
         w->kernels.weigh(s, rows, w->n, a->m, a->l, w->keep, z);
         if (c->apart)
@@ -216,10 +235,11 @@ int32_t terse_walk_begin(terse_walk *w, int32_t layer, int32_t head, int32_t n_t
     const terse_kv *kv = w->kv;
     const terse_attend *a = w->attend;
     const terse_rule *rule = choose_rules(w, layer, head);
-    const bool all = n_token < a->from;
+    const bool all = n_token < a->from || terse_kv_span(kv, terse_kv_unit(kv, layer, head));
     terse_course *c = &w->course;
     *c = all ? (terse_course){ .rule = &none, .order = TERSE_ORDER_NEWEST }
              : (terse_course){ .rule = rule, .order = a->order, .apart = a->value.stop != NULL };
+    terse_walk_shape(w, layer, head);
     c->n_token = n_token;
     c->view = terse_kv_view_at(kv, terse_kv_unit(kv, layer, head), n_token - 1);
     c->n_page = c->view.n_page;
@@ -231,7 +251,7 @@ int32_t terse_walk_begin(terse_walk *w, int32_t layer, int32_t head, int32_t n_t
     for (int32_t p = 0; c->rank && p < c->n_page; p += 16) /* ranked pages come from anywhere in the table */
         __builtin_prefetch(&table[p]);
     terse_query_prepare(kv->type_k, w->query, q, w->n_row, kv->opts.dim_k, scale);
-    terse_part_start(&w->part[0], w->n_row, kv->opts.dim_v);
+    terse_walk_start(w, w->n_row);
     begin_rule(w, c, &w->part[0]);
     if (c->n_strand == 1 && !c->rank) {
         walk_part(w, w, &w->part[0], 0, 1, c->n_page, c->known - 1);
@@ -328,14 +348,16 @@ static float finish(terse_walk *w, const float *left, float *out)
     return worst;
 }
 
-/* What dense attention reads, and attention over all that the policy keeps. */
+/* What dense attention reads (of a layer with a span: that), and attention over all that the policy keeps. */
 static void count(terse_attend_stats *stats, const terse_kv *kv, const terse_kv_view *view, int32_t n_token)
 {
     const int64_t k = (int64_t)kv->block_k, v = (int64_t)(kv->block_v / TERSE_PAGE);
-    const int32_t kept = view->n_long + view->to - view->from;
-    stats->bytes_dense += k * terse_kv_pages_of(n_token) + v * n_token;
+    const int32_t kept = view->n_long - view->first + view->to - view->from;
+    const int32_t pages = terse_kv_pages_of(n_token) - view->first / TERSE_PAGE;
+    stats->pages_listed += pages;
+    stats->bytes_dense += k * pages + v * (n_token - view->first);
     stats->bytes_kept += k * view->n_page + v * kept;
-    stats->tokens_dense += n_token;
+    stats->tokens_dense += n_token - view->first;
     stats->tokens_kept += kept;
 }
 
@@ -367,7 +389,6 @@ void terse_walk_end(terse_walk *w, float *out, terse_attend_stats *stats)
     if (w->attend->audit && stats->walks % w->attend->audit == 0)
         terse_walk_audit(w, out, left, estimate, stats);
     stats->walks++;
-    stats->pages_listed += terse_kv_pages_of(c.n_token);
     stats->pages_scored += scored;
     stats->pages_read += read;
     stats->stops += scored < c.n_page || read < scored;
@@ -386,35 +407,44 @@ void terse_walk_decode(terse_walk *w, int32_t layer, int32_t head, int32_t n_tok
 void terse_walk_dense(terse_walk *w)
 {
     terse_course *c = &w->course;
-    *c = (terse_course){
-        .rule = &none, .order = TERSE_ORDER_NEWEST, .view = c->view, .n_token = c->n_token, .n_strand = 1
-    };
+    *c = (terse_course){ .rule = &none,
+                         .order = TERSE_ORDER_NEWEST,
+                         .view = c->view,
+                         .n_token = c->n_token,
+                         .n_strand = 1,
+                         .softcap = c->softcap,
+                         .sinks = c->sinks };
     c->n_page = c->view.n_page;
     terse_walk_plan(w, c->order, &c->view);
-    terse_part_start(&w->part[0], w->n_row, w->kv->opts.dim_v);
+    terse_walk_start(w, w->n_row);
     walk_part(w, w, &w->part[0], 0, 1, c->n_page, c->n_page);
 }
 
-bool terse_walk_is_dense(const terse_walk *w, int32_t n_token)
+bool terse_walk_is_dense(const terse_walk *w, int32_t layer, int32_t n_token)
 {
     const terse_attend *a = w->attend;
-    return !a->audit && !w->kv->n_ring && a->select == TERSE_ORDER_AUTO &&
-           (n_token < a->from || (a->page.stop == &terse_stop_none && !a->value.stop));
+    if (a->audit || w->kv->n_ring)
+        return false;
+    return terse_kv_span(w->kv, terse_kv_unit(w->kv, layer, 0)) ||
+           (a->select == TERSE_ORDER_AUTO &&
+            (n_token < a->from || (a->page.stop == &terse_stop_none && !a->value.stop)));
 }
 
-void terse_walk_count_dense(const terse_kv *kv, int32_t pos, int32_t n, terse_attend_stats *stats)
+void terse_walk_count_dense(const terse_kv *kv, int32_t layer, int32_t pos, int32_t n,
+                            terse_attend_stats *stats)
 {
-    const int32_t pages = terse_kv_pages_of(pos + n);
+    const size_t u = terse_kv_unit(kv, layer, 0);
+    const int32_t first = terse_kv_view_at(kv, u, pos).first,
+                  pages = terse_kv_pages_of(pos + n) - first / TERSE_PAGE;
     const int64_t value = (int64_t)(kv->block_v / TERSE_PAGE);
     stats->bytes_k += (int64_t)kv->block_k * pages;
-    stats->bytes_v += value * (pos + n);
+    stats->bytes_v += value * (pos + n - first);
     stats->pages_scored += pages;
     stats->pages_read += pages;
     stats->pages_alone += pages;
     stats->walks += n;
     for (int32_t t = 0; t < n; t++) {
-        stats->pages_listed += pages;
-        const terse_kv_view view = terse_kv_view_of(0, pos + t + 1, 0, 0);
+        const terse_kv_view view = terse_kv_view_at(kv, u, pos + t);
         count(stats, kv, &view, pos + t + 1);
     }
 }

@@ -29,11 +29,13 @@ typedef struct {
     bool apart; /* keys first, values later */
     bool rank;  /* the order is made from weights, and there is something to order */
     terse_kv_view view;
-    int32_t n_token;  /* of the sequence: what dense attention would see */
-    int32_t n_page;   /* in the list */
-    int32_t known;    /* pages at the front of the list that nobody chose */
-    int32_t n_strand; /* that share the others; 1: there are none */
-    size_t bytes;     /* of summaries */
+    int32_t n_token;    /* of the sequence: what dense attention would see */
+    int32_t n_page;     /* in the list */
+    int32_t known;      /* pages at the front of the list that nobody chose */
+    int32_t n_strand;   /* that share the others; 1: there are none */
+    size_t bytes;       /* of summaries */
+    float softcap;      /* terse_attend_layer */
+    const float *sinks; /* [n_row] or NULL */
 } terse_course;
 
 struct terse_walk {
@@ -41,9 +43,10 @@ struct terse_walk {
     const terse_attend *attend;
     terse_attn_kernels kernels;
     terse_summary_kernels summary;
-    int32_t n_row;    /* query heads per KV head */
-    int32_t max_row;  /* n_row * TERSE_PAGE: a page of prefill tokens */
-    int32_t n_strand; /* at most */
+    void (*softcap)(float *x, int32_t n, float cap); /* simd/vec.h */
+    int32_t n_row;                                   /* query heads per KV head */
+    int32_t max_row;                                 /* n_row * TERSE_PAGE: a page of prefill tokens */
+    int32_t n_strand;                                /* at most */
     terse_course course;
     terse_part *part; /* the first part, then [n_strand] strands if there may be more than one */
     size_t map_size;  /* bytes of the mapping that all arrays below live in */
@@ -82,9 +85,17 @@ struct terse_walk {
     uint16_t *key;  /* [cap] sort keys */
 };
 
-/* attend/walk.c, for prefill.c: an empty part of rows; a strand, which goes on from the maximum of the first
- * part, to which estimates are relative; the strands into the first part; how many there are; the K block of
- * position i in the list. */
+/* attend/walk.c, for prefill.c: caps and sinks of (layer, head) into the course; the first part with nothing
+ * but the sinks in its rows; scores s of a page, capped; an empty part of rows; a strand, which goes on from
+ * the maximum of the first part, to which estimates are relative; the strands into the first part; how many
+ * there are; the K block of position i in the list. */
+void terse_walk_shape(terse_walk *w, int32_t layer, int32_t head);
+void terse_walk_start(terse_walk *w, int32_t n_row);
+static inline void terse_walk_cap(const terse_walk *w, const terse_course *c, float *s, int32_t n_row)
+{
+    if (c->softcap > 0.0f)
+        w->softcap(s, n_row * TERSE_PAGE, c->softcap);
+}
 void terse_part_start(terse_part *a, int32_t n_row, int32_t dim);
 void terse_part_strand(terse_part *a, const terse_part *first, int32_t n_row, int32_t dim);
 void terse_part_merge(terse_part *part, int32_t n_strand, int32_t n_row, int32_t dim);
@@ -123,8 +134,9 @@ void terse_walk_audit(terse_walk *w, const float *out, const float *left, float 
 /* Does every token read everything, as long as there are at most n_token, and is that all that is asked for?
  * Then those of a batch may share the reading (terse_walk_prefill), which terse_walk_count_dense counts: n
  * tokens of one page, the first at position pos. Page counts are of pages read, listed for each token. */
-bool terse_walk_is_dense(const terse_walk *w, int32_t n_token);
-void terse_walk_count_dense(const terse_kv *kv, int32_t pos, int32_t n, terse_attend_stats *stats);
+bool terse_walk_is_dense(const terse_walk *w, int32_t layer, int32_t n_token);
+void terse_walk_count_dense(const terse_kv *kv, int32_t layer, int32_t pos, int32_t n,
+                            terse_attend_stats *stats);
 /* The walk that w has in its course once more, all of it, into the first part. */
 void terse_walk_dense(terse_walk *w);
 

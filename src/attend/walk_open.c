@@ -80,6 +80,9 @@ terse_status terse_walk_open_split(terse_walk **out, const terse_kv *kv, const t
         return terse_fail(err, TERSE_BAD_INPUT,
                           "the profile is of %d layers with %d KV heads, the model has %d with %d", a->n_layer,
                           a->n_head, kv->opts.n_layer, kv->opts.n_head);
+    if (a->layer && a->n_shaped != kv->opts.n_layer)
+        return terse_fail(err, TERSE_BAD_INPUT, "caps and sinks of %d layers, the store has %d", a->n_shaped,
+                          kv->opts.n_layer);
     terse_walk *w = terse_calloc64(1, sizeof *w);
     if (!w)
         return terse_fail(err, TERSE_NOMEM, "no memory for attention");
@@ -88,6 +91,7 @@ terse_status terse_walk_open_split(terse_walk **out, const terse_kv *kv, const t
     w->kv = kv;
     w->attend = a;
     w->kernels = kernels.attn;
+    w->softcap = kernels.vec.softcap;
     w->summary = kernels.summary;
     w->n_row = n_row;
     w->n_strand = n_strand;

@@ -166,7 +166,8 @@ terse_status terse_answer_get(terse_answer *a, terse_runner *r, const int32_t *p
         a->n_step = (int32_t)a->draft.steps;
     }
     if (st != TERSE_OK) {
-        terse_session_truncate(r->session, before);
+        if (!terse_session_truncate(r->session, before))
+            terse_session_truncate(r->session, 0);
         a->n_decoded = 0;
         a->ids.n = 0;
     }

@@ -168,7 +168,9 @@ terse_status terse_bench_run(const terse_bench_plan *plan, const terse_bench_set
     bench b = { .plan = plan, .settings = settings, .n = n, .out = out };
     terse_status st = terse_probe_open(&b.probe, opts->threads, plan->probe_size, opts->cpu, err);
     for (int32_t i = 0; i < n && st == TERSE_OK; i++) {
-        st = terse_session_open(&b.sessions[i], plan->model, &settings[i].opts, err);
+        terse_session_opts own = settings[i].opts;
+        own.back = INT32_MAX; /* every sample goes back to the depth */
+        st = terse_session_open(&b.sessions[i], plan->model, &own, err);
         if (st == TERSE_OK && settings[i].draft)
             st = terse_draft_open(&b.drafts[i], b.sessions[i], NULL, err);
     }

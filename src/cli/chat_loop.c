@@ -38,6 +38,11 @@ static bool turn(chat *c, terse_str text, int *code)
     if (st == TERSE_OK)
         st = terse_answer_get(&c->last, c->r, c->pending.ids, c->pending.n, true, &err);
     terse_interrupt_clear(); /* a Ctrl-C up to here was meant for the answer */
+    if (c->begun &&
+        terse_session_count(c->r->session) == 0) { /* a model with sliding windows cannot go far back */
+        c->begun = false;
+        terse_complain("note: the conversation so far is lost; the next turn starts anew");
+    }
     if (st != TERSE_OK) {
         *code = terse_complain_error(&err);
         c->pending.n = n_pending;

@@ -71,7 +71,8 @@ void terse_report_stats(const terse_runner *r, const terse_answer *a)
 {
     const terse_kv_type k = r->opts.type_k ? r->opts.type_k : TERSE_KV_F16,
                         v = r->opts.type_v ? r->opts.type_v : TERSE_KV_F16;
-    const double weights = (double)terse_model_about(r->model)->token_bytes;
+    const terse_model_info *m = terse_model_about(r->model);
+    const double weights = (double)m->token_bytes;
     fprintf(stderr, "\n%-10s %.2f s\n", "load", r->load);
     fprintf(stderr, "%-10s %d tokens, %.2f s, %.1f tokens/s; first token after %.2f s\n", "prefill",
             a->n_prompt, a->prefill, per(a->n_prompt, a->prefill), a->first);
@@ -80,6 +81,9 @@ void terse_report_stats(const terse_runner *r, const terse_answer *a)
     fprintf(stderr, "%-10s %d threads, %s, stop rule %s, keys %s, values %s, seed %" PRIu64 "\n", "with",
             terse_session_threads(r->session), terse_session_tier(r->session), terse_session_stop(r->session),
             terse_kv_type_name(k), terse_kv_type_name(v), r->seed);
+    if (m->n_windowed)
+        fprintf(stderr, "%-10s %d of %d layers see the newest %d tokens: read whole, no stop rule there\n",
+                "windows", m->n_windowed, m->n_layer, m->window);
     if (r->draft)
         fprintf(stderr, "%-10s %" PRId64 " steps, %" PRId64 " tokens guessed, %" PRId64 " of them right\n",
                 "draft", a->draft.steps, a->draft.guessed, a->draft.accepted);
@@ -127,6 +131,10 @@ static json_t *json_of_costs(const terse_runner *r, const terse_answer *a)
     terse_json_put(&root, "stop",
                    json_pack("{s:s, s:o}", "rule", terse_session_stop(r->session), "bound_max",
                              bounded ? terse_json_real((double)a->read.bound_max) : json_null()));
+    const terse_model_info *m = terse_model_about(r->model);
+    if (m->n_windowed)
+        terse_json_put(&root, "windows",
+                       json_pack("{s:i, s:i}", "layers", (int)m->n_windowed, "tokens", (int)m->window));
     if (r->draft)
         terse_json_put(&root, "draft",
                        json_pack("{s:I, s:I, s:I}", "steps", (json_int_t)a->draft.steps, "guessed",

@@ -36,10 +36,27 @@ static terse_status check(const terse_session_opts *o, terse_error *err)
     return TERSE_OK;
 }
 
-static terse_status open_attend(terse_attend **out, const char *policy, const char *stop,
+/* What the model's layers do to scores. */
+static terse_status shape_layers(terse_attend *a, const terse_model *m, terse_error *err)
+{
+    if (!(m->attn_cap > 0.0f) && !m->arch->sinks)
+        return TERSE_OK;
+    terse_attend_layer *layer = terse_calloc64((size_t)m->info.n_layer, sizeof *layer);
+    if (!layer)
+        return terse_fail(err, TERSE_NOMEM, "no memory for a session");
+    for (int32_t l = 0; l < m->info.n_layer; l++)
+        layer[l] = (terse_attend_layer){ m->attn_cap, m->layer[l].sinks };
+    const terse_status st = terse_attend_layers(a, layer, m->info.n_layer, err);
+    free(layer);
+    return st;
+}
+
+static terse_status open_attend(terse_attend **out, const terse_model *m, const char *policy, const char *stop,
                                 const terse_profile *profile, int32_t audit, terse_error *err)
 {
     terse_status st = terse_attend_open(out, policy, stop, audit, err);
+    if (st == TERSE_OK && (st = shape_layers(*out, m, err)) != TERSE_OK)
+        terse_attend_close(out);
     if (st != TERSE_OK || !profile)
         return st;
     const terse_profile_info *i = terse_profile_about(profile);
@@ -51,6 +68,11 @@ static terse_status open_attend(terse_attend **out, const char *policy, const ch
 static terse_status open_store(terse_session *s, const terse_session_opts *o, terse_error *err)
 {
     const terse_model_info *i = &s->model->info;
+    int32_t *span = terse_calloc64((size_t)i->n_layer, sizeof *span);
+    if (!span)
+        return terse_fail(err, TERSE_NOMEM, "no memory for a session");
+    for (int32_t l = 0; l < i->n_layer; l++)
+        span[l] = s->model->layer[l].window;
     const terse_kv_opts kv = { .n_layer = i->n_layer,
                                .n_head = i->n_head_kv,
                                .dim_k = terse_kv_dim(o->type_k, i->dim_k),
@@ -58,8 +80,12 @@ static terse_status open_store(terse_session *s, const terse_session_opts *o, te
                                .type_k = o->type_k,
                                .type_v = o->type_v,
                                .ctx = s->ctx,
-                               .limit = o->kv_limit };
-    return terse_kv_open(&s->kv, &kv, err);
+                               .limit = o->kv_limit,
+                               .span = span,
+                               .back = o->back };
+    const terse_status st = terse_kv_open(&s->kv, &kv, err);
+    free(span);
+    return st;
 }
 
 /* A list is closed whether it is complete or not. */
@@ -139,7 +165,7 @@ terse_status terse_session_open(terse_session **out, const terse_model *m, const
     s->n_centered = -1;
     s->ctx = o->ctx ? o->ctx : m->info.ctx_train;
     s->cpu = o->cpu ? o->cpu : terse_cpu_tiers();
-    if ((st = open_attend(&s->attend, o->policy, o->stop, o->profile, o->audit, err)) != TERSE_OK)
+    if ((st = open_attend(&s->attend, m, o->policy, o->stop, o->profile, o->audit, err)) != TERSE_OK)
         goto fail;
     if ((st = open_store(s, o, err)) != TERSE_OK)
         goto fail;
@@ -195,6 +221,8 @@ static terse_status admit(terse_session *s, const int32_t *tokens, int32_t n, te
         if (tokens[t] < 0 || tokens[t] >= n_vocab)
             return terse_fail(err, TERSE_BAD_INPUT, "token id %d is not in the vocabulary of %d", tokens[t],
                               n_vocab);
+    if (s->model->info.n_windowed && n <= s->ctx - terse_kv_count(s->kv))
+        return TERSE_OK; /* layers with windows need no room for all of a prompt: step by step */
     return terse_kv_reserve(s->kv, n, err);
 }
 
@@ -209,6 +237,9 @@ static terse_status step(terse_session *s, const int32_t *tokens, int32_t n, boo
     f->decode = decode;
     f->logits = logits;
     f->all_logits = all;
+    const terse_status st = terse_kv_reserve(s->kv, n, err);
+    if (st != TERSE_OK)
+        return st;
     if (!terse_forward_run(f))
         return terse_fail(err, TERSE_INTERRUPTED, "interrupted");
     if (terse_gguf_broken(s->model->gguf))
@@ -216,6 +247,13 @@ static terse_status step(terse_session *s, const int32_t *tokens, int32_t n, boo
                           terse_gguf_path(s->model->gguf));
     terse_kv_commit(s->kv, n);
     return TERSE_OK;
+}
+
+/* After a failure. Layers with windows may not be able to: then nothing is left. */
+static void take_back(terse_session *s, int32_t n)
+{
+    if (!terse_session_truncate(s, n))
+        terse_session_truncate(s, 0);
 }
 
 terse_status terse_session_prefill(terse_session *s, const int32_t *tokens, int32_t n, const float **logits,
@@ -234,7 +272,7 @@ terse_status terse_session_prefill(terse_session *s, const int32_t *tokens, int3
     s->n_centered = -1;
     s->prepared = false;
     if (st != TERSE_OK) {
-        terse_kv_truncate(s->kv, before);
+        take_back(s, before);
         return st;
     }
     if (all)
@@ -265,7 +303,7 @@ static terse_status decode(terse_session *s, const int32_t *tokens, int32_t n, f
         t += m;
     }
     if (st != TERSE_OK)
-        terse_session_truncate(s, before);
+        take_back(s, before);
     return st;
 }
 
@@ -288,7 +326,7 @@ terse_status terse_session_rule(terse_session *s, const char *policy, const char
 {
     terse_attend *attend = NULL;
     terse_walk **walk = NULL;
-    terse_status st = open_attend(&attend, policy, stop, profile, audit, err);
+    terse_status st = open_attend(&attend, s->model, policy, stop, profile, audit, err);
     if (st == TERSE_OK)
         st = terse_kv_summary_open(s->kv, attend->needs, err);
     if (st == TERSE_OK)
@@ -306,13 +344,15 @@ terse_status terse_session_rule(terse_session *s, const char *policy, const char
     return TERSE_OK;
 }
 
-void terse_session_truncate(terse_session *s, int32_t n)
+bool terse_session_truncate(terse_session *s, int32_t n)
 {
-    terse_kv_truncate(s->kv, n < 0 ? 0 : n);
+    if (!terse_kv_truncate(s->kv, n < 0 ? 0 : n))
+        return false;
     if (terse_kv_count(s->kv) < s->n_centered) {
         s->n_centered = -1;
         s->prepared = false;
     }
+    return true;
 }
 const terse_model *terse_session_model(const terse_session *s)
 {

@@ -384,6 +384,9 @@ static terse_status move_window(terse_kv *kv, int32_t window, terse_error *err)
 
 terse_status terse_kv_ragged(terse_kv *kv, int32_t window, int32_t step, terse_error *err)
 {
+    if (kv->opts.span)
+        return terse_fail(err, TERSE_UNSUPPORTED,
+                          "a policy that drops tokens, with a model of sliding windows: use a dense one");
     const int32_t ctx = kv->opts.ctx, most = window < ctx ? window : ctx;
     const int32_t held = kv->n_ring ? kv->n_block - first_block(kv) : 0;
     const int32_t n_ring = larger((most + BACK + step) / TERSE_PAGE + 3, held + (step / TERSE_PAGE) + 2);

@@ -42,9 +42,14 @@ int32_t terse_kv_dim(terse_kv_type type, int32_t n)
 
 /* Most layers, heads and tokens: no product below can overflow. */
 enum { MAX_UNITS = 1 << 16, MAX_CTX = 1 << 30 };
+enum { BACK = 256 }; /* tokens that can be taken back, by default */
 
 static terse_status check(const terse_kv_opts *o, terse_error *err)
 {
+    for (int32_t l = 0; o->span && l < o->n_layer; l++)
+        if (o->span[l] < 0)
+            return terse_fail(err, TERSE_BAD_INPUT, "layer %d sees %d tokens: 0 (all) or more are possible", l,
+                              o->span[l]);
     if (o->n_layer < 1 || o->n_layer > MAX_UNITS || o->n_head < 1 || o->n_head > MAX_UNITS || o->ctx < 1 ||
         o->ctx > MAX_CTX)
         return terse_fail(err, TERSE_BAD_INPUT,
@@ -59,6 +64,23 @@ static terse_status check(const terse_kv_opts *o, terse_error *err)
     return TERSE_OK;
 }
 
+/* Nothing to copy where no layer has a span. */
+static bool copy_spans(terse_kv *kv, const terse_kv_opts *opts)
+{
+    bool any = false;
+    for (int32_t l = 0; opts->span && l < opts->n_layer; l++)
+        any |= opts->span[l] > 0;
+    if (!any)
+        return true;
+    int32_t *span = calloc((size_t)opts->n_layer, sizeof *span);
+    kv->opts.span = span;
+    kv->n_gone = calloc((size_t)opts->n_layer, sizeof *kv->n_gone);
+    if (!span || !kv->n_gone)
+        return false;
+    memcpy(span, opts->span, (size_t)opts->n_layer * sizeof *span);
+    return true;
+}
+
 terse_status terse_kv_open(terse_kv **out, const terse_kv_opts *opts, terse_error *err)
 {
     *out = NULL;
@@ -69,6 +91,8 @@ terse_status terse_kv_open(terse_kv **out, const terse_kv_opts *opts, terse_erro
     if (!kv)
         return terse_fail(err, TERSE_NOMEM, "no memory for a KV store");
     kv->opts = *opts;
+    kv->opts.span = NULL;
+    kv->opts.back = opts->back > 0 ? opts->back : BACK;
     kv->type_k = terse_kv_page_type(opts->type_k);
     kv->type_v = terse_kv_page_type(opts->type_v);
     kv->block_k = terse_page_block_size(kv->type_k, opts->dim_k);
@@ -87,7 +111,7 @@ terse_status terse_kv_open(terse_kv **out, const terse_kv_opts *opts, terse_erro
     kv->table = calloc(all, sizeof *kv->table);
     kv->radius = calloc(all, sizeof *kv->radius);
     kv->center = terse_calloc64(unit * (size_t)opts->dim_v, sizeof *kv->center);
-    if (!kv->slab || !kv->free || !kv->table || !kv->radius || !kv->center)
+    if (!kv->slab || !kv->free || !kv->table || !kv->radius || !kv->center || !copy_spans(kv, opts))
         goto fail;
     *out = kv;
     return TERSE_OK;
@@ -109,6 +133,8 @@ void terse_kv_close(terse_kv **p)
     free(kv->table);
     free(kv->radius);
     free(kv->center);
+    free((void *)kv->opts.span);
+    free(kv->n_gone);
     terse_kv_summary_close(kv);
     terse_kv_ragged_close(kv);
     free(kv);
@@ -226,9 +252,29 @@ void terse_kv_put(terse_kv *kv, int32_t layer, int32_t head, int32_t pos, const 
         terse_kv_summary_update(kv, u, pos + 1);
 }
 
+/* First token of layer l that the one at position pos sees. */
+static int32_t first_seen(const terse_kv *kv, int32_t l, int32_t pos)
+{
+    const int32_t span = kv->opts.span[l];
+    return span && span <= pos ? pos + 1 - span : 0;
+}
+
+/* Gives the pages behind all spans back. */
+static void leave_behind(terse_kv *kv)
+{
+    const int32_t heads = kv->opts.n_head, back = kv->opts.back;
+    for (int32_t l = 0; kv->n_gone && l < kv->opts.n_layer; l++) {
+        const int32_t held = kv->n_token > back ? first_seen(kv, l, kv->n_token - back) : 0;
+        for (int32_t *p = &kv->n_gone[l]; *p < held / TERSE_PAGE; ++*p)
+            for (int32_t h = 0; h < heads; h++)
+                terse_kv_give(kv, terse_kv_table(kv, l, h)[*p]);
+    }
+}
+
 void terse_kv_commit(terse_kv *kv, int32_t n)
 {
     kv->n_token += n;
+    leave_behind(kv);
     if (kv->n_ring)
         terse_kv_settle(kv);
 }
@@ -242,23 +288,39 @@ void terse_kv_measure(terse_kv *kv, size_t u, int32_t place, int32_t fill)
         kv->radius[i] = fmaxf(kv->radius[i], terse_kv_radius(kv, u, page, t));
 }
 
-void terse_kv_truncate(terse_kv *kv, int32_t n)
+/* Does every layer hold what the token at position n would see? */
+static bool can_go_back(const terse_kv *kv, int32_t n)
 {
+    for (int32_t l = 0; kv->n_gone && l < kv->opts.n_layer; l++)
+        if (n && first_seen(kv, l, n) < kv->n_gone[l] * TERSE_PAGE)
+            return false;
+    return true;
+}
+
+bool terse_kv_truncate(terse_kv *kv, int32_t n)
+{
+    n = n < kv->n_token ? n : kv->n_token;
+    if (!can_go_back(kv, n))
+        return false;
     if (kv->n_ring) {
         terse_kv_ragged_truncate(kv, n);
-        return;
+        return true;
     }
-    const int32_t unit = kv->opts.n_layer * kv->opts.n_head;
-    kv->n_token = n < kv->n_token ? n : kv->n_token;
-    terse_kv_summary_forget(kv, kv->n_token / TERSE_PAGE);
-    while (kv->n_page > terse_kv_pages_of(kv->n_token)) {
+    const int32_t unit = kv->opts.n_layer * kv->opts.n_head, heads = kv->opts.n_head;
+    kv->n_token = n;
+    terse_kv_summary_forget(kv, n / TERSE_PAGE);
+    while (kv->n_page > terse_kv_pages_of(n)) {
         kv->n_page--;
         for (int32_t u = 0; u < unit; u++)
-            terse_kv_give(kv, kv->table[(size_t)u * (size_t)kv->cap + (size_t)kv->n_page]);
+            if (!kv->n_gone || kv->n_page >= kv->n_gone[u / heads])
+                terse_kv_give(kv, kv->table[(size_t)u * (size_t)kv->cap + (size_t)kv->n_page]);
     }
-    const int32_t rest = kv->n_token % TERSE_PAGE;
+    for (int32_t l = 0; kv->n_gone && n == 0 && l < kv->opts.n_layer; l++)
+        kv->n_gone[l] = 0;
+    const int32_t rest = n % TERSE_PAGE;
     for (int32_t u = 0; u < unit && rest; u++)
         terse_kv_measure(kv, (size_t)u, kv->n_page - 1, rest);
+    return true;
 }
 
 void terse_kv_center_unit(terse_kv *kv, size_t u)

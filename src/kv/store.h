@@ -26,6 +26,9 @@ struct terse_kv {
     float *radius;  /* [n_layer][n_head][cap] max |v - c| over the page's tokens, rounded up */
     float *center;  /* [n_layer][n_head][dim_v] */
 
+    /* opts.span is owned; NULL: no layer has one. */
+    int32_t *n_gone; /* [n_layer] pages behind the span that were given back, from the first on */
+
     /* A store that drops tokens (kv/ragged.c); all zero in one that does not. The newest tokens are in recent
      * pages, block b (positions 32 b ...) in place b % n_ring; older ones that were kept follow one another in
      * long-term pages, another number of them in every (layer, head). */
@@ -49,6 +52,7 @@ struct terse_kv {
  * then the recent ones; where a page is in the table is its place. */
 typedef struct {
     size_t unit;
+    int32_t first;       /* slots before this are not seen; their pages are not in the view */
     int32_t n_long;      /* slots of long-term pages */
     int32_t from, to;    /* positions in recent pages; from == to: none */
     int32_t n_long_page; /* pages that these are in */
@@ -110,14 +114,31 @@ static inline terse_kv_view terse_kv_view_of(size_t u, int32_t n_long, int32_t f
 {
     const int32_t pages = terse_kv_pages_of(n_long),
                   blocks = to > from ? (to - 1) / TERSE_PAGE - from / TERSE_PAGE + 1 : 0;
-    return (terse_kv_view){ u, n_long, from, to, pages, pages + blocks };
+    return (terse_kv_view){ u, 0, n_long, from, to, pages, pages + blocks };
+}
+
+/* Tokens that one of unit u's layer sees; 0: all before it. */
+static inline int32_t terse_kv_span(const terse_kv *kv, size_t u)
+{
+    return kv->opts.span ? kv->opts.span[u / (size_t)kv->opts.n_head] : 0;
+}
+
+/* The view without the slots before first. */
+static inline terse_kv_view terse_kv_view_from(terse_kv_view v, int32_t first)
+{
+    v.first = first;
+    v.n_long_page -= first / TERSE_PAGE;
+    v.n_page -= first / TERSE_PAGE;
+    return v;
 }
 
 /* What the newest token sees, the one at position pos, which has been put. */
 static inline terse_kv_view terse_kv_view_at(const terse_kv *kv, size_t u, int32_t pos)
 {
-    if (!kv->n_ring)
-        return terse_kv_view_of(u, pos + 1, 0, 0);
+    if (!kv->n_ring) {
+        const int32_t span = terse_kv_span(kv, u), first = span && span <= pos ? pos + 1 - span : 0;
+        return terse_kv_view_from(terse_kv_view_of(u, pos + 1, 0, 0), first);
+    }
     const int32_t from = pos + 1 - kv->window;
     return terse_kv_view_of(u, kv->n_long[u], from > kv->recent ? from : kv->recent, pos + 1);
 }
@@ -125,7 +146,8 @@ static inline terse_kv_view terse_kv_view_at(const terse_kv *kv, size_t u, int32
 /* Place of the page of age a, from 0, the oldest, on. */
 static inline int32_t terse_kv_place(const terse_kv *kv, const terse_kv_view *v, int32_t a)
 {
-    return a < v->n_long_page ? kv->n_ring + a : (v->from / TERSE_PAGE + a - v->n_long_page) % kv->n_ring;
+    return a < v->n_long_page ? kv->n_ring + v->first / TERSE_PAGE + a
+                              : (v->from / TERSE_PAGE + a - v->n_long_page) % kv->n_ring;
 }
 
 /* Block of the recent page in a place. */
@@ -141,7 +163,9 @@ static inline int32_t terse_kv_fill(const terse_kv *kv, const terse_kv_view *v, 
     int32_t n;
     *first = 0;
     if (place >= kv->n_ring) {
-        n = v->n_long - (place - kv->n_ring) * TERSE_PAGE;
+        const int32_t at = (place - kv->n_ring) * TERSE_PAGE;
+        n = v->n_long - at;
+        *first = v->first > at ? v->first - at : 0;
     } else {
         const int32_t at = terse_kv_block_in(kv, v, place) * TERSE_PAGE;
         n = v->to - at;

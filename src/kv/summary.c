@@ -105,6 +105,8 @@ void terse_kv_summary_again(terse_kv *kv, size_t u, int32_t place)
 
 void terse_kv_summary_update(terse_kv *kv, size_t u, int32_t n_slot)
 {
+    if (terse_kv_span(kv, u))
+        return; /* read whole by every rule */
     for (int32_t *p = &kv->n_summary[u]; *p < n_slot / TERSE_PAGE; ++*p)
         terse_kv_summary_again(kv, u, kv->n_ring + *p);
 }

@@ -37,6 +37,7 @@ terse_status terse_eval_open(terse_eval **out, const terse_model *m, const terse
 {
     terse_session_opts opts = o->session;
     opts.strands = opts.strands ? opts.strands : 1; /* the same figures on any number of cores */
+    opts.back = INT32_MAX;                          /* every setting starts from the same context */
     *out = NULL;
     opts.policy = opts.stop = NULL;
     opts.profile = NULL;

@@ -29,8 +29,13 @@ static void name_model(char name[64], const terse_model *m)
         name[i] = (char)(s.p[i] >= ' ' && s.p[i] <= '~' ? s.p[i] : '?');
 }
 
-static terse_status check(const terse_record_opts *o, const terse_model_info *i, terse_error *err)
+static terse_status check(const terse_record_opts *o, const terse_model *m, terse_error *err)
 {
+    const terse_model_info *i = terse_model_about(m);
+    if (i->n_windowed || m->attn_cap > 0.0f || m->arch->sinks)
+        return terse_fail(err, TERSE_UNSUPPORTED,
+                          "%s: recordings of architecture %s (sliding windows, soft caps or sinks)",
+                          terse_gguf_path(m->gguf), i->arch);
     const int32_t n_step = o->n_step ? o->n_step : STEPS;
     if (o->n_prefill < 1 || o->n_prefill > TERSE_RECORD_TOKENS - TERSE_RECORD_STEPS)
         return terse_fail(err, TERSE_BAD_INPUT, "a recording after %d tokens: 1 to %d are possible",
@@ -193,7 +198,7 @@ terse_status terse_record_make(const char *path, const terse_model *m, const int
 {
     recorder r = { .opts = opts };
     const int32_t n_step = opts->n_step ? opts->n_step : STEPS;
-    terse_status st = check(opts, terse_model_about(m), err);
+    terse_status st = check(opts, m, err);
     if (st != TERSE_OK)
         return st;
     const terse_session_opts so = { .ctx = opts->n_prefill + n_step * (opts->every ? opts->every : 1),

@@ -196,7 +196,7 @@ static void bind_attention(binder *b, int32_t l)
     }
     if (a->sinks)
         y->sinks = values(b, stem_of(name, l, "attn_sinks.weight"), i->n_head, 1, true);
-    y->window = m->window && (l + 1) % m->window_period ? m->window : 0;
+    y->window = m->info.window && (l + 1) % m->window_period ? m->info.window : 0;
     if (a->rope_skip && (l + 1) % a->rope_skip == 0)
         y->rope = TERSE_ROPE_NONE;
     else
@@ -303,6 +303,7 @@ static terse_status bind_all(binder *b)
         m->output = m->embed;
     for (int32_t l = 0; l < i->n_layer && b->st == TERSE_OK; l++) {
         bind_attention(b, l);
+        m->info.n_windowed += m->layer[l].window > 0;
         bind_feed_forward(b, l);
     }
     return b->st == TERSE_OK ? all_bound(b) : b->st;

@@ -229,19 +229,11 @@ static terse_status scales(terse_model *m, terse_error *err)
 
 static terse_status windows(terse_model *m, terse_error *err)
 {
-    if (m->attn_cap > 0.0f || m->arch->sinks)
-        return terse_fail(err, TERSE_UNSUPPORTED, "%s: soft caps and sinks of attention (architecture %s)",
-                          terse_gguf_path(m->gguf), m->arch->name);
     m->window_period = m->arch->window_period;
     if (!m->window_period)
         return TERSE_OK;
-    m->window = m->arch->window;
-    const terse_status st =
-        terse_model_integer(m, "attention.sliding_window", false, 0, MAX_CTX, &m->window, err);
-    return st != TERSE_OK || !m->window
-               ? st
-               : terse_fail(err, TERSE_UNSUPPORTED, "%s: sliding windows of %d tokens (architecture %s)",
-                            terse_gguf_path(m->gguf), m->window, m->arch->name);
+    m->info.window = m->arch->window;
+    return terse_model_integer(m, "attention.sliding_window", false, 0, MAX_CTX, &m->info.window, err);
 }
 
 terse_status terse_model_hparams(terse_model *m, terse_error *err)

@@ -208,7 +208,7 @@ static void attend_prefill(terse_worker *w, int32_t l)
             const int32_t pos = f->pos + t, rest = TERSE_PAGE - pos % TERSE_PAGE;
             rotate_and_put(f, l, h, t);
             if (f->decode && (t == 0 || rest == TERSE_PAGE))
-                terse_walk_count_dense(f->kv, pos, smaller(rest, f->n - t), &f->stats[l * heads + h]);
+                terse_walk_count_dense(f->kv, l, pos, smaller(rest, f->n - t), &f->stats[l * heads + h]);
         }
     terse_end_phase(w, p, heads, TERSE_SPENT_ATTEND);
 
@@ -290,7 +290,7 @@ static void gate_and_up(terse_worker *w, const terse_layer *y)
 static void attend(terse_worker *w, int32_t l)
 {
     terse_forward *f = w->f;
-    const bool shared = f->n > 1 && !f->tap.attended && terse_walk_is_dense(f->walk[0], f->pos + f->n);
+    const bool shared = f->n > 1 && !f->tap.attended && terse_walk_is_dense(f->walk[0], l, f->pos + f->n);
     if (f->decode && f->n == 1 && f->n_strand > 1)
         attend_split(w, l);
     else if (f->decode && !shared)

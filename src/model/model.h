@@ -83,7 +83,6 @@ struct terse_model {
     float attn_cap, logits_cap;                    /* soft caps; 0: none */
     int32_t dim_q, dim_o;                          /* channels of a head as projected, and as o takes it */
     int32_t n_ff;                                  /* widest dense feed-forward; 0: none */
-    int32_t window;                                /* of windowed layers; 0: there are none */
     int32_t window_period;                         /* every so many-th layer is not windowed */
     int32_t ctx_orig;                              /* a longer context takes TERSE_ROPE_LONG */
     terse_latent latent;

@@ -165,7 +165,7 @@ terse_status terse_rope_open(terse_model *m, terse_error *err)
     m->ctx_orig = s.ctx_orig;
     if (longer && (st = make(&m->rope[TERSE_ROPE_LONG], m, n, &s, longer, err)) != TERSE_OK)
         return st;
-    if (!m->window || !m->arch->window_plain_rope)
+    if (!m->info.window || !m->arch->window_plain_rope)
         return TERSE_OK;
     const float base = m->arch->window_rope_base;
     scaling plain = { .base = base > 0.0f ? base : s.base,
