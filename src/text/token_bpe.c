@@ -75,7 +75,7 @@ typedef struct {
     terse_bpe_rule rule;
 } pending;
 
-enum { BATCH = 16, WARM_STEPS = 3 };
+enum { BATCH = 16 };
 
 /* Vocabularies are written in the order in which merges made their tokens, so the token that left and right
  * give is mostly the one of the merge before or its successor. That one, or -1. */
@@ -108,7 +108,7 @@ static terse_status read_rule(const terse_vocab *v, pending *p, terse_str text, 
     }
     for (int k = 0; k < 3 && p->parts[k].n > 0; k++) {
         p->hashes[k] = terse_vocab_hash(p->parts[k]);
-        terse_vocab_warm(v, p->hashes[k], 0);
+        terse_vocab_warm(v, p->hashes[k]);
     }
     return TERSE_OK;
 }
@@ -117,7 +117,7 @@ static terse_status find_tokens(const terse_vocab *v, pending *p, terse_error *e
 {
     int32_t ids[3] = { -1, -1, p->rule.merged };
     for (int k = 0; k < 3 && p->parts[k].n > 0; k++)
-        if ((ids[k] = terse_vocab_find_hashed(v, p->parts[k], p->hashes[k])) < 0)
+        if ((ids[k] = terse_vocab_find_hash(v, p->hashes[k])) < 0)
             return terse_fail(err, TERSE_BAD_INPUT,
                               "tokenizer.ggml.merges[%u] needs the token %.*s, which is missing",
                               p->rule.order - 1, (int)(p->parts[k].n < 80 ? p->parts[k].n : 80), p->parts[k].p);
@@ -144,10 +144,6 @@ static terse_status add_rules(terse_vocab *v, terse_meta_array *merges, uint32_t
         if (batch[n].rule.merged >= 0)
             *before = batch[n].rule.merged;
     }
-    for (int step = 1; step < WARM_STEPS; step++)
-        for (int32_t i = 0; i < n; i++)
-            for (int k = 0; k < 3 && batch[i].parts[k].n > 0; k++)
-                terse_vocab_warm(v, batch[i].hashes[k], step);
     for (int32_t i = 0; i < n; i++)
         if ((st = find_tokens(v, &batch[i], err)) != TERSE_OK)
             return st;

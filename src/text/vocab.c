@@ -9,7 +9,7 @@
 #include <strings.h>
 #include <xxhash.h>
 
-enum { MAX_TOKEN_SIZE = 65535, MAX_SHOWN = 64 };
+enum { MAX_TOKEN_SIZE = 65535, MAX_SHOWN = 64, BATCH = 16 };
 
 static int shown(terse_str s)
 {
@@ -20,19 +20,18 @@ static bool is(terse_str s, const char *text)
     return s.n == strlen(text) && memcmp(s.p, text, s.n) == 0;
 }
 
-/* The slot that holds text, or the empty one where it would go. */
-static terse_vocab_slot *slot_of(const terse_vocab *v, terse_str text, uint64_t hash)
+/* The slot that holds hash, or the empty one where it would go. */
+static terse_vocab_slot *slot_of(const terse_vocab *v, uint64_t hash)
 {
-    for (uint32_t i = (uint32_t)hash & v->slot_mask;; i = (i + 1) & v->slot_mask) {
-        terse_vocab_slot *s = &v->slots[i];
-        if (s->next == 0)
-            return s;
-        if (s->tag != hash >> 32)
-            continue;
-        const terse_token *t = &v->tokens[s->next - 1];
-        if (t->n == text.n && memcmp(t->p, text.p, text.n) == 0)
-            return s;
-    }
+    uint32_t i = (uint32_t)hash & v->slot_mask;
+    while (v->slots[i].next > 0 && v->slots[i].hash != hash)
+        i = (i + 1) & v->slot_mask;
+    return &v->slots[i];
+}
+
+static bool same_text(const terse_vocab *v, int32_t id, terse_str text)
+{
+    return v->tokens[id].n == text.n && memcmp(v->tokens[id].p, text.p, text.n) == 0;
 }
 
 void *terse_table_map(size_t *size)
@@ -46,23 +45,22 @@ uint64_t terse_vocab_hash(terse_str text)
     return XXH3_64bits(text.p, text.n);
 }
 
-int32_t terse_vocab_find_hashed(const terse_vocab *v, terse_str text, uint64_t hash)
+int32_t terse_vocab_find_hash(const terse_vocab *v, uint64_t hash)
 {
-    return v->slots && text.n > 0 ? slot_of(v, text, hash)->next - 1 : -1;
+    return slot_of(v, hash)->next - 1;
+}
+
+void terse_vocab_warm(const terse_vocab *v, uint64_t hash)
+{
+    __builtin_prefetch(&v->slots[(uint32_t)hash & v->slot_mask]);
 }
 
 int32_t terse_vocab_find(const terse_vocab *v, terse_str text)
 {
-    return terse_vocab_find_hashed(v, text, terse_vocab_hash(text));
-}
-
-void terse_vocab_warm(const terse_vocab *v, uint64_t hash, int step)
-{
-    const terse_vocab_slot *s = &v->slots[(uint32_t)hash & v->slot_mask];
-    if (step == 0)
-        __builtin_prefetch(s);
-    else if (s->next > 0)
-        __builtin_prefetch(step == 1 ? (const void *)&v->tokens[s->next - 1] : v->tokens[s->next - 1].p);
+    if (!v->slots || text.n == 0)
+        return -1;
+    const int32_t id = terse_vocab_find_hash(v, terse_vocab_hash(text));
+    return id >= 0 && same_text(v, id, text) ? id : -1;
 }
 
 /* "<0xNN>" -> NN, or -1. */
@@ -75,10 +73,41 @@ static int32_t byte_value(const terse_token *t)
     return hi && lo ? (int32_t)((hi - digits) * 16 + (lo - digits)) : -1;
 }
 
+/* Adds the texts of up to BATCH tokens from the id-th on; their slots are fetched together. Of two tokens with
+ * the same text the last one is found. */
+static terse_status add_texts(terse_vocab *v, terse_meta_array *texts, int32_t from, terse_error *err)
+{
+    uint64_t hashes[BATCH];
+    const int32_t n = v->n - from < BATCH ? v->n - from : BATCH;
+    for (int32_t i = 0; i < n; i++) {
+        terse_str s;
+        if (!terse_meta_array_next_str(texts, &s) || s.n > MAX_TOKEN_SIZE)
+            return terse_fail(err, TERSE_BAD_INPUT, "tokenizer.ggml.tokens[%d] is longer than %d bytes",
+                              from + i, MAX_TOKEN_SIZE);
+        v->tokens[from + i] = (terse_token){ .p = s.p, .n = (uint32_t)s.n, .type = TERSE_TOKEN_NORMAL };
+        v->longest = (uint32_t)s.n > v->longest ? (uint32_t)s.n : v->longest;
+        hashes[i] = terse_vocab_hash(s);
+        terse_vocab_warm(v, hashes[i]);
+    }
+    for (int32_t i = 0; i < n; i++) {
+        const terse_token *t = &v->tokens[from + i];
+        if (t->n == 0) /* a hole in the vocabulary: the token exists, no text gives it */
+            continue;
+        terse_vocab_slot *slot = slot_of(v, hashes[i]);
+        if (slot->next > 0 && !same_text(v, slot->next - 1, (terse_str){ t->p, t->n }))
+            return terse_fail(err, TERSE_UNSUPPORTED,
+                              "tokenizer.ggml.tokens[%d] and [%d] share a hash of 64 bits", slot->next - 1,
+                              from + i);
+        v->doubles = v->doubles || slot->next > 0;
+        *slot = (terse_vocab_slot){ hashes[i], from + i + 1 };
+    }
+    return TERSE_OK;
+}
+
 static terse_status load_texts(terse_vocab *v, const terse_gguf *g, terse_error *err)
 {
     terse_meta_array texts;
-    const terse_status st = terse_gguf_get_array(g, "tokenizer.ggml.tokens", true, TERSE_META_STR, &texts, err);
+    terse_status st = terse_gguf_get_array(g, "tokenizer.ggml.tokens", true, TERSE_META_STR, &texts, err);
     if (st != TERSE_OK)
         return st;
     if (texts.n == 0 || texts.n > INT32_MAX / 4)
@@ -94,21 +123,9 @@ static terse_status load_texts(terse_vocab *v, const terse_gguf *g, terse_error 
     v->slots = terse_table_map(&v->slots_size);
     if (!v->tokens || !v->slots)
         return terse_fail(err, TERSE_NOMEM, "vocabulary: %d tokens", v->n);
-    terse_str s;
-    for (int32_t id = 0; id < v->n; id++) {
-        if (!terse_meta_array_next_str(&texts, &s) || s.n > MAX_TOKEN_SIZE)
-            return terse_fail(err, TERSE_BAD_INPUT, "tokenizer.ggml.tokens[%d] is longer than %d bytes", id,
-                              MAX_TOKEN_SIZE);
-        v->tokens[id] = (terse_token){ .p = s.p, .n = (uint32_t)s.n, .type = TERSE_TOKEN_NORMAL };
-        if (s.n == 0) /* a hole in the vocabulary: the token exists, no text gives it */
-            continue;
-        v->longest = v->tokens[id].n > v->longest ? v->tokens[id].n : v->longest;
-        const uint64_t hash = terse_vocab_hash(s);
-        terse_vocab_slot *slot = slot_of(v, s, hash);
-        v->doubles = v->doubles || slot->next > 0;
-        *slot = (terse_vocab_slot){ (uint32_t)(hash >> 32), id + 1 };
-    }
-    return TERSE_OK;
+    for (int32_t id = 0; id < v->n && st == TERSE_OK; id += BATCH)
+        st = add_texts(v, &texts, id, err);
+    return st;
 }
 
 /* An optional array with one element per token. */

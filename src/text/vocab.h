@@ -30,9 +30,10 @@ typedef struct {
     bool rstrip;  /* swallows white space on its right when parsed */
 } terse_token;
 
-/* A slot of the text -> id table; all zero: empty. */
+/* A slot of the text -> id table; all zero: empty. The whole hash stands here, so that look-ups need not follow
+ * the id to a text that lies anywhere in the file. */
 typedef struct {
-    uint32_t tag; /* upper half of the hash */
+    uint64_t hash;
     int32_t next; /* id + 1 */
 } terse_vocab_slot;
 
@@ -73,11 +74,12 @@ enum { TERSE_TEXT_MAX = 1 << 29 }; /* bytes of one text to tokenize */
 /* vocab.c: zeroed memory for a table, in huge pages: look-ups are scattered all over it. size grows to what was
  * taken; NULL without memory. */
 void *terse_table_map(size_t *size);
-/* A look-up in steps, for callers with many texts: each step brings into the cache what the next one
- * reads, so that the waits for memory overlap. terse_vocab_warm takes steps 0, 1 and 2; then find. */
 uint64_t terse_vocab_hash(terse_str text);
-void terse_vocab_warm(const terse_vocab *v, uint64_t hash, int step);
-int32_t terse_vocab_find_hashed(const terse_vocab *v, terse_str text, uint64_t hash);
+/* Brings the slot of a hash into the cache: for callers with many texts, whose waits for memory then overlap.
+ */
+void terse_vocab_warm(const terse_vocab *v, uint64_t hash);
+/* Id of the token with this hash, or -1. Exact for the texts of tokens: no two of them share a hash. */
+int32_t terse_vocab_find_hash(const terse_vocab *v, uint64_t hash);
 
 /* special_names.c: marks what ends a generation, and sets right the types of tokens that files often get wrong.
  */
