@@ -49,4 +49,23 @@ TERSE_API const terse_model_info *terse_model_about(const terse_model *m);
 TERSE_API const terse_gguf *terse_model_gguf(const terse_model *m);
 TERSE_API const terse_vocab *terse_model_vocab(const terse_model *m);
 
+/* What a file needs of this build, whether or not it can be opened as a model. */
+typedef enum {
+    TERSE_SUPPORT_ARCH,      /* architecture and its numbers */
+    TERSE_SUPPORT_TOKENIZER, /* tokenizer and pre-tokenizer */
+    TERSE_SUPPORT_TYPES,     /* types of the weights */
+    TERSE_SUPPORT_TENSORS,   /* those that the architecture needs, in the shapes that the metadata says, and no
+                                more */
+    TERSE_SUPPORT_ROPE,      /* rotation and its scaling */
+    TERSE_SUPPORT_N
+} terse_support_what;
+TERSE_API const char *terse_support_name(int32_t what); /* "weight types"; NULL if there is none such */
+typedef struct {
+    bool checked;   /* false where an item before it must be there first */
+    bool ok;        /* supported */
+    char text[512]; /* what it is, or what is missing; may hold any bytes of the file but no NUL */
+} terse_support;
+/* Fills items[TERSE_SUPPORT_N]; true if all are supported. */
+TERSE_API bool terse_model_support(const terse_gguf *g, terse_support *items);
+
 #endif

@@ -1,8 +1,8 @@
-/* cli/inspect.c: terse inspect FILE: what is in a GGUF file, for people or as JSON. */
+/* cli/inspect.c: terse inspect FILE: what is in a GGUF file and whether it can run, for people or as JSON. */
 #include "commands.h"
 #include "options.h"
 #include "terminal.h"
-#include "terse/gguf.h"
+#include "terse/model.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -195,6 +195,27 @@ static void print_tensors(const terse_gguf *g)
     }
 }
 
+static void print_support(const terse_gguf *g)
+{
+    terse_support items[TERSE_SUPPORT_N];
+    printf("\nruns       %s\n", terse_model_support(g, items) ? "yes" : "no");
+    for (int32_t i = 0; i < TERSE_SUPPORT_N; i++) {
+        printf("  %-12s  %-4s ", terse_support_name(i), items[i].ok ? "yes" : items[i].checked ? "NO" : "-");
+        terse_terminal_write(stdout, items[i].text, strlen(items[i].text));
+        putchar('\n');
+    }
+}
+
+static void print_parts(const terse_gguf *g)
+{
+    for (int32_t i = 0; terse_gguf_n_part(g) > 1 && i < terse_gguf_n_part(g); i++) {
+        const char *path = terse_gguf_part_path(g, i);
+        printf("part %-5d ", i + 1);
+        terse_terminal_write(stdout, path, strlen(path));
+        putchar('\n');
+    }
+}
+
 static void print_all(const terse_gguf *g, bool tensors)
 {
     const totals t = totals_of(g);
@@ -209,6 +230,8 @@ static void print_all(const terse_gguf *g, bool tensors)
     for (int i = 0; i < 16; i++)
         printf("%02x", hash[i]);
     putchar('\n');
+    print_parts(g);
+    print_support(g);
     print_metadata(g);
     printf("\ntensor types\n");
     for (int i = 0; i < N_TYPE; i++) {
@@ -302,6 +325,7 @@ static json_t *json_of_tensor(const terse_tensor *t, bool *ok)
     put_at(o, "name", json_of_string(t->name), ok);
     put_at(o, "type", json_string(terse_type_of(t->type)->name), ok);
     put_at(o, "shape", shape, ok);
+    put_at(o, "part", json_integer(t->part), ok);
     put_at(o, "offset", json_integer((json_int_t)t->offset), ok);
     put_at(o, "bytes", json_integer((json_int_t)t->size), ok);
     return o;
@@ -323,6 +347,30 @@ static void put_types(json_t *root, const totals *t, bool *ok)
     put_at(root, "tensor_bytes", json_integer((json_int_t)t->bytes), ok);
 }
 
+static void put_support(json_t *root, const terse_gguf *g, bool *ok)
+{
+    terse_support items[TERSE_SUPPORT_N];
+    json_t *support = json_object();
+    put_at(root, "runs", json_boolean(terse_model_support(g, items)), ok);
+    for (int32_t i = 0; i < TERSE_SUPPORT_N; i++) {
+        json_t *o = json_object();
+        put_at(o, "ok", items[i].checked ? json_boolean(items[i].ok) : json_null(), ok);
+        put_at(o, "text", json_of_string((terse_str){ items[i].text, strlen(items[i].text) }), ok);
+        put_at(support, terse_support_name(i), o, ok);
+    }
+    put_at(root, "support", support, ok);
+}
+
+static void put_parts(json_t *root, const terse_gguf *g, bool *ok)
+{
+    json_t *parts = json_array();
+    for (int32_t i = 0; i < terse_gguf_n_part(g); i++) {
+        const char *path = terse_gguf_part_path(g, i);
+        put(parts, no_key, json_of_string((terse_str){ path, strlen(path) }), ok);
+    }
+    put_at(root, "parts", parts, ok);
+}
+
 /* NULL without memory. */
 static json_t *json_of_file(const terse_gguf *g)
 {
@@ -341,6 +389,8 @@ static json_t *json_of_file(const terse_gguf *g)
     put_at(root, "alignment", json_integer((json_int_t)alignment_of(g)), &ok);
     put_at(root, "data_offset", json_integer((json_int_t)terse_gguf_data_offset(g)), &ok);
     put_at(root, "hash", json_string(hex), &ok);
+    put_parts(root, g, &ok);
+    put_support(root, g, &ok);
     for (int32_t i = 0; i < terse_gguf_n_meta(g); i++) {
         const terse_meta *m = terse_gguf_meta(g, i);
         put(meta, m->key, m->type == TERSE_META_ARRAY ? json_of_array(m->v.a, &ok) : json_of_scalar(m), &ok);
@@ -384,9 +434,12 @@ int terse_cmd_inspect(int argc, char **argv)
     };
     inspect_values values = { 0 };
     const terse_option_group group = { "output", options, sizeof options / sizeof *options, &values };
-    const terse_options accepted = { "inspect FILE [--json] [--tensors]",
-                                     "Shows what is in a GGUF file: metadata, tensor types, totals.", &group, 1,
-                                     1 };
+    const terse_options accepted = {
+        "inspect FILE [--json] [--tensors]",
+        "Shows what is in a GGUF file: whether it can run and what is missing, metadata,\n"
+        "tensor types, totals.",
+        &group, 1, 1
+    };
     const int code = terse_options_parse(&accepted, &argc, argv);
     if (code != TERSE_GO_ON)
         return code;

@@ -240,7 +240,7 @@ static void bind_feed_forward(binder *b, int32_t l)
         bind_dense(b, l, "ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp", r->n_shared);
 }
 
-/* Names the first tensor that nobody asked for. */
+/* Names the first tensor that nobody asked for, and says how many more there are. */
 static terse_status all_bound(binder *b)
 {
     const terse_gguf *g = b->m->gguf;
@@ -249,14 +249,19 @@ static terse_status all_bound(binder *b)
         find(b, "rope_factors_long.weight", false);
         find(b, "rope_factors_short.weight", false);
     }
-    for (int32_t i = 0; i < terse_gguf_n_tensor(g); i++) {
-        const terse_str name = terse_gguf_tensor(g, i)->name;
-        if (!b->bound[i])
-            return terse_fail(b->err, TERSE_UNSUPPORTED,
-                              "%s: tensor '%.*s' is not part of architecture %s as this build knows it",
-                              terse_gguf_path(g), (int)name.n, name.p, b->m->arch->name);
-    }
-    return TERSE_OK;
+    int32_t first = -1, n = 0;
+    for (int32_t i = 0; i < terse_gguf_n_tensor(g); i++)
+        if (!b->bound[i] && n++ == 0)
+            first = i;
+    if (n == 0)
+        return TERSE_OK;
+    const terse_str name = terse_gguf_tensor(g, first)->name;
+    char more[32] = "";
+    if (n > 1)
+        snprintf(more, sizeof more, " (nor are %d more)", n - 1);
+    return terse_fail(b->err, TERSE_UNSUPPORTED,
+                      "%s: tensor '%.*s' is not part of architecture %s as this build knows it%s",
+                      terse_gguf_path(g), (int)name.n, name.p, b->m->arch->name, more);
 }
 
 /* Bytes that one token reads of a matrix, and of n_used experts. */
@@ -313,7 +318,6 @@ terse_status terse_model_bind(terse_model *m, terse_error *err)
 {
     const int32_t n_tensor = terse_gguf_n_tensor(m->gguf);
     binder b = { .m = m, .err = err };
-    m->info.n_vocab = terse_vocab_size(m->vocab);
     m->layer = calloc((size_t)m->info.n_layer, sizeof *m->layer);
     b.bound = calloc((size_t)n_tensor + 1, sizeof *b.bound); /* never empty */
     terse_status st;

@@ -10,12 +10,14 @@ terse_status terse_model_open(terse_model **out, const char *path, terse_error *
     terse_model *m = calloc(1, sizeof *m); /* all zero is closable */
     if (!m)
         return terse_fail(err, TERSE_NOMEM, "%s: no memory for a model", path);
-    if ((st = terse_gguf_open(&m->gguf, path, err)) != TERSE_OK)
+    if ((st = terse_gguf_open(&m->owned, path, err)) != TERSE_OK)
         goto fail;
+    m->gguf = m->owned;
     if ((st = terse_model_hparams(m, err)) != TERSE_OK)
         goto fail;
     if ((st = terse_vocab_open(&m->vocab, m->gguf, err)) != TERSE_OK)
         goto fail;
+    m->info.n_vocab = terse_vocab_size(m->vocab);
     if ((st = terse_model_bind(m, err)) != TERSE_OK)
         goto fail;
     if ((st = terse_rope_open(m, err)) != TERSE_OK)
@@ -35,7 +37,7 @@ void terse_model_close(terse_model **m)
     for (int32_t i = 0; i < TERSE_ROPES; i++)
         free((*m)->rope[i].freq);
     terse_vocab_close(&(*m)->vocab);
-    terse_gguf_close(&(*m)->gguf);
+    terse_gguf_close(&(*m)->owned);
     free(*m);
     *m = NULL;
 }

@@ -73,7 +73,8 @@ typedef struct {
 } terse_routing;
 
 struct terse_model {
-    terse_gguf *gguf;
+    const terse_gguf *gguf;
+    terse_gguf *owned; /* the same, to be closed with the model */
     terse_vocab *vocab;
     const terse_arch *arch;
     terse_model_info info;
