@@ -11,7 +11,7 @@
 enum {
     STEP_BLOCKS = 8,
     ROWS = 8,   /* rows that share a step's activations */
-    TOKENS = 2, /* that share its codes; more of them are left to dot_many_avx512.c */
+    TOKENS = 4, /* that share its codes, at most */
 };
 
 /* ---- activations ---- */
@@ -374,17 +374,36 @@ INLINE void tile(int path, terse_dot_type type, int R, int T, float *y, size_t y
         }
 }
 
+/* Every number of tokens is a kernel to compile: the rare types have two. */
+INLINE bool is_common(int path)
+{
+    switch (path) {
+    case TERSE_DOT_Q8_0:
+    case TERSE_DOT_Q4_0:
+    case TERSE_DOT_Q4_K:
+    case TERSE_DOT_Q5_K:
+    case TERSE_DOT_Q6_K:
+    case TERSE_DOT_IQ4_NL:
+    case TERSE_DOT_IQ4_XS:
+    case TERSE_DOT_MXFP4:
+        return true;
+    default:
+        return false;
+    }
+}
+
 INLINE void rows_of(int path, const product *j)
 {
     const terse_dot_type type =
         path < UNPACKED ? (terse_dot_type)path : j->type; /* a constant where it can be */
-    const int T = TOKENS;
     const int32_t n_token = j->x->n_token;
     for (int32_t r = 0; r < j->n_row; r += ROWS) {
         const uint8_t *p = j->w + (size_t)r * j->row_size;
         int32_t t = 0;
-        for (; t + T <= n_token; t += T)
-            tile(path, type, ROWS, T, j->y + r, j->y_stride, p, j->row_size, j->n_row - r, j->x, t);
+        for (; is_common(path) && t + 4 <= n_token; t += 4)
+            tile(path, type, ROWS, 4, j->y + r, j->y_stride, p, j->row_size, j->n_row - r, j->x, t);
+        for (; t + 2 <= n_token; t += 2)
+            tile(path, type, ROWS, 2, j->y + r, j->y_stride, p, j->row_size, j->n_row - r, j->x, t);
         for (; t < n_token; t++)
             tile(path, type, ROWS, 1, j->y + r, j->y_stride, p, j->row_size, j->n_row - r, j->x, t);
     }

@@ -18,7 +18,7 @@ void terse_dot_floats_avx512(terse_dot_type type, float *y, size_t y_stride, con
 void terse_quantize_avx512(const terse_acts *a, int32_t t);
 
 /* Fewest tokens that dot_many_avx512.c is the faster for. Quantised types only. */
-enum { MANY_TOKENS = 4 };
+enum { MANY_TOKENS = 7 };
 void terse_dot_many_avx512(terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
                            int32_t n_row, const terse_acts *x);
 
