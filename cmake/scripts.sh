@@ -2,7 +2,8 @@
 
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config libsleef-dev libxxhash-dev libpcre2-dev
   libutf8proc-dev libjansson-dev libhwloc-dev liblzma-dev)
-test_packages=(libcmocka-dev clang libomp-dev libclang-rt-14-dev xz-utils gnuplot-nox)
+test_packages=(libcmocka-dev clang libomp-dev libclang-rt-14-dev xz-utils gnuplot-nox
+  python3-jinja2)
 
 note() { printf '%s\n' "$*" >&2; }
 

@@ -5,7 +5,7 @@ cmake_minimum_required(VERSION 3.25)
 
 # Rank of each folder and of each public header.
 foreach(pair simd=0 base=1 gguf=2 text=3 kv=4 attend=5 model=6 engine=7 lab=8 cli=9 serve=9
-             terse/base.h=1 terse/probe.h=1 terse/gguf.h=2 terse/quantize.h=2 terse/text.h=3 terse/kv.h=4 terse/attend.h=5 terse/model.h=6
+             terse/base.h=1 terse/probe.h=1 terse/gguf.h=2 terse/quantize.h=2 terse/text.h=3 terse/template.h=3 terse/kv.h=4 terse/attend.h=5 terse/model.h=6
              terse/session.h=7 terse/profile.h=7 terse/draft.h=7 terse/sample.h=7 terse/eval.h=8 terse/calibrate.h=8 terse/record.h=8 terse/pareto.h=8 terse/terse.h=8)
   string(REPLACE "=" ";" pair ${pair})
   list(GET pair 0 name)
