@@ -1,4 +1,4 @@
-/* fuzz_text: any bytes as text, as token ids and as a chat message, with small vocabularies of both kinds. What
+/* fuzz_text: any bytes as text, as token ids and as a chat message, with small vocabularies of all kinds. What
  * must hold: ids are in range; pieces give the text back; streams give whole characters only. */
 #include "text/split.h"
 #include "text_spec.h"
@@ -8,7 +8,24 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { N_VOCAB = 4 };
+typedef enum {
+    BYTES,
+    MERGES,
+    RAW,
+    UNIGRAM
+} vocab_kind; /* byte-level BPE, SentencePiece, BPE over characters, unigram */
+
+static const struct {
+    vocab_kind kind;
+    const char *model, *pre, *name;
+} VOCABS[] = {
+    { BYTES, "gpt2", "gpt-2", "x" },        { BYTES, "gpt2", "llama-bpe", "x" },
+    { MERGES, "llama", NULL, "x" },         { MERGES, "llama", NULL, "phi-3" },
+    { RAW, "gemma4", NULL, "x" },           { UNIGRAM, "t5", NULL, "x" },
+    { BYTES, "gpt2", "deepseek-llm", "x" }, { BYTES, "gpt2", "tiny_aya", "x" },
+    { BYTES, "gpt2", "chameleon", "x" },    { BYTES, "gpt2", "kimi-k2", "x" },
+};
+enum { N_VOCAB = sizeof VOCABS / sizeof *VOCABS };
 
 typedef struct {
     terse_gguf *g;
@@ -21,16 +38,16 @@ static void check(bool ok)
         __builtin_trap();
 }
 
-static void fill(spec *s, bool spm)
+static void fill(spec *s, vocab_kind kind)
 {
     spec_add(s, "<unk>", UNKNOWN, 0.0f);
     spec_add(s, "<s>", CONTROL, 0.0f);
     spec_add(s, "</s>", CONTROL, 0.0f);
-    if (spm)
-        spec_add_bytes(s);
-    else
+    if (kind == BYTES)
         spec_add_letters(s);
-    if (spm) {
+    else
+        spec_add_bytes(s);
+    if (kind == MERGES || kind == UNIGRAM) {
         static const char *const texts[] = {
             "a",
             "b",
@@ -44,6 +61,13 @@ static void fill(spec *s, bool spm)
         };
         for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
             spec_add(s, texts[i], NORMAL, (float)(i * 7 % 5));
+    } else if (kind == RAW) {
+        spec_add(s, "\n\n", NORMAL, 0.0f);
+        spec_add(s, "a", NORMAL, 0.0f);
+        spec_add(s, "b", NORMAL, 0.0f);
+        spec_add(s, "\xE2\x96\x81", NORMAL, 0.0f);
+        spec_merge(s, "a a", "aa");
+        spec_merge(s, "\xE2\x96\x81 a", "\xE2\x96\x81\x61");
     } else {
         spec_merge(s, "a a", "aa");
         spec_merge(s, "aa b", "aab");
@@ -57,7 +81,7 @@ static void fill(spec *s, bool spm)
     spec_add(s, "<|a|>b", CONTROL, 0.0f);
 }
 
-static opened open_one(bool spm, const char *pre, const char *name)
+static opened open_one(int32_t which)
 {
     static spec s;
     opened o = { 0 };
@@ -67,9 +91,10 @@ static opened open_one(bool spm, const char *pre, const char *name)
     check(fd >= 0);
     close(fd);
     memset(&s, 0, sizeof s);
-    fill(&s, spm);
-    terse_gguf_writer *w = spec_writer(&s, spm ? "llama" : "gpt2", pre);
-    terse_gguf_writer_str(w, "general.name", str(name));
+    fill(&s, VOCABS[which].kind);
+    terse_gguf_writer *w = spec_writer(&s, VOCABS[which].model, VOCABS[which].pre);
+    terse_gguf_writer_str(w, "general.name", str(VOCABS[which].name));
+    terse_gguf_writer_u32(w, "tokenizer.ggml.unknown_token_id", 0);
     check(terse_gguf_writer_save(w, path, &err) == TERSE_OK);
     terse_gguf_writer_close(&w);
     check(terse_gguf_open(&o.g, path, &err) == TERSE_OK && terse_vocab_open(&o.v, o.g, &err) == TERSE_OK);
@@ -81,27 +106,24 @@ static opened open_one(bool spm, const char *pre, const char *name)
 static const opened *vocabs(void)
 {
     static opened all[N_VOCAB];
-    if (!all[0].v) {
-        all[0] = open_one(false, "gpt-2", "x");
-        all[1] = open_one(false, "llama-bpe", "x");
-        all[2] = open_one(true, NULL, "x");
-        all[3] = open_one(true, NULL, "phi-3");
-    }
+    for (int32_t i = 0; i < N_VOCAB && !all[i].v; i++)
+        all[i] = open_one(i);
     return all;
 }
 
 /* Pieces of plain tokens give the text, as far as the tokenizer sees it. */
-static void check_pieces(const terse_vocab *v, bool spm, const terse_tokens *t, terse_str text)
+static void check_pieces(const terse_vocab *v, vocab_kind kind, const terse_tokens *t, terse_str text)
 {
     terse_text got = { 0 };
     char *want = malloc(3 * text.n + 1);
     check(want != NULL && terse_text_append(&got, "", 0, NULL) == TERSE_OK);
     for (size_t i = 0; i < t->n; i++)
         check(terse_vocab_piece(v, t->ids[i], true, &got, NULL) == TERSE_OK);
-    if (!spm) {
+    const bool blanks = memmem(text.p, text.n, "\xE2\x96\x81", 3) || memmem(got.p, got.n, "\xE2\x96\x81", 3);
+    if (kind == BYTES || (kind == RAW && !blanks)) {
         const size_t n = terse_split_repair(want, text);
         check(n == got.n && memcmp(want, got.p, n) == 0);
-    } else if (!memmem(text.p, text.n, "\xE2\x96\x81", 3) && !memmem(got.p, got.n, "\xE2\x96\x81", 3)) {
+    } else if (kind == MERGES && !blanks) {
         check(got.n == text.n + (text.n > 0)); /* the blank in front */
         check(memcmp(got.p + (text.n > 0), text.p, text.n) == 0);
     }
@@ -126,7 +148,7 @@ static void check_stream(const terse_vocab *v, const terse_tokens *t)
     terse_text_free(&out);
 }
 
-static void check_text(const terse_vocab *v, bool spm, terse_str text)
+static void check_text(const terse_vocab *v, vocab_kind kind, terse_str text)
 {
     for (int how = 0; how < 4; how++) {
         terse_tokens t = { 0 };
@@ -135,7 +157,7 @@ static void check_text(const terse_vocab *v, bool spm, terse_str text)
         for (size_t i = 0; i < t.n; i++)
             check(t.ids[i] >= 0 && t.ids[i] < terse_vocab_size(v));
         if (how == 0)
-            check_pieces(v, spm, &t, text);
+            check_pieces(v, kind, &t, text);
         check(terse_vocab_detokenize(v, t.ids, t.n, how & 1, &out, NULL) == TERSE_OK);
         check_stream(v, &t);
         terse_text_free(&out);
@@ -184,7 +206,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const int32_t which = data[0] % N_VOCAB;
     const terse_vocab *v = vocabs()[which].v;
     const terse_str text = { (const char *)data + 1, size - 1 };
-    check_text(v, which >= 2, text);
+    check_text(v, VOCABS[which].kind, text);
     check_ids(v, text);
     check_chat(v, text);
     return 0;

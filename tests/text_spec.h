@@ -78,7 +78,7 @@ static inline terse_gguf_writer *spec_writer(const spec *s, const char *model, c
         terse_gguf_writer_str(w, "tokenizer.ggml.pre", str(pre));
     terse_gguf_writer_strs(w, "tokenizer.ggml.tokens", s->tokens, (uint64_t)s->n);
     terse_gguf_writer_array(w, "tokenizer.ggml.token_type", TERSE_META_I32, s->types, (uint64_t)s->n);
-    if (strcmp(model, "llama") == 0)
+    if (strcmp(model, "llama") == 0 || strcmp(model, "t5") == 0)
         terse_gguf_writer_array(w, "tokenizer.ggml.scores", TERSE_META_F32, s->scores, (uint64_t)s->n);
     else
         terse_gguf_writer_strs(w, "tokenizer.ggml.merges", s->merges, (uint64_t)s->n_merge);

@@ -1,8 +1,6 @@
 /* text/special.c: cuts a text into special tokens and plain text between them, and has the plain text encoded.
- * The special texts are kept sorted; at each position the range that still fits narrows byte by byte, and the
- * longest one wins. */
+ * At each position the special texts that still fit narrow byte by byte, and the longest one wins. */
 #include "text/vocab.h"
-#include <stdlib.h>
 #include <string.h>
 
 enum { ALWAYS = 1, IF_PARSED = 2 }; /* bits of special_start */
@@ -28,74 +26,25 @@ static bool is_special(const terse_vocab *v, int32_t id)
     return kind(t) != 0 && terse_vocab_find(v, (terse_str){ t->p, t->n }) == id;
 }
 
-typedef struct {
-    const terse_token *t;
-    int32_t id;
-} entry;
-
-static int by_text(const void *a, const void *b)
-{
-    const entry *x = a, *y = b;
-    const uint32_t n = x->t->n < y->t->n ? x->t->n : y->t->n;
-    const int c = memcmp(x->t->p, y->t->p, n);
-    if (c != 0)
-        return c;
-    return x->t->n < y->t->n ? -1 : x->t->n > y->t->n;
-}
-
 terse_status terse_special_index(terse_vocab *v, terse_error *err)
 {
-    int32_t n = 0;
-    for (int32_t id = 0; id < v->n; id++)
-        n += is_special(v, id);
-    entry *list = malloc(((size_t)n + 1) * sizeof *list);
-    v->specials = malloc(((size_t)n + 1) * sizeof *v->specials);
-    if (!list || !v->specials) {
-        free(list);
-        return terse_fail(err, TERSE_NOMEM, "vocabulary: %d special tokens", n);
-    }
-    n = 0;
-    for (int32_t id = 0; id < v->n; id++) {
-        const terse_token *t = &v->tokens[id];
-        if (!is_special(v, id))
-            continue;
+    const terse_status st = terse_prefixes_open(&v->specials, v, is_special, err);
+    for (int32_t i = 0; st == TERSE_OK && i < v->specials.n; i++) {
+        const terse_token *t = &v->tokens[v->specials.ids[i]];
         v->special_start[(uint8_t)t->p[0]] |= (uint8_t)kind(t);
-        list[n++] = (entry){ t, id };
     }
-    qsort(list, (size_t)n, sizeof *list, by_text);
-    for (int32_t i = 0; i < n; i++)
-        v->specials[i] = list[i].id;
-    v->n_specials = n;
-    free(list);
-    return TERSE_OK;
-}
-
-/* First special in [lo, hi) whose byte d is at least byte (hi if none); all share their first d bytes, and the
- * one of exactly d bytes, if any, sorts before the others. */
-static int32_t lower_bound(const terse_vocab *v, int32_t lo, int32_t hi, uint32_t d, int32_t byte)
-{
-    while (lo < hi) {
-        const int32_t mid = lo + (hi - lo) / 2;
-        const terse_token *t = &v->tokens[v->specials[mid]];
-        if (t->n <= d || (uint8_t)t->p[d] < byte)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
+    return st;
 }
 
 /* The longest special token that text starts with, or -1. */
 static int32_t special_at(const terse_vocab *v, terse_str text, int kinds)
 {
-    int32_t lo = 0, hi = v->n_specials, best = -1;
-    for (uint32_t d = 0; d < text.n && lo < hi; d++) {
-        const int32_t byte = (uint8_t)text.p[d];
-        lo = lower_bound(v, lo, hi, d, byte);
-        hi = lower_bound(v, lo, hi, d, byte + 1);
-        const terse_token *t = lo < hi ? &v->tokens[v->specials[lo]] : NULL;
-        if (t && t->n == d + 1 && kind(t) & kinds)
-            best = v->specials[lo];
+    terse_prefix_range r = { 0, v->specials.n };
+    int32_t best = -1;
+    for (uint32_t d = 0; d < text.n && r.lo < r.hi; d++) {
+        const int32_t id = terse_prefixes_narrow(v, &v->specials, &r, d, (uint8_t)text.p[d]);
+        if (id >= 0 && kind(&v->tokens[id]) & kinds)
+            best = id;
     }
     return best;
 }
@@ -107,6 +56,8 @@ static terse_status encode(const terse_vocab *v, terse_merge *m, terse_str text,
         return TERSE_OK;
     if (v->model == TERSE_VOCAB_BPE)
         return terse_bpe_encode(v, m, text, out, err);
+    if (v->model == TERSE_VOCAB_UNIGRAM)
+        return terse_unigram_encode(v, text, out, err);
     return terse_spm_encode(v, m, text, v->space_prefix && after_special, out, err);
 }
 

@@ -31,12 +31,8 @@ void terse_spm_find_bytes(terse_vocab *v)
     }
 }
 
-terse_status terse_spm_load(terse_vocab *v, terse_error *err)
+terse_status terse_spm_check_scores(const terse_vocab *v, terse_error *err)
 {
-    terse_spm_find_bytes(v);
-    v->cuts_at_blanks = true;
-    for (int32_t id = 0; id < v->n; id++)
-        v->cuts_at_blanks = v->cuts_at_blanks && !has_inner_blank(&v->tokens[id]);
     for (uint64_t i = 0; i < v->scores.n; i++) {
         const double score = terse_meta_array_f64(&v->scores, i);
         if (score != score)
@@ -44,6 +40,15 @@ terse_status terse_spm_load(terse_vocab *v, terse_error *err)
                               (unsigned long long)i);
     }
     return TERSE_OK;
+}
+
+terse_status terse_spm_load(terse_vocab *v, terse_error *err)
+{
+    terse_spm_find_bytes(v);
+    v->cuts_at_blanks = true;
+    for (int32_t id = 0; id < v->n; id++)
+        v->cuts_at_blanks = v->cuts_at_blanks && !has_inner_blank(&v->tokens[id]);
+    return terse_spm_check_scores(v, err);
 }
 
 terse_status terse_spm_piece(const terse_token *t, terse_text *out, terse_error *err)

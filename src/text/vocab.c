@@ -185,22 +185,29 @@ terse_status terse_vocab_get_id(const terse_vocab *v, const terse_gguf *g, const
 
 static terse_status load_special_ids(terse_vocab *v, const terse_gguf *g, terse_error *err)
 {
-    const bool spm = v->model == TERSE_VOCAB_SPM;
+    const bool spm = v->model == TERSE_VOCAB_SPM, unigram = v->model == TERSE_VOCAB_UNIGRAM;
     terse_status st;
     if ((st = terse_vocab_get_id(v, g, "tokenizer.ggml.bos_token_id", spm ? 1 : -1, &v->bos, err)) !=
             TERSE_OK ||
-        (st = terse_vocab_get_id(v, g, "tokenizer.ggml.eos_token_id", spm ? 2 : -1, &v->eos, err)) !=
-            TERSE_OK ||
-        (st = terse_vocab_get_id(v, g, "tokenizer.ggml.unknown_token_id", spm ? 0 : -1, &v->unk, err)) !=
-            TERSE_OK ||
+        (st = terse_vocab_get_id(v, g, "tokenizer.ggml.eos_token_id",
+                                 spm       ? 2
+                                 : unigram ? 1
+                                           : -1,
+                                 &v->eos, err)) != TERSE_OK ||
+        (st = terse_vocab_get_id(v, g, "tokenizer.ggml.unknown_token_id",
+                                 spm       ? 0
+                                 : unigram ? 2
+                                           : -1,
+                                 &v->unk, err)) != TERSE_OK ||
         (st = terse_special_names(v, g, err)) != TERSE_OK)
         return st;
     v->adds_bos = spm || (v->pre && v->pre->adds_bos);
+    v->adds_eos = unigram;
     v->space_prefix = spm;
     if ((st = terse_gguf_get_bool(g, "tokenizer.ggml.add_bos_token", false, &v->adds_bos, err)) != TERSE_OK ||
         (st = terse_gguf_get_bool(g, "tokenizer.ggml.add_eos_token", false, &v->adds_eos, err)) != TERSE_OK)
         return st;
-    if (spm)
+    if (spm || unigram)
         st = terse_gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", false, &v->space_prefix, err);
     v->adds_bos = (v->adds_bos || (v->pre && v->pre->always_bos)) && v->bos >= 0;
     v->adds_eos = v->adds_eos && v->eos >= 0;
@@ -284,10 +291,9 @@ static terse_status choose_model(terse_vocab *v, const terse_gguf *g, terse_erro
         const char *name, *pre; /* pre: unless the file names one */
         terse_vocab_model model;
     } models[] = {
-        { "none", NULL, TERSE_VOCAB_NONE },
-        { "llama", NULL, TERSE_VOCAB_SPM },
-        { "gpt2", NULL, TERSE_VOCAB_BPE },
-        { "gemma4", "gemma4", TERSE_VOCAB_BPE },
+        { "none", NULL, TERSE_VOCAB_NONE },  { "llama", NULL, TERSE_VOCAB_SPM },
+        { "gpt2", NULL, TERSE_VOCAB_BPE },   { "gemma4", "gemma4", TERSE_VOCAB_BPE },
+        { "t5", NULL, TERSE_VOCAB_UNIGRAM },
     };
     terse_str name;
     const terse_status st = terse_gguf_get_str(g, "tokenizer.ggml.model", true, &name, err);
@@ -299,9 +305,10 @@ static terse_status choose_model(terse_vocab *v, const terse_gguf *g, terse_erro
         v->model = models[i].model;
         return v->model == TERSE_VOCAB_BPE ? choose_pre(v, g, models[i].pre, err) : TERSE_OK;
     }
-    return terse_fail(err, TERSE_UNSUPPORTED,
-                      "tokenizer \"%.*s\" (tokenizer.ggml.model) is not known; known: gpt2 llama gemma4 none",
-                      shown(name), name.p);
+    return terse_fail(
+        err, TERSE_UNSUPPORTED,
+        "tokenizer \"%.*s\" (tokenizer.ggml.model) is not known; known: gpt2 llama gemma4 t5 none", shown(name),
+        name.p);
 }
 
 static terse_status load(terse_vocab *v, const terse_gguf *g, terse_error *err)
@@ -314,7 +321,9 @@ static terse_status load(terse_vocab *v, const terse_gguf *g, terse_error *err)
     if ((st = load_texts(v, g, err)) != TERSE_OK || (st = load_types(v, g, err)) != TERSE_OK ||
         (st = load_special_ids(v, g, err)) != TERSE_OK || (st = mark_rstrip(v, g, err)) != TERSE_OK)
         return st;
-    st = v->model == TERSE_VOCAB_BPE ? terse_bpe_load(v, g, err) : terse_spm_load(v, err);
+    st = v->model == TERSE_VOCAB_BPE   ? terse_bpe_load(v, g, err)
+         : v->model == TERSE_VOCAB_SPM ? terse_spm_load(v, err)
+                                       : terse_unigram_load(v, g, err);
     return st != TERSE_OK ? st : terse_special_index(v, err);
 }
 
@@ -338,7 +347,8 @@ void terse_vocab_close(terse_vocab **v)
     free((*v)->tokens);
     terse_pages_unmap((*v)->slots, (*v)->slots_size);
     terse_pages_unmap((*v)->rules, (*v)->rules_size);
-    free((*v)->specials);
+    terse_prefixes_close(&(*v)->specials);
+    terse_prefixes_close(&(*v)->pieces);
     free(*v);
     *v = NULL;
 }

@@ -4,7 +4,9 @@
 #define TERSE_TEXT_VOCAB_H
 
 #include "terse/text.h"
+#include "text/charsmap.h"
 #include "text/merge.h"
+#include "text/prefixes.h"
 #include "text/split.h"
 
 /* Token types; the numbers are the file format's. */
@@ -19,7 +21,7 @@ enum {
     TERSE_TOKEN_TYPE_COUNT
 };
 
-typedef enum { TERSE_VOCAB_NONE, TERSE_VOCAB_BPE, TERSE_VOCAB_SPM } terse_vocab_model;
+typedef enum { TERSE_VOCAB_NONE, TERSE_VOCAB_BPE, TERSE_VOCAB_SPM, TERSE_VOCAB_UNIGRAM } terse_vocab_model;
 
 typedef struct {
     const char *p; /* in the mapping */
@@ -56,16 +58,19 @@ struct terse_vocab {
     int32_t bos, eos, unk;
     bool adds_bos, adds_eos;
     bool cuts_at_blanks;     /* SPM: no token has a blank after another character, so words do not interact */
-    bool space_prefix;       /* SPM: a blank goes before text at the start and after special tokens */
+    bool space_prefix;       /* SPM, unigram: a blank goes before text at the start and after special tokens */
+    bool merges_blanks;      /* unigram: runs of blanks become one, those at both ends none */
+    terse_charsmap charsmap; /* unigram: how characters are normalized */
+    terse_prefixes pieces;   /* unigram: what a text is put together from */
+    double unknown_score;    /* unigram: of a character that no piece covers */
     int32_t byte_ids[256];   /* token of a lone byte, or -1 */
-    terse_meta_array scores; /* SPM; n = 0: all scores are 0 */
+    terse_meta_array scores; /* SPM, unigram; n = 0: all scores are 0 */
     terse_bpe_rule *rules;   /* BPE [rule_mask + 1] */
     size_t rules_size;       /* bytes */
     uint32_t rule_mask;
     const terse_pre *pre; /* BPE */
     terse_split *split;   /* BPE */
-    int32_t *specials;    /* [n_specials], sorted by text */
-    int32_t n_specials;
+    terse_prefixes specials;
     uint8_t special_start[256]; /* which kinds of special token start with this byte: SPECIAL_* of special.c */
 };
 
@@ -97,6 +102,8 @@ terse_status terse_bpe_load(terse_vocab *v, const terse_gguf *g, terse_error *er
 terse_status terse_bpe_piece(const terse_token *t, terse_text *out, terse_error *err);
 /* token_spm.c */
 terse_status terse_spm_load(terse_vocab *v, terse_error *err);
+/* Every score is a number. */
+terse_status terse_spm_check_scores(const terse_vocab *v, terse_error *err);
 /* Fills byte_ids with the tokens <0x00> .. <0xFF>. */
 void terse_spm_find_bytes(terse_vocab *v);
 /* Copies text with U+2581 for blanks to to[3 * text.n]. Returns the bytes written. */
@@ -110,10 +117,14 @@ static inline uint32_t terse_char_len(uint8_t first)
 }
 terse_status terse_spm_piece(const terse_token *t, terse_text *out, terse_error *err);
 
-/* Both append the tokens of one fragment of plain text; m is kept from fragment to fragment. */
+/* token_unigram.c */
+terse_status terse_unigram_load(terse_vocab *v, const terse_gguf *g, terse_error *err);
+
+/* All append the tokens of one fragment of plain text; m is kept from fragment to fragment. */
 terse_status terse_bpe_encode(const terse_vocab *v, terse_merge *m, terse_str text, terse_tokens *out,
                               terse_error *err);
 terse_status terse_spm_encode(const terse_vocab *v, terse_merge *m, terse_str text, bool prefix,
                               terse_tokens *out, terse_error *err);
+terse_status terse_unigram_encode(const terse_vocab *v, terse_str text, terse_tokens *out, terse_error *err);
 
 #endif
