@@ -191,6 +191,12 @@ static void add_attention(maker *m, int32_t l)
     matrix(m, in_layer(b, l, "attn_k.weight"), o->types.k, o->n_embd, n_kv, 1.0f);
     matrix(m, in_layer(b, l, "attn_v.weight"), o->types.v, o->n_embd, n_kv, 1.0f);
     matrix(m, in_layer(b, l, "attn_output.weight"), o->types.o, n_q, o->n_embd, 1.0f);
+    if (o->utility) { /* about half of the tokens are worth keeping */
+        matrix(m, in_layer(b, l, "attn_kv_util.0.weight"), TERSE_TYPE_F16, o->n_embd, o->utility, 2.0f);
+        vector(m, in_layer(b, l, "attn_kv_util.0.bias"), o->utility, 0.0f, bias_std);
+        matrix(m, in_layer(b, l, "attn_kv_util.1.weight"), TERSE_TYPE_F16, o->utility, o->n_head_kv, 4.0f);
+        vector(m, in_layer(b, l, "attn_kv_util.1.bias"), o->n_head_kv, 0.0f, bias_std);
+    }
     if (o->bias) {
         vector(m, in_layer(b, l, "attn_q.bias"), n_q, 0.0f, bias_std);
         vector(m, in_layer(b, l, "attn_k.bias"), n_kv, 0.0f, bias_std);
@@ -259,6 +265,11 @@ static void add_meta(terse_gguf_writer *w, const make_model_opts *o)
     terse_gguf_writer_u32(w, "llama.rope.dimension_count", (uint32_t)o->head_dim);
     terse_gguf_writer_f32(w, "llama.rope.freq_base", o->rope_base);
     terse_gguf_writer_u32(w, "llama.vocab_size", (uint32_t)o->n_vocab);
+    if (o->utility > 0) {
+        terse_gguf_writer_u32(w, "terse.spkv.window", 40);
+        terse_gguf_writer_u32(w, "terse.spkv.sinks", 2);
+        terse_gguf_writer_f32(w, "terse.spkv.threshold", 0.5f);
+    }
     if (o->n_expert > 0) {
         terse_gguf_writer_u32(w, "llama.expert_count", (uint32_t)o->n_expert);
         terse_gguf_writer_u32(w, "llama.expert_used_count", (uint32_t)o->n_expert_used);

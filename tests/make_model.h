@@ -31,6 +31,7 @@ typedef struct {
     float norm_std;        /* norm weights are 1 + normal * norm_std */
     bool bias;             /* biases on q, k, v and o */
     bool output;           /* an output.weight of its own; false: tied to the embedding */
+    int32_t utility;       /* 0: none; else hidden width of SP-KV's predictors, with a window of 40, 2 sinks */
     bool rope_freqs;       /* a rope_freqs.weight that slows the lower half of the frequencies down */
     make_model_types types;
     uint64_t seed;

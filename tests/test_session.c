@@ -375,7 +375,7 @@ static void options_are_checked(void **state)
         { .ctx = -1 },
         { .threads = -2 },
         { .chunk = -1 },
-        { .policy = "quest" },
+        { .policy = "guess" },
         { .stop = "never" },
         { .stop = "stability:tau" },
         { .stop = "stability:tau=x" },

@@ -50,10 +50,24 @@ TERSE_API void terse_attend_stats_add(terse_attend_stats *a, const terse_attend_
 /* A parsed pair of policy and stop rule: immutable. */
 typedef struct terse_attend terse_attend;
 
-/* policy: "dense" (NULL: that) keeps every token; "dense:order=O" says in which order pages are walked: newest,
- * oldest (first to last), mass (by estimated share of the softmax), box (Quest: by the largest possible score),
- * random, oracle (by the true share: a ceiling, not a saving), auto (what suits the rule). Sinks and the last
- * 128 tokens come first, but in oldest.
+/* policy: "NAME" or "NAME:key=value,..." (NULL: "dense"). Those that keep every token:
+ *
+ *   dense:order=O            in which order pages are walked: newest, oldest (first to last), mass (by
+ * estimated share of the softmax), box (by the largest possible score), random, oracle (by the true share: a
+ * ceiling, not a saving), auto (what suits the rule). Sinks and the last 128 tokens come first, but in oldest
+ *   quest:keep=0.2,budget=0  read the pages that could score highest: a share, or so many tokens
+ *   oracle:keep=0.2,budget=0 the pages with the largest true share: a ceiling, not a saving
+ *
+ * Those that drop tokens for good, in prompts as while decoding. keep is a share of the tokens that there are
+ * when a prompt ends, budget a number of tokens, which wins if it is not 0:
+ *
+ *   spkv:threshold=0.5,window=128,sinks=4
+ *                            the last window tokens, the first sinks, and those whose utility, as the model or
+ *                            its gate predicts it, is at least threshold; what is not given is the model's own
+ *   window:keep=0.2,budget=0,sinks=4
+ *                            the first and the last tokens (StreamingLLM)
+ *   random:keep=0.2,window=128,sinks=4,seed=0
+ *                            a floor for comparisons
  *
  * stop: "RULE", "RULE:key=value,..." or two of them joined by "+", one that ends the walk and one that leaves
  * out values of what it walked (NULL: "none"):
@@ -95,11 +109,20 @@ TERSE_API terse_status terse_attend_layers(terse_attend *a, const terse_attend_l
                                            terse_error *err);
 /* "value-skip:eps=0.1": the rule with all its parameters. Borrowed until close. */
 TERSE_API const char *terse_attend_stop_text(const terse_attend *a);
+/* "spkv:threshold=0.7": the policy with the parameters that are not its own defaults. */
+TERSE_API const char *terse_attend_policy_text(const terse_attend *a);
+/* Whether the policy drops tokens, and whether it needs a model or a gate that predicts their utility. */
+TERSE_API bool terse_attend_drops(const terse_attend *a);
+TERSE_API bool terse_attend_gated(const terse_attend *a);
+/* What such a policy takes where it was not told. Before the first walk is opened. */
+TERSE_API void terse_attend_gate(terse_attend *a, double threshold, int32_t window, int32_t sinks);
 /* Whether the rule proves a bound on its error ("none" does: zero). */
 TERSE_API bool terse_attend_bounded(const terse_attend *a);
 /* TERSE_KV_*: what the store must keep for this rule; call terse_kv_summarize with it after a prompt. Pages
  * without a summary are always read. */
 TERSE_API uint32_t terse_attend_needs(const terse_attend *a);
+/* i-th policy's name and one-line help; false past the last. */
+TERSE_API bool terse_attend_policy_at(int32_t i, const char **name, const char **help);
 /* i-th stop rule's name and one-line help; false past the last. */
 TERSE_API bool terse_attend_stop_at(int32_t i, const char **name, const char **help);
 

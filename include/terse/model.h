@@ -40,6 +40,15 @@ typedef struct {
     int64_t ns[TERSE_SPENT_N];
 } terse_spending;
 
+/* Predicts how useful a token will be to later ones: what SP-KV goes by. Immutable. */
+typedef struct terse_gate terse_gate;
+typedef struct {
+    bool linear;           /* one matrix per layer, not two with an activation between them */
+    float threshold;       /* utilities from here on are worth keeping */
+    int32_t window, sinks; /* newest and first tokens that stay in any case */
+    size_t token_bytes;    /* that one token reads of it */
+} terse_gate_info;
+
 /* Opens a GGUF file. On failure *out is NULL and err, if given, says why. */
 TERSE_API terse_status terse_model_open(terse_model **out, const char *path, terse_error *err);
 /* Frees *m and sets it to NULL. NULL and pointer to NULL are fine. No session may still use it. */
@@ -48,6 +57,17 @@ TERSE_API void terse_model_close(terse_model **m);
 TERSE_API const terse_model_info *terse_model_about(const terse_model *m);
 TERSE_API const terse_gguf *terse_model_gguf(const terse_model *m);
 TERSE_API const terse_vocab *terse_model_vocab(const terse_model *m);
+
+/* The gate that the model's own file has (SP-KV: blk.N.attn_kv_util.{0,1}.{weight,bias}, keys
+ * terse.spkv.{window,threshold,sinks}); NULL: none. Borrowed until close. */
+TERSE_API const terse_gate *terse_model_gate(const terse_model *m);
+/* A gate for m from a file of its own (KVzap, arXiv 2601.07891). Tensors blk.N.kvgate.{w1,b1,w2,b2}, in a
+ * linear gate w1 and b1 alone, F32 biases; keys terse.kvgate.threshold, and if they are not the first: .type
+ * (mlp, linear), .activation (silu, gelu), .output (raw, sigmoid), .window (128), .sinks (4). */
+TERSE_API terse_status terse_gate_open(terse_gate **out, const char *path, const terse_model *m,
+                                       terse_error *err);
+TERSE_API void terse_gate_close(terse_gate **g);
+TERSE_API const terse_gate_info *terse_gate_about(const terse_gate *g);
 
 /* What a file needs of this build, whether or not it can be opened as a model. */
 typedef enum {

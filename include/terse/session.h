@@ -17,7 +17,9 @@ typedef struct {
     terse_kv_type type_k, type_v; /* 0: f16 */
     size_t kv_limit;              /* bytes; 0: none */
     int32_t back;       /* tokens that truncate can take back from layers with sliding windows; 0: 256 */
-    const char *policy; /* NULL: "dense" */
+    const char *policy; /* NULL: "spkv" for a model with a gate, else "dense"; see terse_attend_open */
+    const char *gate;   /* a file that predicts the utility of tokens (terse_gate_open); NULL: the
+                         * model's own gate, if it has one */
     const char *stop;   /* NULL: "none"; see terse_attend_open */
     const terse_profile *profile; /* of this model, for the stop rule; copied. NULL: none */
     int32_t audit;                /* every n-th walk is repeated in full; 0: none */
@@ -37,7 +39,7 @@ TERSE_API void terse_session_close(terse_session **s);
 /* Prefill: appends tokens[n] under exact attention and computes the logits of the last one. *logits (may be
  * NULL) is borrowed: [n_vocab], valid until the next call. all (may be NULL): caller's [n][n_vocab], gets every
  * row. On failure the session holds the tokens that it held before; none, if layers with sliding windows cannot
- * go back that far. */
+ * go back that far; under a policy that drops tokens, without those that it has dropped on the way. */
 TERSE_API terse_status terse_session_prefill(terse_session *s, const int32_t *tokens, int32_t n,
                                              const float **logits, float *all, terse_error *err);
 /* Decode: appends one token under the session's policy and stop rule. Takes no memory but KV pages. */
@@ -54,17 +56,26 @@ TERSE_API terse_status terse_session_decode_many(terse_session *s, const int32_t
 TERSE_API terse_status terse_session_rule(terse_session *s, const char *policy, const char *stop,
                                           const terse_profile *profile, int32_t audit, terse_error *err);
 /* Forgets the tokens from position n on. False, and nothing is changed, if a layer with a sliding window has
- * given up what the token at position n would see (opts.back); n = 0 is always possible. */
+ * given up what the token at position n would see (opts.back); n = 0 is always possible. Under a policy that
+ * drops tokens: exactly for the last 64 tokens; further back, those that were dropped do not come back. */
 TERSE_API bool terse_session_truncate(terse_session *s, int32_t n);
 
 TERSE_API const terse_model *terse_session_model(const terse_session *s);
 TERSE_API int32_t terse_session_count(const terse_session *s); /* tokens held */
 TERSE_API int32_t terse_session_ctx(const terse_session *s);   /* tokens it can hold */
 TERSE_API int32_t terse_session_threads(const terse_session *s);
-TERSE_API const char *terse_session_tier(const terse_session *s); /* "avx512" */
-TERSE_API const char *terse_session_stop(const terse_session *s); /* the stop rule with its parameters */
-TERSE_API bool terse_session_bounded(const terse_session *s);     /* whether that rule proves its bound */
-TERSE_API size_t terse_session_kv_bytes(const terse_session *s);  /* memory that KV pages hold */
+TERSE_API const char *terse_session_tier(const terse_session *s);   /* "avx512" */
+TERSE_API const char *terse_session_policy(const terse_session *s); /* "spkv:threshold=0.7" */
+TERSE_API const char *terse_session_stop(const terse_session *s);   /* the stop rule with its parameters */
+TERSE_API bool terse_session_bounded(const terse_session *s);       /* whether that rule proves its bound */
+/* Tokens whose keys and values are held, in all layers and KV heads, or in one: those of the policy's window,
+ * and older ones. */
+typedef struct {
+    int32_t recent, older;
+} terse_kv_held_info;
+TERSE_API int64_t terse_session_held(const terse_session *s);
+TERSE_API terse_kv_held_info terse_session_held_of(const terse_session *s, int32_t layer, int32_t head);
+TERSE_API size_t terse_session_kv_bytes(const terse_session *s); /* memory that KV pages hold */
 
 /* What attention read in decode steps since open or the last reset: all layers, or one (layer, KV head):
  * borrowed until close, NULL if there is none such. */

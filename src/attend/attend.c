@@ -87,6 +87,10 @@ const char *terse_attend_stop_text(const terse_attend *a)
 {
     return a->text;
 }
+const char *terse_attend_policy_text(const terse_attend *a)
+{
+    return a->policy_text;
+}
 bool terse_attend_bounded(const terse_attend *a)
 {
     return a->page.stop->bounded && (!a->value.stop || a->value.stop->bounded);

@@ -1,5 +1,5 @@
 /* attend/parse.c: the registry of stop rules, and policies and rules from text. */
-#include "attend/stop.h"
+#include "attend/policy.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,10 +11,7 @@ static const terse_stop *const rules[] = { &terse_stop_none,       &terse_stop_m
                                            &terse_stop_value_skip, &terse_stop_value_share };
 enum { N_RULES = sizeof rules / sizeof *rules };
 
-static const char *const orders[] = { "auto", "newest", "oldest", "mass", "box", "random", "oracle", NULL };
 const char *const terse_norms[] = { "rms", "sum", NULL };
-
-static const terse_stop dense = { .name = "dense", .param = { { "order", 0, 0, 6, orders } } };
 
 bool terse_attend_stop_at(int32_t i, const char **name, const char **help)
 {
@@ -49,56 +46,69 @@ static bool value_of(const terse_stop_param *p, const char *text, double *x)
     return !p->names && end != text && !*end && *x >= p->low && *x <= p->high;
 }
 
-static terse_status bad_value(const terse_stop *stop, const terse_stop_param *p, const char *got,
-                              terse_error *err)
+static terse_status bad_value(const char *name, const terse_stop_param *p, const char *got, terse_error *err)
 {
     if (!p->names)
-        return terse_fail(err, TERSE_BAD_INPUT, "%s: %s must be a number from %g to %g, not '%s'", stop->name,
+        return terse_fail(err, TERSE_BAD_INPUT, "%s: %s must be a number from %g to %g, not '%s'", name,
                           p->name, p->low, p->high, got);
     char known[96] = "";
     for (int i = 0; p->names[i]; i++)
         APPEND(known, "%s%s", i ? ", " : "", p->names[i]);
-    return terse_fail(err, TERSE_BAD_INPUT, "%s: %s must be one of %s, not '%s'", stop->name, p->name, known,
-                      got);
+    return terse_fail(err, TERSE_BAD_INPUT, "%s: %s must be one of %s, not '%s'", name, p->name, known, got);
 }
 
 /* "key=value" of n bytes into param. */
-static terse_status parse_param(const terse_stop *stop, double *param, const char *p, size_t n,
-                                terse_error *err)
+static terse_status parse_param(const char *name, const terse_stop_param *param, double *value, const char *p,
+                                size_t n, terse_error *err)
 {
     const char *eq = memchr(p, '=', n);
-    for (int i = 0; eq && i < TERSE_STOP_PARAMS && stop->param[i].name; i++) {
-        const terse_stop_param *d = &stop->param[i];
+    for (int i = 0; eq && i < TERSE_STOP_PARAMS && param[i].name; i++) {
+        const terse_stop_param *d = &param[i];
         if (strlen(d->name) != (size_t)(eq - p) || memcmp(d->name, p, (size_t)(eq - p)))
             continue;
         char text[64] = "";
         const size_t len = n - (size_t)(eq - p) - 1;
         memcpy(text, eq + 1, len < sizeof text ? len : sizeof text - 1);
-        return value_of(d, text, &param[i]) ? TERSE_OK : bad_value(stop, d, text, err);
+        return value_of(d, text, &value[i]) ? TERSE_OK : bad_value(name, d, text, err);
     }
     char known[96] = "";
-    for (int i = 0; i < TERSE_STOP_PARAMS && stop->param[i].name; i++)
-        APPEND(known, " %s", stop->param[i].name);
-    return terse_fail(err, TERSE_BAD_INPUT, "%s does not know '%.*s'; it takes%s", stop->name,
-                      (int)(n < 64 ? n : 64), p, *known ? known : " no parameters");
+    for (int i = 0; i < TERSE_STOP_PARAMS && param[i].name; i++)
+        APPEND(known, " %s", param[i].name);
+    return terse_fail(err, TERSE_BAD_INPUT, "%s does not know '%.*s'; it takes%s", name, (int)(n < 64 ? n : 64),
+                      p, *known ? known : " no parameters");
 }
 
-/* The parameters behind "name", of text that ends at end. */
-static terse_status parse_params(const terse_stop *stop, double *param, const char *p, const char *end,
-                                 terse_error *err)
+terse_status terse_params_parse(const char *name, const terse_stop_param *param, double *value, const char *p,
+                                const char *end, terse_error *err)
 {
-    for (int i = 0; i < TERSE_STOP_PARAMS && stop->param[i].name; i++)
-        param[i] = stop->param[i].value;
+    for (int i = 0; i < TERSE_STOP_PARAMS && param[i].name; i++)
+        value[i] = param[i].value;
     while (p < end) {
         p++; /* the colon or comma */
         size_t n = strcspn(p, ",");
         n = n < (size_t)(end - p) ? n : (size_t)(end - p);
-        const terse_status st = parse_param(stop, param, p, n, err);
+        const terse_status st = parse_param(name, param, value, p, n, err);
         if (st != TERSE_OK)
             return st;
         p += n;
     }
     return TERSE_OK;
+}
+
+void terse_params_text(char *text, size_t size, const terse_stop_param *param, const double *value, bool all)
+{
+    char sign = ':';
+    for (int i = 0; i < TERSE_STOP_PARAMS && param[i].name; i++) {
+        const terse_stop_param *p = &param[i];
+        if (!all && value[i] == p->value)
+            continue;
+        const size_t n = strlen(text);
+        if (p->names)
+            snprintf(text + n, size - n, "%c%s=%s", sign, p->name, p->names[(int)value[i]]);
+        else
+            snprintf(text + n, size - n, "%c%s=%g", sign, p->name, value[i]);
+        sign = ',';
+    }
 }
 
 static terse_status unknown_rule(const char *text, size_t n, terse_error *err)
@@ -125,41 +135,46 @@ static terse_status parse_rule(terse_attend *a, const char *text, size_t n, ters
                           "walk and one that leaves out values",
                           to->stop->name, stop->name);
     to->stop = stop;
-    return parse_params(stop, to->param, text + len, text + n, err);
+    return terse_params_parse(stop->name, stop->param, to->param, text + len, text + n, err);
 }
 
 static void describe(terse_attend *a, const terse_rule *r)
 {
     APPEND(a->text, "%s%s", *a->text ? "+" : "", r->stop->name);
-    for (int i = 0; i < TERSE_STOP_PARAMS && r->stop->param[i].name; i++) {
-        const terse_stop_param *p = &r->stop->param[i];
-        APPEND(a->text, "%c%s=", i ? ',' : ':', p->name);
-        if (p->names)
-            APPEND(a->text, "%s", p->names[(int)r->param[i]]);
-        else
-            APPEND(a->text, "%g", r->param[i]);
-    }
+    terse_params_text(a->text, sizeof a->text, r->stop->param, r->param, true);
+}
+
+void terse_attend_describe(terse_attend *a)
+{
+    snprintf(a->policy_text, sizeof a->policy_text, "%s", a->policy.policy->name);
+    terse_params_text(a->policy_text, sizeof a->policy_text, a->policy.policy->param, a->policy.param, false);
 }
 
 static terse_status choose_order(terse_attend *a, const char *policy, terse_error *err)
 {
     const terse_stop *rule = a->page.stop;
-    double order;
-    const size_t n = strcspn(policy, ":");
-    if (n != strlen(dense.name) || memcmp(policy, dense.name, n))
-        return terse_fail(err, TERSE_BAD_INPUT, "KV policy '%.*s' is unknown; known are dense",
-                          (int)(n < 64 ? n : 64), policy);
-    const terse_status st = parse_params(&dense, &order, policy + n, policy + strlen(policy), err);
+    const terse_status st = terse_policy_parse(&a->policy, policy, err);
     if (st != TERSE_OK)
         return st;
-    a->order = (terse_order)order != TERSE_ORDER_AUTO ? (terse_order)order
-               : rule->order != TERSE_ORDER_AUTO      ? rule->order
-                                                      : TERSE_ORDER_NEWEST;
+    const terse_order order = terse_policy_order(&a->policy);
+    a->select = a->policy.policy->select;
+    a->order = order != TERSE_ORDER_AUTO         ? order
+               : rule->order != TERSE_ORDER_AUTO ? rule->order
+                                                 : TERSE_ORDER_NEWEST;
     const bool mass = rule->order == TERSE_ORDER_MASS && a->order == TERSE_ORDER_ORACLE;
     if (rule->steered && a->order != rule->order && !mass)
         return terse_fail(err, TERSE_BAD_INPUT, "stop rule %s needs the order %s, not %s", rule->name,
-                          orders[rule->order], orders[a->order]);
+                          terse_orders[rule->order], terse_orders[a->order]);
+    terse_attend_describe(a);
     return TERSE_OK;
+}
+
+static uint32_t order_needs(terse_order order)
+{
+    return order == TERSE_ORDER_MASS     ? TERSE_KV_MOMENTS | TERSE_KV_CENTER
+           : order == TERSE_ORDER_ORACLE ? TERSE_KV_CENTER
+           : order == TERSE_ORDER_BOX    ? TERSE_KV_BOX
+                                         : 0;
 }
 
 /* Where the rule at p ends: at a plus that is not the sign of an exponent, as in 1e+09. */
@@ -186,11 +201,8 @@ terse_status terse_attend_parse(terse_attend *a, const char *policy, const char 
     const terse_status st = choose_order(a, policy, err);
     if (st != TERSE_OK)
         return st;
-    a->needs = a->page.stop->needs | (a->value.stop ? a->value.stop->needs : 0) |
-               (a->order == TERSE_ORDER_MASS     ? TERSE_KV_MOMENTS | TERSE_KV_CENTER
-                : a->order == TERSE_ORDER_ORACLE ? TERSE_KV_CENTER
-                : a->order == TERSE_ORDER_BOX    ? TERSE_KV_BOX
-                                                 : 0);
+    a->needs = a->page.stop->needs | (a->value.stop ? a->value.stop->needs : 0) | order_needs(a->order) |
+               order_needs(a->select);
     a->from = a->page.stop->from ? a->page.stop->from(a->page.param) : 0;
     if (a->page.stop != &terse_stop_none || !a->value.stop)
         describe(a, &a->page);

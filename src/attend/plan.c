@@ -223,7 +223,7 @@ size_t terse_walk_rank(terse_walk *w, terse_order order, int32_t n_known, int32_
         w->part[0].rel[r] = 1.0f;
         w->part[0].rest[r] = w->part[0].rest[rows + r] = 0.0;
         if (!box)
-            total(gathered(w, w->gather + w->kv->cap, w->fair + row, n), n, &w->part[0].rest[r],
+            total(gathered(w, w->gather + w->cap, w->fair + row, n), n, &w->part[0].rest[r],
                   &w->part[0].rest[rows + r]);
     }
     terse_walk_sort(w, list, w->prior, n);

@@ -91,16 +91,24 @@ typedef struct {
     double param[TERSE_STOP_PARAMS];
 } terse_rule;
 
+/* A policy with its parameters (attend/policy.h). */
+typedef struct terse_policy terse_policy;
+typedef struct {
+    const terse_policy *policy;
+    double param[TERSE_STOP_PARAMS];
+} terse_policy_rule;
+
 /* What terse_attend_open parsed. */
 struct terse_attend {
+    terse_policy_rule policy;
     terse_rule page, value; /* value.stop is NULL without a value rule */
     terse_order order;      /* never AUTO */
-    terse_order select;     /* AUTO, or the order in which a policy chooses pages: this share of them */
-    double share;
+    terse_order select;     /* AUTO, or the order in which a policy chooses pages */
     uint32_t needs;
     int32_t from;
     int32_t audit;
     char text[256];
+    char policy_text[160];
     float *scale; /* [n_layer][n_head] owned; NULL without a profile */
     int32_t n_layer, n_head;
     terse_attend_layer *layer; /* [n_shaped] owned; NULL: no caps, no sinks */
@@ -109,6 +117,14 @@ struct terse_attend {
 
 /* attend/parse.c */
 terse_status terse_attend_parse(terse_attend *a, const char *policy, const char *stop, terse_error *err);
+/* a->policy_text again. */
+void terse_attend_describe(terse_attend *a);
+
+/* The parameters `param` of something with that name from text, key=value between commas behind a
+ * colon, that ends at end; and appended to a text again, those that differ from what they are by default. */
+terse_status terse_params_parse(const char *name, const terse_stop_param *param, double *value,
+                                const char *text, const char *end, terse_error *err);
+void terse_params_text(char *text, size_t size, const terse_stop_param *param, const double *value, bool all);
 
 /* attend/attend.c: the rule as (layer, head) of the profile has it. */
 terse_rule terse_attend_scaled(const terse_attend *a, const terse_rule *rule, int32_t layer, int32_t head);

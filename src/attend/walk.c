@@ -4,6 +4,7 @@
  * these are split: then every strand takes each n_strand-th page of the list and decides for itself when to
  * stop, and the accumulators are merged in a fixed order. Strands may run on several threads. */
 #include "attend/walk.h"
+#include "attend/policy.h"
 
 #include "simd/expf.h"
 
@@ -221,7 +222,8 @@ static void choose(terse_walk *w)
 {
     terse_course *c = &w->course;
     const terse_attend *a = w->attend;
-    const int32_t want = (int32_t)ceil(a->share * (double)c->view.n_page);
+    const double *param = a->policy.param;
+    const int32_t want = terse_kv_pages_of(terse_policy_budget(param[1], param[0], c->n_token));
     if (c->known == c->n_page)
         return;
     c->bytes += terse_walk_rank(w, a->select, c->known, c->n_page);

@@ -47,6 +47,7 @@ struct terse_walk {
     int32_t n_row;                                   /* query heads per KV head */
     int32_t max_row;                                 /* n_row * TERSE_PAGE: a page of prefill tokens */
     int32_t n_strand;                                /* at most */
+    int32_t cap;                                     /* places of a (layer, head) */
     terse_course course;
     terse_part *part; /* the first part, then [n_strand] strands if there may be more than one */
     size_t map_size;  /* bytes of the mapping that all arrays below live in */
@@ -84,6 +85,11 @@ struct terse_walk {
     float *radius;  /* [cap + 1] largest page radius from this place in order on; under BOX also in list */
     uint16_t *key;  /* [cap] sort keys */
 };
+
+/* attend/walk_open.c: as terse_walk_open_split, with room for what becomes of the store under a's policy and
+ * for a store of cap places in place of kv. */
+terse_status terse_walk_open_for(terse_walk **out, const terse_kv *kv, const terse_attend *a, int32_t n_row,
+                                 int32_t n_strand, int32_t cap, uint32_t cpu, terse_error *err);
 
 /* attend/walk.c, for prefill.c: caps and sinks of (layer, head) into the course; the first part with nothing
  * but the sinks in its rows; scores s of a page, capped; an empty part of rows; a strand, which goes on from

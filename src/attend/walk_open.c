@@ -1,4 +1,5 @@
 /* attend/walk_open.c: the working memory of a walk. */
+#include "attend/policy.h"
 #include "attend/walk.h"
 
 #include "base/memory.h"
@@ -8,9 +9,10 @@ static size_t lay_out(terse_walk *w, char *base)
 {
     const terse_kv *kv = w->kv;
     const terse_attend *a = w->attend;
-    const size_t rows = (size_t)w->max_row, row = (size_t)w->n_row, cap = (size_t)kv->cap, one = sizeof(float);
+    const size_t rows = (size_t)w->max_row, row = (size_t)w->n_row, cap = (size_t)w->cap, one = sizeof(float);
     const size_t dim_k = (size_t)kv->opts.dim_k, dim_v = (size_t)kv->opts.dim_v;
-    const bool rank = terse_order_weighs(a->order), apart = a->value.stop != NULL;
+    const bool rank = terse_order_weighs(a->order) || terse_order_weighs(a->select),
+               apart = a->value.stop != NULL;
     const size_t parts = w->n_strand > 1 ? 1 + (size_t)w->n_strand : 1;
     size_t at = 0, state = 0;
     for (int i = 0; i < 2; i++) {
@@ -69,6 +71,12 @@ terse_status terse_walk_open(terse_walk **out, const terse_kv *kv, const terse_a
 terse_status terse_walk_open_split(terse_walk **out, const terse_kv *kv, const terse_attend *a, int32_t n_row,
                                    int32_t n_strand, uint32_t cpu, terse_error *err)
 {
+    return terse_walk_open_for(out, kv, a, n_row, n_strand, 0, cpu, err);
+}
+
+terse_status terse_walk_open_for(terse_walk **out, const terse_kv *kv, const terse_attend *a, int32_t n_row,
+                                 int32_t n_strand, int32_t cap, uint32_t cpu, terse_error *err)
+{
     *out = NULL;
     if (n_row < 1 || n_row > TERSE_MAX_GROUP)
         return terse_fail(err, TERSE_UNSUPPORTED, "%d query heads per KV head: 1 to %d are supported", n_row,
@@ -95,6 +103,8 @@ terse_status terse_walk_open_split(terse_walk **out, const terse_kv *kv, const t
     w->summary = kernels.summary;
     w->n_row = n_row;
     w->n_strand = n_strand;
+    w->cap = terse_policy_cap(a, kv);
+    w->cap = w->cap > cap ? w->cap : cap;
     w->max_row = n_row * TERSE_PAGE;
     w->map_size = terse_align_up(lay_out(w, NULL), (size_t)2 << 20);
     w->map = terse_pages_map(w->map_size);

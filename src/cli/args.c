@@ -34,9 +34,11 @@ static const terse_option kv_options[] = {
       .choices = "f32 f16 bf16 q8 q4 q8_0 q4_0", .preset = "f16", .help = "storage of keys" },
     { "-ctv --cache-type-v", TERSE_OPTION_STRING, AT(type_v), .value = "TYPE",
       .choices = "f32 f16 bf16 q8 q4 q8_0 q4_0", .preset = "f16", .help = "storage of values" },
-    { "--kv-policy", TERSE_OPTION_STRING, AT(policy), .value = "NAME", .preset = "dense",
-      .help =
-          "which pages attention reads; dense:order=newest|oldest|mass|box|random|oracle says in what order" },
+    { "--kv-policy", TERSE_OPTION_STRING, AT(policy), .value = "NAME",
+      .preset = "dense; spkv, if the model has a gate",
+      .help = "what stays in the cache and which pages attention reads; " TERSE_POLICIES_HELP },
+    { "--kv-gate", TERSE_OPTION_STRING, AT(gate), .value = "FILE", .preset = "the model's own",
+      .help = "a GGUF file that predicts the utility of tokens, for the policy spkv" },
     { "--stop", TERSE_OPTION_STRING, AT(stop), .value = "RULE", .preset = "what --quality says",
       .help =
           "when attention has read enough; RULE:key=value,.. with none: when all is read. mass:delta=X: when "

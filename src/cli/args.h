@@ -22,18 +22,26 @@ typedef struct {
     const char *type_k, *type_v;
     const char *policy, *stop, *quality; /* quality names a policy and a stop rule; those given by name win */
     const char *profile;                 /* terse_profile_find */
+    const char *gate;                    /* a file */
     size_t limit;                        /* bytes; 0: none */
     int32_t audit;                       /* 0: never */
 } terse_args_kv;
 terse_option_group terse_args_kv_group(terse_args_kv *a);
 
-/* The stop rules that --quality names; the policy is dense in all of them. */
+/* The policies, as help of --kv-policy; terse_attend_open says more. */
+#define TERSE_POLICIES_HELP                                                                                    \
+    "dense: every token; order=newest, oldest, mass, box, random or oracle says how pages are walked. "        \
+    "quest:keep=X, oracle:keep=X: every token, a share of the pages per query. spkv:threshold=X: what the "    \
+    "model predicts to be useful. window:keep=X: the first and the last tokens. random:keep=X: a floor. "      \
+    "keep is a share of the prompt; budget=N, a number of tokens, wins over it"
+
+/* The stop rules that --quality names. */
 #define TERSE_QUALITY_EXACT "none"
 #define TERSE_QUALITY_SAFE  "mass:delta=0.004+value-share:left=0.006"
 #define TERSE_QUALITY_FAST  "mass:delta=0.02"
 #define TERSE_QUALITY       "safe" /* unless a policy, a stop rule or a profile is named */
 #define TERSE_QUALITY_HELP                                                                                     \
-    "short for --kv-policy dense and a --stop: exact is " TERSE_QUALITY_EXACT ", safe is " TERSE_QUALITY_SAFE  \
+    "short for a --stop: exact is " TERSE_QUALITY_EXACT ", safe is " TERSE_QUALITY_SAFE                        \
     ", fast is " TERSE_QUALITY_FAST
 
 /* Sampling: from terse_sample_defaults; a seed of UINT64_MAX asks for any. */

@@ -18,7 +18,6 @@ static terse_status set_quality(const char *name, terse_session_opts *out, terse
 {
     for (size_t i = 0; i < sizeof qualities / sizeof *qualities; i++)
         if (strcmp(qualities[i].name, name) == 0) {
-            out->policy = out->policy ? out->policy : "dense";
             out->stop = out->stop ? out->stop : qualities[i].stop;
             return TERSE_OK;
         }
@@ -57,6 +56,7 @@ terse_status terse_engine_session(const terse_engine_options *o, terse_session_o
                                  .kv_limit = kv->limit,
                                  .audit = kv->audit,
                                  .policy = kv->policy,
+                                 .gate = kv->gate,
                                  .stop = kv->stop };
     const char *quality = kv->quality || kv->policy || kv->stop || kv->profile ? kv->quality : TERSE_QUALITY;
     terse_status st = quality ? set_quality(quality, out, err) : TERSE_OK;

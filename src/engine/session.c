@@ -1,7 +1,8 @@
 /* engine/session.c: a timeline of tokens. Prompts go through in chunks under exact attention; decode steps go
  * under the stop rule, one by one or in batches that give the same bits. */
 #include "terse/session.h"
-#include "attend/stop.h"
+#include "attend/policy.h"
+#include "attend/walk.h"
 #include "base/memory.h"
 #include "engine/tap.h"
 #include "kv/store.h"
@@ -13,6 +14,7 @@ enum { CHUNK = 512, MAX_THREADS = 1024, MAX_STRANDS = 64, STRANDS = 16 };
 struct terse_session {
     const terse_model *model;
     terse_attend *attend;
+    terse_gate *gate; /* of a file of its own */
     terse_kv *kv;
     terse_forward forward;
     float *logits; /* [n_vocab] */
@@ -51,16 +53,32 @@ static terse_status shape_layers(terse_attend *a, const terse_model *m, terse_er
     return st;
 }
 
-static terse_status open_attend(terse_attend **out, const terse_model *m, const char *policy, const char *stop,
-                                const terse_profile *profile, int32_t audit, terse_error *err)
+/* The gate's own numbers, and the profile, if there is one. */
+static terse_status complete_attend(terse_attend *a, const terse_model *m, const terse_gate *gate,
+                                    const terse_profile *profile, terse_error *err)
 {
-    terse_status st = terse_attend_open(out, policy, stop, audit, err);
-    if (st == TERSE_OK && (st = shape_layers(*out, m, err)) != TERSE_OK)
-        terse_attend_close(out);
+    if (gate) {
+        const terse_gate_info *g = terse_gate_about(gate);
+        terse_attend_gate(a, (double)g->threshold, g->window, g->sinks);
+    } else if (terse_attend_gated(a)) {
+        return terse_fail(err, TERSE_BAD_INPUT,
+                          "KV policy %s goes by predicted utilities: the model has no gate and none was given",
+                          terse_attend_policy_text(a));
+    }
+    const terse_status st = shape_layers(a, m, err);
     if (st != TERSE_OK || !profile)
         return st;
     const terse_profile_info *i = terse_profile_about(profile);
-    if ((st = terse_attend_profile(*out, i->scale, i->n_layer, i->n_head, err)) != TERSE_OK)
+    return terse_attend_profile(a, i->scale, i->n_layer, i->n_head, err);
+}
+
+/* A model with a gate of its own is meant to run under spkv. */
+static terse_status open_attend(terse_attend **out, const terse_session *s, const char *policy,
+                                const char *stop, const terse_profile *profile, int32_t audit, terse_error *err)
+{
+    const char *own = s->forward.utility ? "spkv" : "dense";
+    terse_status st = terse_attend_open(out, policy ? policy : own, stop, audit, err);
+    if (st == TERSE_OK && (st = complete_attend(*out, s->model, s->forward.utility, profile, err)) != TERSE_OK)
         terse_attend_close(out);
     return st;
 }
@@ -83,9 +101,14 @@ static terse_status open_store(terse_session *s, const terse_session_opts *o, te
                                .limit = o->kv_limit,
                                .span = span,
                                .back = o->back };
-    const terse_status st = terse_kv_open(&s->kv, &kv, err);
+    terse_status st = terse_kv_open(&s->kv, &kv, err);
     free(span);
-    return st;
+    if (st != TERSE_OK)
+        return st;
+    s->kv->step = s->forward.chunk;
+    if (s->forward.utility)
+        st = terse_kv_marks_open(s->kv, err);
+    return st == TERSE_OK ? terse_policy_open(s->attend, s->kv, err) : st;
 }
 
 /* A list is closed whether it is complete or not. */
@@ -102,7 +125,7 @@ static int32_t n_walks(const terse_session *s)
 }
 
 /* One for each thread of the team, and for each KV head if several threads share it. NULL on failure. */
-static terse_status open_walks(terse_walk ***out, const terse_session *s, const terse_attend *a,
+static terse_status open_walks(terse_walk ***out, const terse_session *s, const terse_attend *a, int32_t cap,
                                terse_error *err)
 {
     const int32_t n = n_walks(s), n_row = s->model->info.n_head / s->model->info.n_head_kv;
@@ -112,7 +135,7 @@ static terse_status open_walks(terse_walk ***out, const terse_session *s, const 
     if (!walk)
         return terse_fail(err, TERSE_NOMEM, "no memory for attention");
     for (int32_t t = 0; t < n && st == TERSE_OK; t++)
-        st = terse_walk_open_split(&walk[t], s->kv, a, n_row, s->forward.n_strand, s->cpu, err);
+        st = terse_walk_open_for(&walk[t], s->kv, a, n_row, s->forward.n_strand, cap, s->cpu, err);
     if (st == TERSE_OK)
         *out = walk;
     else
@@ -136,8 +159,7 @@ static terse_status open_forward(terse_session *s, const terse_session_opts *o, 
     f->kv = s->kv;
     f->n_thread = o->threads ? o->threads : terse_cpu_threads();
     f->n_strand = o->strands ? o->strands : strands_for(f->n_thread, i->n_head_kv);
-    f->chunk = o->chunk ? o->chunk : CHUNK;
-    f->chunk = f->chunk < s->ctx ? f->chunk : s->ctx;
+    f->attend = s->attend;
     f->abort = o->abort;
     f->watch = o->watch;
     terse_kernels_for(&f->kernels, s->cpu);
@@ -145,7 +167,7 @@ static terse_status open_forward(terse_session *s, const terse_session_opts *o, 
     s->logits = terse_calloc64((size_t)i->n_vocab, sizeof *s->logits);
     if (!f->stats || !s->logits)
         return terse_fail(err, TERSE_NOMEM, "no memory for a session");
-    const terse_status st = open_walks(&f->walk, s, s->attend, err);
+    const terse_status st = open_walks(&f->walk, s, s->attend, 0, err);
     return st == TERSE_OK ? terse_forward_open(f, err) : st;
 }
 
@@ -165,7 +187,12 @@ terse_status terse_session_open(terse_session **out, const terse_model *m, const
     s->n_centered = -1;
     s->ctx = o->ctx ? o->ctx : m->info.ctx_train;
     s->cpu = o->cpu ? o->cpu : terse_cpu_tiers();
-    if ((st = open_attend(&s->attend, m, o->policy, o->stop, o->profile, o->audit, err)) != TERSE_OK)
+    if (o->gate && (st = terse_gate_open(&s->gate, o->gate, m, err)) != TERSE_OK)
+        goto fail;
+    s->forward.utility = s->gate ? s->gate : terse_model_gate(m);
+    s->forward.chunk = o->chunk ? o->chunk : CHUNK;
+    s->forward.chunk = s->forward.chunk < s->ctx ? s->forward.chunk : s->ctx;
+    if ((st = open_attend(&s->attend, s, o->policy, o->stop, o->profile, o->audit, err)) != TERSE_OK)
         goto fail;
     if ((st = open_store(s, o, err)) != TERSE_OK)
         goto fail;
@@ -191,6 +218,7 @@ void terse_session_close(terse_session **p)
     free(s->logits);
     terse_kv_close(&s->kv);
     terse_attend_close(&s->attend);
+    terse_gate_close(&s->gate);
     free(s);
     *p = NULL;
 }
@@ -203,10 +231,13 @@ static void prepare(void *ctx, int32_t thread, int32_t n_thread)
     const int32_t n = s->model->info.n_layer * s->model->info.n_head_kv;
     (void)thread, (void)n_thread;
     for (int32_t u; (u = terse_phase_take(&s->preparing)) < n; terse_phase_finish(&s->preparing, n)) {
+        const int32_t heads = s->model->info.n_head_kv;
+        if (terse_attend_drops(s->attend))
+            terse_policy_revise(s->attend, s->kv, u / heads, u % heads);
         if (s->n_centered < 0 && s->attend->needs & TERSE_KV_CENTER)
             terse_kv_center_unit(s->kv, (size_t)u);
         if (s->kv->n_summary)
-            terse_kv_summary_update(s->kv, (size_t)u, terse_kv_count(s->kv));
+            terse_kv_summary_all(s->kv, (size_t)u);
     }
     terse_phase_wait(&s->preparing, n);
 }
@@ -221,9 +252,12 @@ static terse_status admit(terse_session *s, const int32_t *tokens, int32_t n, te
         if (tokens[t] < 0 || tokens[t] >= n_vocab)
             return terse_fail(err, TERSE_BAD_INPUT, "token id %d is not in the vocabulary of %d", tokens[t],
                               n_vocab);
-    if (s->model->info.n_windowed && n <= s->ctx - terse_kv_count(s->kv))
-        return TERSE_OK; /* layers with windows need no room for all of a prompt: step by step */
-    return terse_kv_reserve(s->kv, n, err);
+    if ((s->kv->n_ring || s->model->info.n_windowed) && n <= s->ctx - terse_kv_count(s->kv))
+        return TERSE_OK; /* no room for all of a prompt is needed: step by step, as pages come back */
+    if (!s->kv->n_ring)
+        return terse_kv_reserve(s->kv, n, err);
+    return terse_fail(err, TERSE_BAD_INPUT, "%d tokens do not fit behind %d in a context of %d", n,
+                      terse_kv_count(s->kv), s->ctx);
 }
 
 /* One batch; commits what it put. */
@@ -283,6 +317,25 @@ terse_status terse_session_prefill(terse_session *s, const int32_t *tokens, int3
     return TERSE_OK;
 }
 
+/* Before the first step behind a prompt: the policy looks at what there is, and the rule is told of it. */
+static terse_status prepare_all(terse_session *s, terse_error *err)
+{
+    const bool drops = terse_attend_drops(s->attend);
+    const terse_status st = terse_policy_settle(s->attend, s->kv, err);
+    if (st != TERSE_OK)
+        return st;
+    if (s->attend->needs || drops) {
+        terse_phase_reset(&s->preparing);
+        terse_team_run(s->forward.team, prepare, s);
+    }
+    if (drops)
+        terse_kv_settle(s->kv);
+    if (s->n_centered < 0 && s->attend->needs & TERSE_KV_CENTER)
+        s->n_centered = terse_kv_count(s->kv);
+    s->prepared = true;
+    return TERSE_OK;
+}
+
 /* Decodes tokens[n] in batches, the first row of logits at rows. On failure the session is as it was. */
 static terse_status decode(terse_session *s, const int32_t *tokens, int32_t n, float *rows, terse_error *err)
 {
@@ -290,13 +343,8 @@ static terse_status decode(terse_session *s, const int32_t *tokens, int32_t n, f
     terse_status st = admit(s, tokens, n, err);
     if (st != TERSE_OK)
         return st;
-    if (!s->prepared && s->attend->needs) {
-        terse_phase_reset(&s->preparing);
-        terse_team_run(s->forward.team, prepare, s);
-        if (s->n_centered < 0 && s->attend->needs & TERSE_KV_CENTER)
-            s->n_centered = before;
-    }
-    s->prepared = true;
+    if (!s->prepared && (st = prepare_all(s, err)) != TERSE_OK)
+        return st;
     for (int32_t t = 0; t < n && st == TERSE_OK;) {
         const int32_t m = n - t < s->forward.chunk ? n - t : s->forward.chunk;
         st = step(s, tokens + t, m, true, rows + (size_t)t * (size_t)s->model->info.n_vocab, true, err);
@@ -326,20 +374,23 @@ terse_status terse_session_rule(terse_session *s, const char *policy, const char
 {
     terse_attend *attend = NULL;
     terse_walk **walk = NULL;
-    terse_status st = open_attend(&attend, s->model, policy, stop, profile, audit, err);
+    terse_status st = open_attend(&attend, s, policy, stop, profile, audit, err);
     if (st == TERSE_OK)
         st = terse_kv_summary_open(s->kv, attend->needs, err);
+    s->prepared = false;
     if (st == TERSE_OK)
-        st = open_walks(&walk, s, attend, err);
+        st = open_walks(&walk, s, attend, 0, err);
+    if (st == TERSE_OK)
+        st = terse_policy_open(attend, s->kv, err); /* walks know how large it will be */
     if (st != TERSE_OK) {
+        close_walks(walk, n_walks(s));
         terse_attend_close(&attend);
         return st;
     }
-    s->prepared = false;
     close_walks(s->forward.walk, n_walks(s));
     terse_attend_close(&s->attend);
     s->forward.walk = walk;
-    s->attend = attend;
+    s->forward.attend = s->attend = attend;
     terse_session_stats_reset(s);
     return TERSE_OK;
 }
@@ -374,6 +425,10 @@ const char *terse_session_tier(const terse_session *s)
 {
     return terse_cpu_tier_name(s->cpu);
 }
+const char *terse_session_policy(const terse_session *s)
+{
+    return terse_attend_policy_text(s->attend);
+}
 const char *terse_session_stop(const terse_session *s)
 {
     return terse_attend_stop_text(s->attend);
@@ -381,6 +436,16 @@ const char *terse_session_stop(const terse_session *s)
 bool terse_session_bounded(const terse_session *s)
 {
     return terse_attend_bounded(s->attend);
+}
+int64_t terse_session_held(const terse_session *s)
+{
+    return terse_kv_held(s->kv);
+}
+terse_kv_held_info terse_session_held_of(const terse_session *s, int32_t layer, int32_t head)
+{
+    const terse_kv_view v =
+        terse_kv_view_at(s->kv, terse_kv_unit(s->kv, layer, head), terse_kv_count(s->kv) - 1);
+    return (terse_kv_held_info){ v.to - v.from, v.n_long };
 }
 size_t terse_session_kv_bytes(const terse_session *s)
 {

@@ -116,21 +116,6 @@ static void carry(places *to, int32_t to_place, const terse_kv *kv, size_t u, in
     to->radius[i] = kv->radius[k];
 }
 
-/* Summaries are where their page is in the table: made again, as many kinds as there were. */
-static terse_status reopen_summaries(terse_kv *kv, uint32_t what, terse_error *err)
-{
-    return what ? terse_kv_summary_open(kv, what, err) : TERSE_OK;
-}
-
-static uint32_t close_summaries(terse_kv *kv)
-{
-    const uint32_t what = (kv->moments ? TERSE_KV_MOMENTS : 0) | (kv->box ? TERSE_KV_BOX : 0);
-    terse_kv_summary_close(kv);
-    kv->moments = kv->box = NULL;
-    kv->n_summary = NULL;
-    return what;
-}
-
 /* ---- one token ---- */
 
 static void move_token(terse_kv *kv, char *to, int32_t to_t, const char *from, int32_t t)
@@ -173,15 +158,19 @@ void terse_kv_drop(terse_kv *kv, size_t u, int32_t slot)
         terse_kv_summary_again(kv, u, kv->n_ring + slot / TERSE_PAGE);
 }
 
-void terse_kv_keep(terse_kv *kv, size_t u, const int32_t *slots, int32_t n)
+void terse_kv_filter(terse_kv *kv, size_t u, bool (*keeps)(void *ctx, int32_t slot, int32_t pos), void *ctx)
 {
-    const int32_t *pos = terse_kv_positions(kv, u);
-    int32_t same = 0;
-    while (same < n && slots[same] == same)
-        same++;
-    for (int32_t i = same; i < n; i++)
-        take_in(kv, u, i, pos[slots[i]], page_in(kv, u, kv->n_ring + slots[i] / TERSE_PAGE),
-                slots[i] % TERSE_PAGE);
+    const int32_t *pos = terse_kv_positions(kv, u), before = kv->n_long[u];
+    int32_t n = 0, same = before;
+    for (int32_t s = 0; s < before; s++) {
+        if (!keeps(ctx, s, pos[s])) {
+            same = n < same ? n : same;
+            continue;
+        }
+        if (n != s)
+            take_in(kv, u, n, pos[s], page_in(kv, u, kv->n_ring + s / TERSE_PAGE), s % TERSE_PAGE);
+        n++;
+    }
     kv->n_long[u] = n;
     for (int32_t p = same / TERSE_PAGE; p < terse_kv_pages_of(n); p++) {
         const int32_t left = n - p * TERSE_PAGE;
@@ -189,6 +178,21 @@ void terse_kv_keep(terse_kv *kv, size_t u, const int32_t *slots, int32_t n)
     }
     if (kv->n_summary && kv->n_summary[u] > same / TERSE_PAGE)
         kv->n_summary[u] = same / TERSE_PAGE;
+}
+
+terse_status terse_kv_marks_open(terse_kv *kv, terse_error *err)
+{
+    /* Plain calloc: committed as it is used. */
+    kv->mark = kv->mark ? kv->mark : calloc(units(kv) * (size_t)kv->opts.ctx, sizeof *kv->mark);
+    return kv->mark ? TERSE_OK
+                    : terse_fail(err, TERSE_NOMEM, "no memory for what a KV policy knows of %d tokens",
+                                 kv->opts.ctx);
+}
+
+void terse_kv_marks_clear(terse_kv *kv)
+{
+    for (size_t u = 0; kv->mark && u < units(kv); u++)
+        memset(terse_kv_mark(kv, u, 0), 0, (size_t)kv->n_token * sizeof *kv->mark);
 }
 
 void terse_kv_ragged_put(terse_kv *kv, size_t u, int32_t pos, const float *k, const float *v)
@@ -382,34 +386,38 @@ static terse_status move_window(terse_kv *kv, int32_t window, terse_error *err)
     return TERSE_OK;
 }
 
-terse_status terse_kv_ragged(terse_kv *kv, int32_t window, int32_t step, terse_error *err)
+int32_t terse_kv_ring_for(const terse_kv *kv, int32_t window)
+{
+    const int32_t held = kv->n_ring ? kv->n_block - first_block(kv) : 0, ctx = kv->opts.ctx;
+    const int32_t need = ((window < ctx ? window : ctx) + BACK + kv->step) / TERSE_PAGE + 3;
+    return larger(kv->n_ring, larger(need, held + kv->step / TERSE_PAGE + 2));
+}
+
+terse_status terse_kv_ragged(terse_kv *kv, int32_t window, terse_error *err)
 {
     if (kv->opts.span)
         return terse_fail(err, TERSE_UNSUPPORTED,
                           "a policy that drops tokens, with a model of sliding windows: use a dense one");
     const int32_t ctx = kv->opts.ctx, most = window < ctx ? window : ctx;
-    const int32_t held = kv->n_ring ? kv->n_block - first_block(kv) : 0;
-    const int32_t n_ring = larger((most + BACK + step) / TERSE_PAGE + 3, held + (step / TERSE_PAGE) + 2);
+    const int32_t n_ring = terse_kv_ring_for(kv, most);
+    const bool dense = !kv->n_ring;
     terse_status st = TERSE_OK;
     if (kv->n_ring < n_ring) {
         places p;
         if ((st = open_places(&p, kv, n_ring, err)) != TERSE_OK)
             return st;
-        if (kv->n_ring)
-            carry_ragged(&p, kv);
-        else if ((st = split_dense(&p, kv, most, err)) != TERSE_OK) {
+        st = terse_kv_summary_resize(kv, p.cap, err);
+        if (st == TERSE_OK && dense)
+            st = split_dense(&p, kv, most, err);
+        if (st != TERSE_OK) {
             free_places(&p);
             return st;
         }
-        const bool dense = !kv->n_ring;
-        const uint32_t what = close_summaries(kv);
+        if (!dense)
+            carry_ragged(&p, kv);
         install(kv, &p);
         kv->window = dense ? most : kv->window;
-        kv->step = step;
-        if ((st = reopen_summaries(kv, what, err)) != TERSE_OK)
-            return st;
     }
-    kv->step = larger(kv->step, step);
     return move_window(kv, most, err);
 }
 
@@ -419,6 +427,7 @@ void terse_kv_ragged_close(terse_kv *kv)
     free(kv->n_long_page);
     free(kv->pos);
     free(kv->ring_summary);
+    free(kv->mark);
 }
 
 /* Copies of the pages in use, into tables that are empty. */
@@ -446,9 +455,10 @@ static void copy_pages(terse_kv *to, const terse_kv *from)
 terse_status terse_kv_copy(terse_kv *to, const terse_kv *from, terse_error *err)
 {
     terse_kv_truncate(to, 0);
-    const uint32_t what = close_summaries(to);
     places p;
     terse_status st = open_places(&p, to, from->n_ring, err);
+    if (st == TERSE_OK && (st = terse_kv_summary_resize(to, p.cap, err)) != TERSE_OK)
+        free_places(&p);
     if (st != TERSE_OK)
         return st;
     install(to, &p);
@@ -456,9 +466,11 @@ terse_status terse_kv_copy(terse_kv *to, const terse_kv *from, terse_error *err)
     to->step = from->step;
     to->recent = to->n_block = 0;
     const int64_t used = (int64_t)from->n_slab * TERSE_SLAB_PAGES - from->n_free;
-    if ((st = terse_kv_grow(to, used, err)) != TERSE_OK || (st = reopen_summaries(to, what, err)) != TERSE_OK)
+    if ((st = terse_kv_grow(to, used, err)) != TERSE_OK)
         return st;
     copy_pages(to, from);
+    for (size_t u = 0; to->mark && from->mark && u < units(to); u++)
+        memcpy(terse_kv_mark(to, u, 0), terse_kv_mark(from, u, 0), (size_t)from->n_token * sizeof *to->mark);
     memcpy(to->center, from->center, units(to) * (size_t)to->opts.dim_v * sizeof *to->center);
     to->n_token = from->n_token;
     to->n_page = from->n_page;

@@ -100,6 +100,7 @@ terse_status terse_kv_open(terse_kv **out, const terse_kv_opts *opts, terse_erro
     kv->page_size = kv->block_k + kv->block_v;
     kv->slab_size = terse_align_up(kv->page_size * TERSE_SLAB_PAGES, (size_t)2 << 20);
     kv->cap = terse_kv_pages_of(opts->ctx);
+    kv->step = opts->ctx;
 
     const size_t unit = (size_t)opts->n_layer * (size_t)opts->n_head, all = unit * (size_t)kv->cap;
     if (all > INT32_MAX / 2)

@@ -32,14 +32,15 @@ struct terse_kv {
     /* A store that drops tokens (kv/ragged.c); all zero in one that does not. The newest tokens are in recent
      * pages, block b (positions 32 b ...) in place b % n_ring; older ones that were kept follow one another in
      * long-term pages, another number of them in every (layer, head). */
-    int32_t n_ring;        /* places of recent pages */
-    int32_t window;        /* newest tokens that nobody may drop */
-    int32_t step;          /* tokens that may be reserved at a time */
-    int32_t recent;        /* first position that recent pages hold */
-    int32_t n_block;       /* blocks below this have been given pages */
-    int32_t *n_long;       /* [n_layer][n_head] slots of long-term pages in use */
+    int32_t n_ring;  /* places of recent pages */
+    int32_t window;  /* newest tokens that nobody may drop */
+    int32_t step;    /* tokens that may be reserved at a time, while there are recent pages; ctx at first */
+    int32_t recent;  /* first position that recent pages hold */
+    int32_t n_block; /* blocks below this have been given pages */
+    int32_t *n_long; /* [n_layer][n_head] slots of long-term pages in use */
     int32_t *n_long_page;  /* [n_layer][n_head] long-term pages held */
     int32_t *pos;          /* [n_layer][n_head][(cap - n_ring) * P] position of a slot */
+    float *mark;           /* [n_layer][n_head][ctx] of a position; NULL until asked for */
     int32_t *ring_summary; /* [n_layer][n_head] recent blocks below this are summarized, if full */
 
     /* Summaries of full pages (kv/summary.c), in tiles of TERSE_TILE pages; NULL until asked for. */
@@ -62,6 +63,8 @@ typedef struct {
 /* Memory for summaries, without making any. */
 terse_status terse_kv_summary_open(terse_kv *kv, uint32_t what, terse_error *err);
 void terse_kv_summary_close(terse_kv *kv);
+/* Room for tables of cap places; what there is has to be made again. TERSE_NOMEM leaves the room as it was. */
+terse_status terse_kv_summary_resize(terse_kv *kv, int32_t cap, terse_error *err);
 /* Summaries of the pages of unit u that its first n_slot long-term slots fill and that have none yet. Different
  * units may run at the same time. */
 void terse_kv_summary_update(terse_kv *kv, size_t u, int32_t n_slot);
@@ -176,10 +179,13 @@ static inline int32_t terse_kv_fill(const terse_kv *kv, const terse_kv_view *v, 
 
 /* ---- kv/ragged.c: stores that drop tokens ---- */
 
-/* From now on the newest `window` tokens stay, at most `step` are reserved at a time, and older ones may be
- * dropped: at first every token that leaves the window is admitted. May be called again with other numbers.
- * Walks of the store must be opened again. TERSE_NOMEM leaves it as it was. */
-terse_status terse_kv_ragged(terse_kv *kv, int32_t window, int32_t step, terse_error *err);
+/* From now on the newest `window` tokens stay, at most kv->step are reserved at a time, and older ones may be
+ * dropped: at first every token that leaves the window is admitted. May be called again with another window.
+ * Where this makes places more than walks of the store have room for, they must be opened again. TERSE_NOMEM
+ * leaves it as it was. */
+terse_status terse_kv_ragged(terse_kv *kv, int32_t window, terse_error *err);
+/* Recent places that it then has. */
+int32_t terse_kv_ring_for(const terse_kv *kv, int32_t window);
 /* Their parts in store.c's functions of the same names. */
 terse_status terse_kv_ragged_reserve(terse_kv *kv, int32_t n, terse_error *err);
 void terse_kv_ragged_put(terse_kv *kv, size_t u, int32_t pos, const float *k, const float *v);
@@ -196,8 +202,15 @@ static inline int32_t terse_kv_leaver(const terse_kv *kv, int32_t pos)
 void terse_kv_admit(terse_kv *kv, size_t u, int32_t j);
 /* Drops the token in a slot; the last slot's token takes its place. */
 void terse_kv_drop(terse_kv *kv, size_t u, int32_t slot);
-/* Drops all but slots[n], which rise; these move together in their order. */
-void terse_kv_keep(terse_kv *kv, size_t u, const int32_t *slots, int32_t n);
+/* Drops the slots that keeps(ctx, slot, position) says no to; the others move together in their order. */
+void terse_kv_filter(terse_kv *kv, size_t u, bool (*keeps)(void *ctx, int32_t slot, int32_t pos), void *ctx);
+/* A number for every token of every (layer, head), 0 at first; it stays when the token is dropped. */
+terse_status terse_kv_marks_open(terse_kv *kv, terse_error *err);
+void terse_kv_marks_clear(terse_kv *kv);
+static inline float *terse_kv_mark(const terse_kv *kv, size_t u, int32_t pos)
+{
+    return kv->mark + u * (size_t)kv->opts.ctx + (size_t)pos;
+}
 /* Gives pages that hold nothing any more back, and slabs of which enough are free to the system. By one thread.
  */
 void terse_kv_settle(terse_kv *kv);

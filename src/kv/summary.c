@@ -13,30 +13,35 @@ static size_t units(const terse_kv *kv)
     return (size_t)kv->opts.n_layer * (size_t)kv->opts.n_head;
 }
 
-static size_t map_size(const terse_kv *kv, size_t tile)
+static size_t map_size(const terse_kv *kv, int32_t n_tile, size_t tile)
 {
-    return terse_align_up(units(kv) * (size_t)kv->n_tile * tile, (size_t)2 << 20);
+    return terse_align_up(units(kv) * (size_t)n_tile * tile, (size_t)2 << 20);
 }
 
-terse_status terse_kv_summary_open(terse_kv *kv, uint32_t what, terse_error *err)
+static void unmap(const terse_kv *kv, char *tiles, int32_t n_tile, size_t tile)
 {
-    const bool moments = what & TERSE_KV_MOMENTS && !kv->moments, box = what & TERSE_KV_BOX && !kv->box;
-    if (!moments && !box)
-        return TERSE_OK;
-    kv->n_tile = (kv->cap + TERSE_TILE - 1) / TERSE_TILE;
+    if (tiles)
+        terse_pages_unmap(tiles, map_size(kv, n_tile, tile));
+}
+
+/* Memory for what is asked for, of n_tile tiles; what there was goes. */
+static terse_status renew(terse_kv *kv, bool moments, bool box, int32_t n_tile, terse_error *err)
+{
+    const size_t m_size = terse_moments_size(kv->opts.dim_k), b_size = terse_box_size(kv->opts.dim_k);
     int32_t *n = kv->n_summary ? kv->n_summary : calloc(units(kv), sizeof *n);
-    char *m = moments ? terse_pages_map(map_size(kv, terse_moments_size(kv->opts.dim_k))) : kv->moments;
-    char *b = box ? terse_pages_map(map_size(kv, terse_box_size(kv->opts.dim_k))) : kv->box;
+    char *m = moments ? terse_pages_map(map_size(kv, n_tile, m_size)) : NULL;
+    char *b = box ? terse_pages_map(map_size(kv, n_tile, b_size)) : NULL;
     if (!n || (moments && !m) || (box && !b)) {
         if (n != kv->n_summary)
             free(n);
-        if (moments && m)
-            terse_pages_unmap(m, map_size(kv, terse_moments_size(kv->opts.dim_k)));
-        if (box && b)
-            terse_pages_unmap(b, map_size(kv, terse_box_size(kv->opts.dim_k)));
+        unmap(kv, m, n_tile, m_size);
+        unmap(kv, b, n_tile, b_size);
         return terse_fail(err, TERSE_NOMEM, "no memory for page summaries of %d tokens: use a smaller context",
                           kv->opts.ctx);
     }
+    unmap(kv, kv->moments, kv->n_tile, m_size);
+    unmap(kv, kv->box, kv->n_tile, b_size);
+    kv->n_tile = n_tile;
     kv->n_summary = n;
     kv->moments = m;
     kv->box = b;
@@ -44,12 +49,28 @@ terse_status terse_kv_summary_open(terse_kv *kv, uint32_t what, terse_error *err
     return TERSE_OK;
 }
 
+terse_status terse_kv_summary_open(terse_kv *kv, uint32_t what, terse_error *err)
+{
+    const bool moments = what & TERSE_KV_MOMENTS || kv->moments, box = what & TERSE_KV_BOX || kv->box;
+    const int32_t n_tile = (kv->cap + TERSE_TILE - 1) / TERSE_TILE;
+    if (moments == (kv->moments != NULL) && box == (kv->box != NULL))
+        return TERSE_OK;
+    return renew(kv, moments, box, n_tile > kv->n_tile ? n_tile : kv->n_tile, err);
+}
+
+terse_status terse_kv_summary_resize(terse_kv *kv, int32_t cap, terse_error *err)
+{
+    const int32_t n_tile = (cap + TERSE_TILE - 1) / TERSE_TILE;
+    if (!kv->n_summary)
+        return TERSE_OK;
+    terse_kv_summary_forget(kv, 0);
+    return n_tile > kv->n_tile ? renew(kv, kv->moments, kv->box, n_tile, err) : TERSE_OK;
+}
+
 void terse_kv_summary_close(terse_kv *kv)
 {
-    if (kv->moments)
-        terse_pages_unmap(kv->moments, map_size(kv, terse_moments_size(kv->opts.dim_k)));
-    if (kv->box)
-        terse_pages_unmap(kv->box, map_size(kv, terse_box_size(kv->opts.dim_k)));
+    unmap(kv, kv->moments, kv->n_tile, terse_moments_size(kv->opts.dim_k));
+    unmap(kv, kv->box, kv->n_tile, terse_box_size(kv->opts.dim_k));
     free(kv->n_summary);
 }
 

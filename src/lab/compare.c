@@ -39,7 +39,8 @@ terse_status terse_eval_open(terse_eval **out, const terse_model *m, const terse
     opts.strands = opts.strands ? opts.strands : 1; /* the same figures on any number of cores */
     opts.back = INT32_MAX;                          /* every setting starts from the same context */
     *out = NULL;
-    opts.policy = opts.stop = NULL;
+    opts.policy = "dense"; /* also of a model with a gate */
+    opts.stop = NULL;
     opts.profile = NULL;
     opts.audit = 0;
     terse_eval *e = calloc(1, sizeof *e);
@@ -125,7 +126,7 @@ terse_status terse_compare_begin(terse_eval *e, const int32_t *tokens, int32_t n
 
 terse_status terse_compare_rule(terse_eval *e, int32_t r, int32_t n, terse_error *err)
 {
-    static const terse_eval_rule dense;
+    static const terse_eval_rule dense = { .policy = "dense" };
     terse_session_truncate(e->session, n);
     return r < 0 ? set_rule(e, &dense, 0, err) : set_rule(e, &e->rules[r], e->audit, err);
 }

@@ -202,7 +202,7 @@ terse_status terse_record_make(const char *path, const terse_model *m, const int
     if (st != TERSE_OK)
         return st;
     const terse_session_opts so = { .ctx = opts->n_prefill + n_step * (opts->every ? opts->every : 1),
-                                    .policy = opts->policy,
+                                    .policy = opts->policy ? opts->policy : "dense",
                                     .stop = opts->stop,
                                     .threads = opts->threads,
                                     .chunk = opts->chunk,
@@ -214,6 +214,9 @@ terse_status terse_record_make(const char *path, const terse_model *m, const int
     st = terse_save_open(&r.save, path, err); /* first: a path that cannot be written is told at once */
     if (st == TERSE_OK)
         st = terse_session_open(&r.session, m, &so, err);
+    if (st == TERSE_OK && terse_session_kv(r.session)->n_ring)
+        st = terse_fail(err, TERSE_BAD_INPUT, "a recording holds every token: KV policy %s drops some",
+                        terse_session_policy(r.session));
     if (st == TERSE_OK) {
         describe(&r, m);
         st = run(&r, tokens, err);

@@ -1,6 +1,6 @@
 /* model/bind.c: tensors by name into the layers, with the shapes that the hyper-parameters promise. A tensor
  * that no row asked for is refused: to leave a part of a model out would be to compute something else. */
-#include "model/model.h"
+#include "model/gate.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -251,7 +251,7 @@ static terse_status all_bound(binder *b)
     }
     int32_t first = -1, n = 0;
     for (int32_t i = 0; i < terse_gguf_n_tensor(g); i++)
-        if (!b->bound[i] && n++ == 0)
+        if (!b->bound[i] && !terse_gate_owns(terse_gguf_tensor(g, i)->name) && n++ == 0)
             first = i;
     if (n == 0)
         return TERSE_OK;

@@ -300,6 +300,7 @@ static size_t lay_out(terse_forward *f, char *base)
     f->branch = terse_place(base, &at, m->layer[0].attn_post.weight ? n * (size_t)i->n_embd * one : 0);
     lay_out_heads(f, base, &at);
     f->gate = terse_place(base, &at, n * (size_t)m->n_ff * one);
+    f->utility_in = terse_place(base, &at, f->utility ? n * (size_t)f->utility->most * one : 0);
     f->split = terse_place(base, &at, (size_t)i->n_head_kv * sizeof *f->split);
     f->piece = terse_place(base, &at, threads * n * TERSE_PIECE_ROWS * one);
     f->own_x = terse_place(base, &at, threads * f->width * one);

@@ -7,7 +7,7 @@
 #define TERSE_MODEL_FORWARD_H
 
 #include "base/team.h"
-#include "model/model.h"
+#include "model/gate.h"
 #include "terse/attend.h"
 
 /* Experts at work: every (token, chosen expert) is a slot; slots of one expert lie together. */
@@ -34,8 +34,10 @@ typedef struct {
     const terse_model *model;
     terse_kernels kernels;
     terse_kv *kv;
-    terse_walk **walk; /* [n_thread], then [n_head_kv] leads if n_strand > 1 */
-    int32_t n_strand;  /* parts that threads may share the pages of a KV head in; the bits depend on it */
+    const terse_attend *attend; /* its policy decides what stays in kv */
+    const terse_gate *utility;  /* predicts utilities; NULL: there are none */
+    terse_walk **walk;          /* [n_thread], then [n_head_kv] leads if n_strand > 1 */
+    int32_t n_strand; /* parts that threads may share the pages of a KV head in; the bits depend on it */
     terse_attend_stats *stats; /* [n_layer][n_head_kv]; decode adds to it */
     terse_team *team;
     int32_t n_thread, chunk;
@@ -63,6 +65,7 @@ typedef struct {
     float *branch;        /* [chunk][n_embd] of layers that norm it before it is added */
     float *low, *kv_low, *kv_all; /* model/mla.c: [chunk][...] compressed queries; latents and the key parts
                                    * that turn; every head's keys and values */
+    float *utility_in;            /* [chunk][...] results of the gate's first matrix */
     int32_t *split;               /* [n_head_kv] strands of a head's walk */
     float *piece;    /* [n_thread][chunk][TERSE_PIECE_ROWS] results of a piece that are used up at once */
     terse_acts acts; /* shared by the team: a chunk of tokens */

@@ -3,6 +3,7 @@
  * adds is in its row (arch.c) and in the tensors of the layer. */
 #include "model/forward.h"
 
+#include "attend/policy.h"
 #include "attend/walk.h"
 #include "simd/page.h"
 
@@ -52,17 +53,18 @@ static void norm_projections(terse_worker *w, const terse_layer *y)
     terse_end_phase(w, p, f->n, TERSE_SPENT_QKV);
 }
 
-/* q, k and v of all tokens. */
-static void project(terse_worker *w, const terse_layer *y)
+/* q, k and v of all tokens, and where there is a gate, what their utilities come from. */
+static void project(terse_worker *w, int32_t l)
 {
     terse_forward *f = w->f;
-    const terse_linear *const m[] = { &y->q, &y->k, &y->v };
-    float *const out[] = { f->q, f->k, f->v };
+    const terse_layer *y = &f->model->layer[l];
+    const terse_linear *const m[] = { &y->q, &y->k, &y->v, f->utility ? &f->utility->layer[l].in : NULL };
+    float *const out[] = { f->q, f->k, f->v, f->utility_in };
     if (f->model->arch->latent) {
         terse_mla_project(w, y);
         return;
     }
-    terse_project(w, m, out, 3, f->x, &y->attn_norm);
+    terse_project(w, m, out, f->utility ? 4 : 3, f->x, &y->attn_norm);
     if (f->model->arch->qk_norm == TERSE_QK_ALL)
         norm_projections(w, y);
 }
@@ -76,20 +78,28 @@ static void finish_head(const terse_forward *f, const terse_layer *y, const ters
     terse_turn(f, y->rope, t, x);
 }
 
+static void put(terse_forward *f, int32_t l, int32_t head, int32_t t, const float *k, const float *v)
+{
+    const terse_gate *g = f->utility;
+    const float *hidden = g ? f->utility_in + (size_t)t * (size_t)g->layer[l].in.n_out : NULL;
+    terse_policy_put(f->attend, f->kv, l, head, f->pos + t, k, v,
+                     g ? terse_gate_utility(g, l, head, hidden) : 0.0f);
+}
+
 /* Puts a token whose heads have fewer channels than the pages: the others are 0. */
 static void put_padded(terse_forward *f, int32_t l, int32_t head, int32_t t, const float *k, const float *v)
 {
     float wide_k[TERSE_KV_DIM] = { 0.0f }, wide_v[TERSE_KV_DIM] = { 0.0f };
     memcpy(wide_k, k, (size_t)f->model->info.dim_k * sizeof *k);
     memcpy(wide_v, v, (size_t)f->model->info.dim_v * sizeof *v);
-    terse_kv_put(f->kv, l, head, f->pos + t, wide_k, wide_v);
+    put(f, l, head, t, wide_k, wide_v);
 }
 
 void terse_put(terse_forward *f, int32_t l, int32_t head, int32_t t, const float *k, const float *v)
 {
     const terse_model_info *i = &f->model->info;
     if (i->dim_k == f->kv->opts.dim_k && i->dim_v == f->kv->opts.dim_v)
-        terse_kv_put(f->kv, l, head, f->pos + t, k, v);
+        put(f, l, head, t, k, v);
     else
         put_padded(f, l, head, t, k, v);
 }
@@ -308,7 +318,7 @@ void terse_layer_run(terse_worker *w, int32_t l)
     terse_forward *f = w->f;
     const terse_layer *y = &f->model->layer[l];
     const bool parallel = f->model->arch->parallel;
-    project(w, y);
+    project(w, l);
     attend(w, l);
     if (!parallel)
         multiply_add(w, &y->o, f->att, &y->attn_post, TERSE_SPENT_O);

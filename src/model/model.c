@@ -1,5 +1,5 @@
 /* model/model.c: open a file: map, read, check, bind. */
-#include "model/model.h"
+#include "model/gate.h"
 
 #include <stdlib.h>
 
@@ -22,6 +22,9 @@ terse_status terse_model_open(terse_model **out, const char *path, terse_error *
         goto fail;
     if ((st = terse_rope_open(m, err)) != TERSE_OK)
         goto fail;
+    if ((st = terse_gate_bind(&m->utility, m, err)) != TERSE_OK)
+        goto fail;
+    m->info.token_bytes += m->utility ? m->utility->info.token_bytes : 0;
     *out = m;
     return TERSE_OK;
 fail:
@@ -33,6 +36,7 @@ void terse_model_close(terse_model **m)
 {
     if (!m || !*m)
         return;
+    terse_gate_close(&(*m)->utility);
     free((*m)->layer);
     for (int32_t i = 0; i < TERSE_ROPES; i++)
         free((*m)->rope[i].freq);

@@ -91,7 +91,8 @@ struct terse_model {
     terse_rope rope[TERSE_ROPES];
     terse_linear embed, output; /* output is embed where they are tied */
     terse_norm output_norm;
-    terse_layer *layer; /* [n_layer] */
+    terse_layer *layer;  /* [n_layer] */
+    terse_gate *utility; /* model/gate.c; NULL: the file has none */
 };
 
 /* "arch.name" as the file's key. */
