@@ -73,11 +73,13 @@ typedef struct {
     bool strands;                              /* a page rule that a part of the pages can go by */
     terse_order order;                         /* that suits a page rule */
     uint32_t needs;                            /* TERSE_KV_*; what the order needs comes on top */
+    /* After how many pages, time and again, the rule is asked; NULL: after each. */
+    int32_t (*every)(const double *param);
     /* Tokens below which every page is read without asking; NULL: 0. */
     int32_t (*from)(const double *param);
     size_t (*state_size)(int32_t n_row, int32_t dim);
     void (*begin)(void *state, const double *param, int32_t n_row, int32_t dim);
-    /* Asked after every page: done[r] where the walk could end here if there were no other heads. *bound is
+    /* Asked after a page: done[r] where the walk could end here if there were no other heads. *bound is
      * what the error |o_full - o| / |o| is at most if it ends here (bounded rules). */
     void (*enough)(void *state, const double *param, const terse_acc *acc, bool *done, float *bound);
 } terse_stop;

@@ -106,6 +106,12 @@ static void enough(void *state, const double *param, const terse_acc *acc, bool 
         done[r] = h[r].calm >= (int32_t)param[PATIENCE];
 }
 
+/* Where nothing is added up from page to page, there is nothing to do within a block. */
+static int32_t every(const double *param)
+{
+    return param[READING] == MEAN && param[PRETEST] == 0.0 ? (int32_t)param[BLOCK] : 1;
+}
+
 static const char *const readings[] = { "mean", "sum", NULL };
 
 const terse_stop terse_stop_stability = {
@@ -118,6 +124,7 @@ const terse_stop terse_stop_stability = {
                { "block", 1, 1, 1000, NULL },
                { "pretest", 0, 0, 1, NULL } },
     .output = true,
+    .every = every,
     .state_size = state_size,
     .begin = begin,
     .enough = enough,

@@ -160,7 +160,7 @@ static void walk_part(terse_walk *w, terse_walk *lead, terse_part *a, int32_t fr
             a->rel[r] *= w->keep[r];
         a->n_read++;
         a->n_token += fill - first;
-        if (i >= ask && c->rule->stop->enough && settled(w, lead, a, i, z))
+        if (i >= ask && c->every && a->n_read % c->every == 0 && settled(w, lead, a, i, z))
             break;
     }
 }
@@ -241,6 +241,7 @@ int32_t terse_walk_begin(terse_walk *w, int32_t layer, int32_t head, int32_t n_t
     terse_course *c = &w->course;
     *c = all ? (terse_course){ .rule = &none, .order = TERSE_ORDER_NEWEST }
              : (terse_course){ .rule = rule, .order = a->order, .apart = a->value.stop != NULL };
+    c->every = !c->rule->stop->enough ? 0 : c->rule->stop->every ? c->rule->stop->every(c->rule->param) : 1;
     terse_walk_shape(w, layer, head);
     c->n_token = n_token;
     c->view = terse_kv_view_at(kv, terse_kv_unit(kv, layer, head), n_token - 1);

@@ -31,6 +31,7 @@ typedef struct {
     terse_kv_view view;
     int32_t n_token;    /* of the sequence: what dense attention would see */
     int32_t n_page;     /* in the list */
+    int32_t every;      /* so many pages the rule is asked; 0: never */
     int32_t known;      /* pages at the front of the list that nobody chose */
     int32_t n_strand;   /* that share the others; 1: there are none */
     size_t bytes;       /* of summaries */
