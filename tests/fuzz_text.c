@@ -1,4 +1,4 @@
-/* fuzz_text: any bytes as text, as token ids and as a chat message, with small vocabularies of all kinds. What
+/* fuzz_text: any bytes as text and as token ids, with small vocabularies of all kinds. What
  * must hold: ids are in range; pieces give the text back; streams give whole characters only. */
 #include "text/split.h"
 #include "text_spec.h"
@@ -182,23 +182,6 @@ static void check_ids(const terse_vocab *v, terse_str bytes)
     terse_tokens_free(&t);
 }
 
-static void check_chat(const terse_vocab *v, terse_str text)
-{
-    (void)terse_chat_detect(text);
-    const size_t cut = text.n / 3;
-    const terse_message m[] = { { str("system"), { text.p, cut } },
-                                { str("user"), { text.p + cut, text.n - cut } },
-                                { { text.p, text.n < 9 ? text.n : 9 }, text } };
-    for (int32_t i = 0; terse_chat_name_at(i); i++) {
-        const terse_chat_format *f = terse_chat_by_name(terse_chat_name_at(i));
-        terse_text out = { 0 };
-        check(terse_chat_render(f, v, m, 2, true, &out, NULL, NULL) == TERSE_OK && out.n > 0);
-        const terse_status st = terse_chat_render(f, v, m, 3, false, &out, NULL, NULL);
-        check(st == TERSE_OK || st == TERSE_BAD_INPUT);
-        terse_text_free(&out);
-    }
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
@@ -208,6 +191,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const terse_str text = { (const char *)data + 1, size - 1 };
     check_text(v, VOCABS[which].kind, text);
     check_ids(v, text);
-    check_chat(v, text);
     return 0;
 }

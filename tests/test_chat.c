@@ -1,86 +1,68 @@
-/* Chat formats against what the models' own templates give (golden/chat.json), and what they must refuse. */
-#include "text_fixture.h"
+/* The built-in chat templates against what the models' own templates give (golden/chat.json), and what they
+ * must refuse. */
+#include "terse/template.h"
 
 #include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-static json_t *load_golden(void)
-{
-    json_error_t err;
-    json_t *root = json_load_file(TERSE_TEST_DIR "/golden/chat.json", 0, &err);
-    if (!root)
-        fail_msg("golden/chat.json: %s", err.text);
-    return root;
-}
+#include <cmocka.h>
 
-static terse_str json_str(const json_t *s)
+static terse_error err;
+
+static terse_str str(const char *s)
 {
-    return (terse_str){ json_string_value(s), json_string_length(s) };
+    return (terse_str){ s, s ? strlen(s) : 0 };
 }
 static const char *text_of(const json_t *o, const char *key)
 {
     return json_string_value(json_object_get(o, key));
 }
 
-/* A vocabulary with just the template's bos and eos. */
-static void open_vocab(vocab_fixture *f, const json_t *chat)
+static terse_status render(const char *name, const terse_template_input *in, terse_text *out)
 {
-    spec s = { 0 };
-    spec_add(&s, "<unk>", UNKNOWN, 0.0f);
-    const int32_t bos = spec_add(&s, text_of(chat, "bos_token"), CONTROL, 0.0f);
-    const int32_t eos = spec_add(&s, text_of(chat, "eos_token"), CONTROL, 0.0f);
-    terse_gguf_writer *w = spec_writer(&s, "llama", NULL);
-    terse_gguf_writer_u32(w, "tokenizer.ggml.bos_token_id", (uint32_t)bos);
-    terse_gguf_writer_u32(w, "tokenizer.ggml.eos_token_id", (uint32_t)eos);
-    fixture_open(f, w);
-}
-
-enum { MAX_MESSAGES = 8 };
-
-static int32_t read_messages(const json_t *conversation, terse_message *m)
-{
-    const int32_t n = (int32_t)json_array_size(conversation);
-    assert_true(n <= MAX_MESSAGES);
-    for (int32_t i = 0; i < n; i++) {
-        const json_t *one = json_array_get(conversation, (size_t)i);
-        m[i] = (terse_message){ json_str(json_object_get(one, "role")),
-                                json_str(json_object_get(one, "content")) };
-    }
-    return n;
+    terse_template *t = NULL;
+    const terse_str source = terse_chat_template(name);
+    assert_non_null(source.p);
+    assert_int_equal(terse_template_open(&t, source, &err), TERSE_OK);
+    const terse_status st = terse_template_render(t, in, out, NULL, &err);
+    terse_template_close(&t);
+    return st;
 }
 
 static void check_result(const json_t *root, const json_t *result)
 {
-    const json_t *chat = json_object_get(json_object_get(root, "templates"), text_of(result, "template"));
-    const json_t *conversations = json_object_get(root, "conversations");
+    static const char *const names[][2] = { { "mistral-instruct", "mistral" } };
+    const char *name = text_of(result, "template");
+    const json_t *chat = json_object_get(json_object_get(root, "templates"), name);
     const size_t at = (size_t)json_integer_value(json_object_get(result, "conversation"));
-    const bool generate = json_is_true(json_object_get(result, "add_generation_prompt"));
     const json_t *reference = json_object_get(result, "jinja2_reference");
-    const char *want = json_is_string(reference) ? json_string_value(reference) : text_of(result, "jinja");
-    const terse_chat_format *format = terse_chat_detect(json_str(json_object_get(chat, "jinja")));
-    terse_message messages[MAX_MESSAGES];
-    const int32_t n = read_messages(json_array_get(conversations, at), messages);
-    vocab_fixture f;
-    assert_non_null(format);
-    open_vocab(&f, chat);
-    for (int with_vocab = 0; with_vocab < 2; with_vocab++) {
-        terse_text out = { 0 };
-        bool has_bos = false;
-        assert_int_equal(terse_text_append(&out, "x", 1, NULL), TERSE_OK);
-        assert_int_equal(
-            terse_chat_render(format, with_vocab ? f.v : NULL, messages, n, generate, &out, &has_bos, &f.err),
-            TERSE_OK);
-        assert_string_equal(out.p + 1, want);
-        const char *bos = text_of(chat, "bos_token");
-        assert_int_equal(has_bos, strncmp(want, bos, strlen(bos)) == 0);
-        terse_text_free(&out);
-    }
-    fixture_close(&f);
+    char *messages = json_dumps(json_array_get(json_object_get(root, "conversations"), at), 0);
+    const terse_template_input in = { .messages = str(messages),
+                                      .bos = str(text_of(chat, "bos_token")),
+                                      .eos = str(text_of(chat, "eos_token")),
+                                      .generate =
+                                          json_is_true(json_object_get(result, "add_generation_prompt")),
+                                      .fold_system = true };
+    terse_text out = { 0 };
+    if (render(strcmp(name, names[0][0]) == 0 ? names[0][1] : name, &in, &out) != TERSE_OK)
+        fail_msg("%s: %s", name, err.text);
+    assert_string_equal(out.p,
+                        json_is_string(reference) ? json_string_value(reference) : text_of(result, "jinja"));
+    terse_text_free(&out);
+    free(messages);
 }
 
 static void golden_conversations(void **state)
 {
     (void)state;
-    json_t *root = load_golden();
+    json_error_t why;
+    json_t *root = json_load_file(TERSE_TEST_DIR "/golden/chat.json", 0, &why);
+    if (!root)
+        fail_msg("golden/chat.json: %s", why.text);
     const json_t *results = json_object_get(root, "results");
     assert_int_equal(json_array_size(results), 48);
     for (size_t i = 0; i < json_array_size(results); i++)
@@ -88,131 +70,76 @@ static void golden_conversations(void **state)
     json_decref(root);
 }
 
-static void templates_are_recognised(void **state)
-{
-    (void)state;
-    static const char *const names[][2] = { { "chatml", "chatml" }, { "llama3", "llama3" },
-                                            { "gemma", "gemma" },   { "mistral-instruct", "mistral" },
-                                            { "phi3", "phi3" },     { "zephyr", "zephyr" } };
-    json_t *root = load_golden();
-    for (size_t i = 0; i < 6; i++) {
-        const json_t *chat = json_object_get(json_object_get(root, "templates"), names[i][0]);
-        const terse_chat_format *f = terse_chat_detect(json_str(json_object_get(chat, "jinja")));
-        assert_non_null(f);
-        assert_string_equal(terse_chat_name(f), names[i][1]);
-        assert_ptr_equal(f, terse_chat_by_name(names[i][1]));
-    }
-    json_decref(root);
-    assert_null(terse_chat_detect(str("")));
-    assert_null(terse_chat_detect((terse_str){ NULL, 0 }));
-    assert_null(terse_chat_detect(str("{{ messages }}")));
-    assert_null(terse_chat_detect(str("<|im_start|>user<|im_sep|>x<|im_end|>")));      /* phi-4 */
-    assert_null(terse_chat_detect(str("[INST] <<SYS>>\\n'' <</SYS>>\\n\\n [/INST]"))); /* Llama 2 */
-    assert_null(terse_chat_detect(str("[INST] x[/INST]")));                            /* later Mistrals */
-    assert_null(terse_chat_detect(str("[gMASK]<sop><|user|>\\n<|assistant|>eos_token")));
-}
-
 static void names_are_listed(void **state)
 {
     (void)state;
     int32_t n = 0;
-    for (; terse_chat_name_at(n); n++)
-        assert_string_equal(terse_chat_name(terse_chat_by_name(terse_chat_name_at(n))), terse_chat_name_at(n));
+    for (; terse_chat_name(n); n++)
+        assert_non_null(terse_chat_template(terse_chat_name(n)).p);
     assert_int_equal(n, 6);
-    assert_null(terse_chat_name_at(-1));
-    assert_null(terse_chat_by_name("ChatML"));
-    assert_null(terse_chat_by_name(NULL));
+    assert_null(terse_chat_name(-1));
+    assert_null(terse_chat_template("ChatML").p);
+    assert_null(terse_chat_template(NULL).p);
 }
 
-typedef struct {
-    const char *format;
-    const char *roles[4];
-} refusal;
-
-static void roles_out_of_order_are_refused(void **state)
+static void turns_out_of_order_are_refused(void **state)
 {
     (void)state;
-    static const refusal cases[] = {
-        { "chatml", { "tool" } },
-        { "chatml", { "" } },
-        { "chatml", { "user", "user\n" } },
-        { "mistral", { "assistant" } },
-        { "mistral", { "user", "user" } },
-        { "mistral", { "user", "assistant", "assistant" } },
-        { "mistral", { "system" } },
-        { "mistral", { "system", "assistant" } },
-        { "mistral", { "system", "system", "user" } },
-        { "gemma", { "user", "system" } },
-        { "gemma", { "user", "assistant", "system" } },
-        { "gemma", { "system", "user", "user" } },
-        { "zephyr", { "user", "function" } },
+    static const char *const cases[][2] = {
+        { "mistral", "[{\"role\":\"assistant\",\"content\":\"x\"}]" },
+        { "mistral", "[{\"role\":\"user\",\"content\":\"x\"},{\"role\":\"user\",\"content\":\"y\"}]" },
+        { "mistral", "[{\"role\":\"system\",\"content\":\"x\"}]" },
+        { "mistral", "[{\"role\":\"system\",\"content\":\"x\"},{\"role\":\"assistant\",\"content\":\"y\"}]" },
+        { "gemma", "[{\"role\":\"user\",\"content\":\"x\"},{\"role\":\"system\",\"content\":\"y\"}]" },
+        { "gemma", "[{\"role\":\"system\",\"content\":\"x\"},{\"role\":\"user\",\"content\":\"y\"},"
+                   "{\"role\":\"user\",\"content\":\"z\"}]" },
     };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        terse_message m[4];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         terse_text out = { 0 };
-        terse_error err = { 0 };
-        bool has_bos = true;
-        int32_t n = 0;
-        for (; n < 4 && cases[i].roles[n]; n++)
-            m[n] = (terse_message){ str(cases[i].roles[n]), str("x") };
-        assert_int_equal(terse_text_append(&out, "before", 6, NULL), TERSE_OK);
-        assert_int_equal(
-            terse_chat_render(terse_chat_by_name(cases[i].format), NULL, m, n, true, &out, &has_bos, &err),
-            TERSE_BAD_INPUT);
-        assert_string_equal(out.p, "before");
-        assert_false(has_bos);
-        assert_true(err.text[0]);
+        const terse_template_input in = { .messages = str(cases[i][1]), .fold_system = true };
+        assert_int_equal(render(cases[i][0], &in, &out), TERSE_BAD_INPUT);
+        assert_non_null(strstr(err.text, "take turns"));
+        assert_int_equal(out.n, 0);
         terse_text_free(&out);
     }
-    terse_text out = { 0 };
-    assert_int_equal(terse_chat_render(terse_chat_by_name("chatml"), NULL, NULL, 0, true, &out, NULL, NULL),
-                     TERSE_BAD_INPUT);
 }
 
 /* The templates trim as Python's strip does: Unicode white space too, and only at the ends. */
 static void contents_are_trimmed(void **state)
 {
     (void)state;
-    static const char content[] = "\xE3\x80\x80\xC2\xA0\x1C\v a \xC2\xA0 b\xC2\x85\xE2\x80\x83\n";
-    const terse_message all[] = { { str("user"), str(content) } };
-    const terse_message none[] = { { str("user"), str(" \xE3\x80\x80\n") },
-                                   { str("assistant"), str("\x80 \x80") } };
+    const terse_template_input in = { .messages =
+                                          str("[{\"role\":\"user\",\"content\":\"\\u3000\\u00a0\\u001c a "
+                                              "\\u00a0 b\\u0085\\u2003\\n\"},{\"role\":\"assistant\","
+                                              "\"content\":\" \\u3000\\n\"}]"),
+                                      .bos = str("<bos>") };
     terse_text out = { 0 };
-    const terse_chat_format *f = terse_chat_by_name("gemma");
-    assert_int_equal(terse_chat_render(f, NULL, all, 1, false, &out, NULL, NULL), TERSE_OK);
-    assert_string_equal(out.p, "<bos><start_of_turn>user\na \xC2\xA0 b<end_of_turn>\n");
-    out.n = 0;
-    assert_int_equal(terse_chat_render(f, NULL, none, 2, false, &out, NULL, NULL), TERSE_OK);
-    assert_string_equal(
-        out.p, "<bos><start_of_turn>user\n<end_of_turn>\n<start_of_turn>model\n\x80 \x80<end_of_turn>\n");
+    assert_int_equal(render("gemma", &in, &out), TERSE_OK);
+    assert_string_equal(out.p, "<bos><start_of_turn>user\na \xC2\xA0 b<end_of_turn>\n"
+                               "<start_of_turn>model\n<end_of_turn>\n");
     terse_text_free(&out);
 }
 
-/* A vocabulary without bos has none to write. */
-static void no_bos_no_bos_text(void **state)
+/* A vocabulary without bos and eos has none to write. */
+static void no_tokens_no_texts(void **state)
 {
     (void)state;
-    vocab_fixture f;
-    spec s = { 0 };
-    spec_add_letters(&s);
-    fixture_open(&f, spec_writer(&s, "gpt2", "gpt-2"));
-    const terse_message m[] = { { str("user"), str("hi") } };
+    const terse_template_input in = { .messages = str("[{\"role\":\"user\",\"content\":\"hi\"},"
+                                                      "{\"role\":\"assistant\",\"content\":\"ho\"}]") };
     terse_text out = { 0 };
-    bool has_bos = true;
-    assert_int_equal(terse_chat_render(terse_chat_by_name("mistral"), f.v, m, 1, true, &out, &has_bos, &f.err),
-                     TERSE_OK);
-    assert_string_equal(out.p, "[INST] hi [/INST]");
-    assert_false(has_bos);
+    assert_int_equal(render("mistral", &in, &out), TERSE_OK);
+    assert_string_equal(out.p, "[INST] hi [/INST]ho");
     terse_text_free(&out);
-    fixture_close(&f);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden_conversations), cmocka_unit_test(templates_are_recognised),
-        cmocka_unit_test(names_are_listed),     cmocka_unit_test(roles_out_of_order_are_refused),
-        cmocka_unit_test(contents_are_trimmed), cmocka_unit_test(no_bos_no_bos_text),
+        cmocka_unit_test(golden_conversations),
+        cmocka_unit_test(names_are_listed),
+        cmocka_unit_test(turns_out_of_order_are_refused),
+        cmocka_unit_test(contents_are_trimmed),
+        cmocka_unit_test(no_tokens_no_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

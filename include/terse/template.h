@@ -10,10 +10,10 @@
 /* A parsed template: immutable, may be used from several threads. Owns a copy of its source. */
 typedef struct terse_template terse_template;
 
-/* What one rendering may take; 0 means the default. Beyond a limit rendering fails with TERSE_BAD_INPUT. */
+/* What one rendering may take; 0 means the default. Beyond a limit rendering fails with TERSE_BAD_INPUT. A step
+ * is an evaluation; 64 bytes that are written or 8 that are searched count as one more. */
 typedef struct {
-    size_t
-        steps; /* expressions evaluated, plus one for every 64 bytes that are written or looked at; 4 million */
+    size_t steps;  /* 4 million: a fraction of a second */
     size_t memory; /* bytes of values and texts, input included; 256 MiB */
     size_t output; /* bytes of one text; 16 MiB */
     int32_t depth; /* nested expressions, statements and macro calls; 500 */

@@ -1,4 +1,4 @@
-/* terse/text.h: text to tokens and back, chat formats. */
+/* terse/text.h: text to tokens and back, built-in chat templates. */
 #ifndef TERSE_TEXT_H
 #define TERSE_TEXT_H
 
@@ -68,24 +68,10 @@ TERSE_API terse_status terse_stream_push(terse_stream *s, const terse_vocab *v, 
 /* Appends what is still held (as U+FFFD) and resets the stream. */
 TERSE_API terse_status terse_stream_end(terse_stream *s, terse_text *out, terse_error *err);
 
-/* Chat formats: chosen by the template text in the file (tokenizer.chat_template), or by name. */
-typedef struct {
-    terse_str role; /* "system", "user", "assistant" */
-    terse_str content;
-} terse_message;
-typedef struct terse_chat_format terse_chat_format; /* static, immutable */
-/* "chatml", "llama3", "mistral", "gemma", "phi3", "zephyr"; NULL if unknown. */
-TERSE_API const terse_chat_format *terse_chat_by_name(const char *name);
-/* The format whose turns the template text writes; NULL if it is none of the built-in ones. */
-TERSE_API const terse_chat_format *terse_chat_detect(terse_str template_text);
-TERSE_API const char *terse_chat_name(const terse_chat_format *f);
+/* Chat templates for models that carry none (terse/template.h renders them), by the name of the format:
+ * "chatml", "llama3", "mistral", "gemma", "phi3", "zephyr". p NULL: unknown. */
+TERSE_API terse_str terse_chat_template(const char *name);
 /* i-th name, NULL past the last: for help texts. */
-TERSE_API const char *terse_chat_name_at(int32_t i);
-/* Appends the conversation as the model's template writes it, with the start of an assistant turn if generate.
- * *has_bos (may be NULL) says whether the text itself begins with the format's bos, which must then not be
- * added a second time. TERSE_BAD_INPUT for a role or an order of turns that the format has no way to write. */
-TERSE_API terse_status terse_chat_render(const terse_chat_format *f, const terse_vocab *v,
-                                         const terse_message *messages, int32_t n, bool generate,
-                                         terse_text *out, bool *has_bos, terse_error *err);
+TERSE_API const char *terse_chat_name(int32_t i);
 
 #endif

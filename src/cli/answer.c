@@ -70,7 +70,7 @@ static terse_status take(terse_answer *a, terse_runner *r, int32_t id, terse_str
     const size_t from = a->text.n;
     terse_status st = TERSE_OK;
     *over = true;
-    if (terse_vocab_is_end(v, id) && !o->ignore_eos) {
+    if ((terse_vocab_is_end(v, id) || id == r->end) && !o->ignore_eos) {
         a->finish = TERSE_FINISH_STOP;
         return TERSE_OK;
     }

@@ -1,10 +1,10 @@
-/* cli/chat_loop.c: turns of one session. The session keeps what was said; a turn adds the new tokens only. */
+/* cli/chat_loop.c: turns of one session. The session keeps what was said; a turn adds the new tokens, after
+ * what the template leaves as it was. */
 #include "chat_loop.h"
 
 #include "interrupt.h"
 #include "run_report.h"
 #include "terminal.h"
-#include "turn.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -15,10 +15,10 @@
 
 typedef struct {
     terse_runner *r;
-    const terse_chat_format *format;
+    terse_conversation *conversation;
+    terse_tokens prompt; /* of the whole conversation */
     terse_answer last;
-    terse_tokens pending; /* said, but not in the session: the end of an answer that was cut off */
-    bool begun;
+    bool begun, noted;
 } chat;
 
 static const char help[] = "/clear  forget the conversation\n"
@@ -27,43 +27,61 @@ static const char help[] = "/clear  forget the conversation\n"
                            "/exit   leave (also Ctrl-D)\n"
                            "Ctrl-C  stop the answer; at the prompt: leave\n";
 
-/* One turn. False ends the chat, with *code. */
-static bool turn(chat *c, terse_str text, int *code)
+terse_status terse_chat_turn(terse_runner *r, terse_conversation *c, terse_str user, terse_tokens *prompt,
+                             size_t *held, terse_error *err)
+{
+    const char *system = r->o->run.system;
+    const size_t n_before = json_array_size(c->messages);
+    const size_t n_held = (size_t)terse_session_count(r->session);
+    terse_status st = TERSE_OK;
+    if (n_before == 0 && system)
+        st = terse_conversation_say(c, "system", (terse_str){ system, strlen(system) }, err);
+    if (st == TERSE_OK)
+        st = terse_conversation_say(c, "user", user, err);
+    if (st == TERSE_OK)
+        st = terse_conversation_prompt(c, prompt, err);
+    if (st != TERSE_OK) {
+        terse_conversation_cut(c, n_before);
+        return st;
+    }
+    size_t n = 0;
+    while (n < n_held && n < c->ids.n && n + 1 < prompt->n && prompt->ids[n] == c->ids.ids[n])
+        n++;
+    if (!terse_session_truncate(r->session, (int32_t)n)) { /* layers with windows have forgotten too much */
+        terse_session_truncate(r->session, 0);
+        n = 0;
+    }
+    *held = n;
+    return TERSE_OK;
+}
+
+/* The first time that the template made a system message part of the user's. */
+static void note_folded(chat *c)
+{
+    if (c->conversation->folded && !c->noted)
+        terse_complain("note: %s refuses a system message; its text stands in front of the first user's",
+                       c->conversation->chat.origin);
+    c->noted |= c->conversation->folded;
+}
+
+/* Nothing was said. False ends the chat. */
+static bool failed(const chat *c, const terse_error *err, int *code)
+{
+    *code = terse_complain_error(err);
+    if (err->status == TERSE_BAD_INPUT && c->begun)
+        fputs("(/clear starts anew)\n", stderr);
+    return err->status == TERSE_BAD_INPUT;
+}
+
+/* Keeps what was answered. False ends the chat. */
+static bool keep(chat *c, int *code)
 {
     const terse_run_values *o = &c->r->o->run;
-    const size_t n_pending = c->pending.n;
     terse_error err;
-    terse_status st = terse_turn_tokens(c->format, terse_model_vocab(c->r->model), !c->begun, o->system, text,
-                                        &c->pending, &err);
-    if (st == TERSE_OK)
-        st = terse_answer_get(&c->last, c->r, c->pending.ids, c->pending.n, true, &err);
-    terse_interrupt_clear(); /* a Ctrl-C up to here was meant for the answer */
-    if (c->begun &&
-        terse_session_count(c->r->session) == 0) { /* a model with sliding windows cannot go far back */
-        c->begun = false;
-        terse_complain("note: the conversation so far is lost; the next turn starts anew");
-    }
-    if (st != TERSE_OK) {
-        *code = terse_complain_error(&err);
-        c->pending.n = n_pending;
-        if (st == TERSE_BAD_INPUT && c->begun)
-            fputs("(/clear starts anew)\n", stderr);
-        return st == TERSE_BAD_INPUT;
-    }
-    if (c->last.finish == TERSE_FINISH_LOST) {
-        *code = 74;
-        return false;
-    }
-    putchar('\n');
-    fflush(stdout);
-    if (c->last.finish == TERSE_FINISH_INTERRUPTED && c->last.ids.n == 0) { /* nothing was said */
-        c->pending.n = n_pending;
-        return true;
-    }
     c->begun = true;
-    c->pending.n = 0;
-    for (size_t i = (size_t)c->last.n_decoded; i < c->last.ids.n && st == TERSE_OK; i++)
-        st = terse_tokens_push(&c->pending, c->last.ids.ids[i], &err);
+    const terse_status st =
+        terse_conversation_answered(c->conversation, &c->prompt, &c->last.ids,
+                                    (terse_str){ c->last.text.p, c->last.text.n }, !o->reverse, &err);
     if (st != TERSE_OK) {
         *code = terse_complain_error(&err);
         return false;
@@ -76,6 +94,32 @@ static bool turn(chat *c, terse_str text, int *code)
     return true;
 }
 
+/* One turn. False ends the chat, with *code. */
+static bool turn(chat *c, terse_str text, int *code)
+{
+    const size_t n_before = json_array_size(c->conversation->messages);
+    terse_error err;
+    size_t held;
+    terse_status st = terse_chat_turn(c->r, c->conversation, text, &c->prompt, &held, &err);
+    if (st != TERSE_OK)
+        return failed(c, &err, code);
+    note_folded(c);
+    st = terse_answer_get(&c->last, c->r, c->prompt.ids + held, c->prompt.n - held, true, &err);
+    terse_interrupt_clear(); /* a Ctrl-C up to here was meant for the answer */
+    const bool silent = st != TERSE_OK || (c->last.finish == TERSE_FINISH_INTERRUPTED && c->last.ids.n == 0);
+    if (silent)
+        terse_conversation_cut(c->conversation, n_before);
+    if (st != TERSE_OK)
+        return failed(c, &err, code);
+    if (c->last.finish == TERSE_FINISH_LOST) {
+        *code = 74;
+        return false;
+    }
+    putchar('\n');
+    fflush(stdout);
+    return silent || keep(c, code);
+}
+
 /* A line that starts with a slash. False ends the chat. */
 static bool command(chat *c, const char *line)
 {
@@ -84,7 +128,7 @@ static bool command(chat *c, const char *line)
     if (strcmp(line, "/clear") == 0) {
         terse_session_truncate(c->r->session, 0);
         terse_sampler_reset(c->r->sampler);
-        c->pending.n = 0;
+        terse_conversation_cut(c->conversation, 0);
         c->begun = false;
     } else if (strcmp(line, "/stats") == 0 && c->begun) {
         terse_report_stats(c->r, &c->last);
@@ -126,13 +170,13 @@ static ssize_t read_line(char **line, size_t *cap)
     return n;
 }
 
-int terse_chat_loop(terse_runner *r, const terse_chat_format *f, terse_str opening)
+int terse_chat_loop(terse_runner *r, terse_conversation *conversation, terse_str opening)
 {
-    chat c = { .r = r, .format = f };
+    chat c = { .r = r, .conversation = conversation };
     char *line = NULL;
     size_t cap = 0;
     int code = 0;
-    fprintf(stderr, "chat in the format %s; /help lists the commands\n", terse_chat_name(f));
+    fprintf(stderr, "chat by %s; /help lists the commands\n", conversation->chat.origin);
     setvbuf(stdin, NULL, _IONBF, 0); /* a line that is there must show when waiting for it */
     bool go_on = opening.n == 0 || turn(&c, opening, &code);
     while (go_on) {
@@ -148,7 +192,7 @@ int terse_chat_loop(terse_runner *r, const terse_chat_format *f, terse_str openi
             go_on = turn(&c, (terse_str){ line, (size_t)n }, &code) && !r->o->run.single_turn;
     }
     free(line);
-    terse_tokens_free(&c.pending);
+    terse_tokens_free(&c.prompt);
     terse_answer_free(&c.last);
     return code;
 }

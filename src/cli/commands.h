@@ -14,6 +14,7 @@ int terse_cmd_quantize(int argc, char **argv);
 int terse_cmd_record(int argc, char **argv);
 int terse_cmd_replay(int argc, char **argv);
 int terse_cmd_run(int argc, char **argv);
+int terse_cmd_template(int argc, char **argv);
 int terse_cmd_tokenize(int argc, char **argv);
 
 #endif

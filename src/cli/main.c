@@ -25,6 +25,7 @@ static const command commands[] = {
     { "quantize", terse_cmd_quantize, "write a model with its weights in other types" },
     { "record", terse_cmd_record, "keep what attention works on" },
     { "replay", terse_cmd_replay, "try stop rules on what was kept, without the model" },
+    { "template", terse_cmd_template, "show a conversation as the chat template writes it" },
     { "tokenize", terse_cmd_tokenize, "turn text into token ids and back" },
     { NULL, NULL, NULL },
 };

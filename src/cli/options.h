@@ -49,7 +49,7 @@ typedef struct {
     int32_t n_group;  /* at most TERSE_MAX_GROUPS */
     int32_t max_args; /* arguments that are no options */
 } terse_options;
-enum { TERSE_MAX_GROUPS = 8, TERSE_GO_ON = -1 };
+enum { TERSE_MAX_GROUPS = 12, TERSE_GO_ON = -1 };
 
 /* Reads the environment and argv[1..]. Returns TERSE_GO_ON, with the arguments that are no options in
  * argv[1 .. *argc-1]; or the exit code with which the command ends at once (0: help or version was asked for

@@ -7,7 +7,6 @@
 #include "interrupt.h"
 #include "run_report.h"
 #include "terminal.h"
-#include "turn.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -43,25 +42,6 @@ static terse_status read_prompt(const terse_run_values *o, terse_text *out, bool
     return st == TERSE_OK && o->prompt ? terse_text_append(out, o->prompt, strlen(o->prompt), err) : st;
 }
 
-static terse_status find_format(const terse_runner *r, const terse_chat_format **f, terse_error *err)
-{
-    const char *const name = r->o->run.format;
-    terse_str template = { NULL, 0 };
-    terse_status st =
-        terse_gguf_get_str(terse_model_gguf(r->model), "tokenizer.chat_template", false, &template, err);
-    if (st != TERSE_OK)
-        return st;
-    *f = name ? terse_chat_by_name(name) : terse_chat_detect(template);
-    if (*f)
-        return TERSE_OK;
-    char known[128] = "";
-    for (int32_t i = 0; terse_chat_name_at(i); i++)
-        snprintf(known + strlen(known), sizeof known - strlen(known), " %s", terse_chat_name_at(i));
-    return terse_fail(err, TERSE_UNSUPPORTED,
-                      "the chat template of the model is %s; --chat-template takes one of:%s",
-                      template.n ? "not known" : "missing", known);
-}
-
 /* Tells of the answer; returns the exit code. */
 static int finish(const terse_runner *r, const terse_answer *a)
 {
@@ -85,18 +65,19 @@ static int finish(const terse_runner *r, const terse_answer *a)
     return a->finish == TERSE_FINISH_INTERRUPTED ? 130 : 0;
 }
 
-/* format: NULL to continue the prompt as it is. */
-static int answer_once(terse_runner *r, const terse_chat_format *format, const terse_text *prompt)
+/* conversation: NULL to continue the prompt as it is. */
+static int answer_once(terse_runner *r, terse_conversation *conversation, const terse_text *prompt)
 {
     const terse_vocab *v = terse_model_vocab(r->model);
     const terse_str text = { prompt->p ? prompt->p : "", prompt->n };
     terse_tokens tokens = { 0 };
     terse_answer a = { 0 };
     terse_error err;
-    terse_status st = format ? terse_turn_tokens(format, v, true, r->o->run.system, text, &tokens, &err)
-                             : terse_vocab_tokenize(v, text.p, text.n, true, true, &tokens, &err);
+    size_t held;
+    terse_status st = conversation ? terse_chat_turn(r, conversation, text, &tokens, &held, &err)
+                                   : terse_vocab_tokenize(v, text.p, text.n, true, true, &tokens, &err);
     if (st == TERSE_OK)
-        st = terse_answer_get(&a, r, tokens.ids, tokens.n, format != NULL, &err);
+        st = terse_answer_get(&a, r, tokens.ids, tokens.n, conversation != NULL, &err);
     const int code = st == TERSE_OK ? finish(r, &a) : terse_complain_error(&err);
     terse_answer_free(&a);
     terse_tokens_free(&tokens);
@@ -107,25 +88,29 @@ static int run(const terse_run_options *o)
 {
     terse_text prompt = { 0 };
     terse_runner r = { 0 };
+    terse_conversation c = { 0 };
     terse_error err;
     bool given = false;
-    const terse_chat_format *format = NULL;
     int code;
     terse_status st = read_prompt(&o->run, &prompt, &given, &err);
     const bool loop = terse_terminal_is(STDIN_FILENO) && (!given || (o->run.chat && !o->run.single_turn));
+    const bool chat = loop || o->run.chat;
     if (st == TERSE_OK && loop && o->run.json)
         st = terse_fail(&err, TERSE_BAD_INPUT,
                         "--json: a chat gives no single answer; give -p, or -st with -cnv");
     if (st == TERSE_OK)
         st = terse_runner_open(&r, o, &err);
-    if (st == TERSE_OK && (loop || o->run.chat))
-        st = find_format(&r, &format, &err);
+    if (st == TERSE_OK && chat)
+        st = terse_conversation_open(&c, terse_model_gguf(r.model), terse_model_vocab(r.model), &o->chat, &err);
+    if (st == TERSE_OK && chat)
+        r.end = c.end;
     if (st != TERSE_OK)
         code = terse_complain_error(&err);
     else if (loop)
-        code = terse_chat_loop(&r, format, (terse_str){ prompt.p ? prompt.p : "", prompt.n });
+        code = terse_chat_loop(&r, &c, (terse_str){ prompt.p ? prompt.p : "", prompt.n });
     else
-        code = answer_once(&r, format, &prompt);
+        code = answer_once(&r, chat ? &c : NULL, &prompt);
+    terse_conversation_close(&c);
     terse_runner_close(&r);
     terse_text_free(&prompt);
     return code;

@@ -23,15 +23,12 @@ static const terse_option prompt_options[] = {
 
 static const terse_option chat_options[] = {
     { "-cnv --conversation", TERSE_OPTION_ON, AT(chat),
-      .help = "the prompt is a user's turn in the model's chat format; on a terminal the chat goes on" },
+      .help = "the prompt is a user's turn in the model's chat template; on a terminal the chat goes on" },
     { "-no-cnv --no-conversation", TERSE_OPTION_ON, AT(raw),
       .help = "never a chat: continue the prompt as it is" },
     { "-st --single-turn", TERSE_OPTION_ON, AT(single_turn), .help = "one turn only" },
-    { "-sys --system-prompt", TERSE_OPTION_STRING, AT(system), .value = "TEXT",
+    { "-sys --system-prompt --system", TERSE_OPTION_STRING, AT(system), .value = "TEXT",
       .help = "what the chat starts with; implies -cnv" },
-    { "--chat-template", TERSE_OPTION_STRING, AT(format), .value = "NAME",
-      .choices = "chatml llama3 mistral gemma phi3 zephyr", .preset = "the one in the model file",
-      .help = "chat format; implies -cnv" },
 };
 
 static const terse_option output_options[] = {
@@ -57,11 +54,16 @@ static int check(terse_run_options *o)
 {
     terse_error err;
     terse_run_values *r = &o->run;
-    if (r->raw && (r->chat || r->system || r->format)) {
-        terse_complain("-no-cnv contradicts %s", r->chat ? "-cnv" : r->system ? "-sys" : "--chat-template");
+    const bool template = o->chat.name || o->chat.file || o->chat.variables;
+    if (r->raw && (r->chat || r->system || template)) {
+        terse_complain("-no-cnv contradicts %s", r->chat ? "-cnv" : r->system ? "-sys" : "a chat template");
         return 2;
     }
-    r->chat |= r->system || r->format;
+    if (o->chat.name && o->chat.file) {
+        terse_complain("--chat-template and --chat-template-file exclude each other");
+        return 2;
+    }
+    r->chat |= r->system || template;
     if (r->reverse && !*r->reverse)
         r->reverse = NULL;
     return terse_sample_check(&o->sample, &err) == TERSE_OK ? TERSE_GO_ON : terse_complain_error(&err);
@@ -73,7 +75,7 @@ int terse_run_options_parse(terse_run_options *o, int argc, char **argv)
                               .sample = terse_sample_defaults(),
                               .run = { .n_predict = -1, .draft = "none" } };
     o->sample.seed = UINT64_MAX;
-    terse_option_group groups[TERSE_ENGINE_GROUPS + 6] = {
+    terse_option_group groups[TERSE_ENGINE_GROUPS + 7] = {
         { "prompt and answer", prompt_options, COUNT(prompt_options), &o->run },
         { "chat", chat_options, COUNT(chat_options), &o->run },
         { "output", output_options, COUNT(output_options), &o->run },
@@ -82,7 +84,8 @@ int terse_run_options_parse(terse_run_options *o, int argc, char **argv)
     groups[3 + TERSE_ENGINE_GROUPS] = terse_args_sample_group(&o->sample);
     groups[4 + TERSE_ENGINE_GROUPS] =
         (terse_option_group){ "drafts", draft_options, COUNT(draft_options), &o->run };
-    groups[5 + TERSE_ENGINE_GROUPS] = terse_args_ignored_group();
+    groups[5 + TERSE_ENGINE_GROUPS] = terse_chat_template_group(&o->chat);
+    groups[6 + TERSE_ENGINE_GROUPS] = terse_args_ignored_group();
     const terse_options accepted = { "run MODEL [OPTION]...",
                                      "Continues a text or chats. stdout gets the answer and nothing else. "
                                      "Ctrl-C ends the answer, a second one "

@@ -2,15 +2,16 @@
 #ifndef TERSE_CLI_RUN_OPTIONS_H
 #define TERSE_CLI_RUN_OPTIONS_H
 
+#include "chat_template.h"
 #include "engine_options.h"
 #include "terse/draft.h"
 
 /* The options that only run has. Strings are borrowed from argv or the environment; NULL: not given. */
 typedef struct {
     const char *prompt, *file;
-    const char *system, *format; /* of a chat */
-    const char *reverse;         /* an answer ends after this text */
-    int32_t n_predict;           /* below 0: no limit */
+    const char *system;  /* of a chat */
+    const char *reverse; /* an answer ends after this text */
+    int32_t n_predict;   /* below 0: no limit */
     bool chat, raw, single_turn;
     bool ignore_eos, json, stats, quiet;
     const char *draft; /* "none", "ngram" */
@@ -21,6 +22,7 @@ typedef struct {
     terse_engine_options engine;
     terse_sample_opts sample;
     terse_run_values run;
+    terse_chat_values chat;
     const char *model; /* the file */
 } terse_run_options;
 

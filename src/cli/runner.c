@@ -49,7 +49,7 @@ static terse_status any_seed(uint64_t *seed, terse_error *err)
 terse_status terse_runner_open(terse_runner *r, const terse_run_options *o, terse_error *err)
 {
     const int64_t start = terse_now_ns();
-    *r = (terse_runner){ .o = o };
+    *r = (terse_runner){ .o = o, .end = -1 };
     terse_sample_opts sample = o->sample;
     terse_status st = terse_engine_session(&o->engine, &r->opts, err);
     r->opts.abort = terse_interrupt_flag();

@@ -14,6 +14,7 @@ typedef struct {
     terse_sampler *sampler;
     uint64_t seed;
     double load; /* seconds */
+    int32_t end; /* a token that ends an answer, beside those that the vocabulary knows; -1: none */
 } terse_runner;
 
 /* Loads and opens all three. The options are borrowed until close. On failure *r is closed. */

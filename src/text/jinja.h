@@ -318,6 +318,11 @@ terse_val terse_jinja_fail(terse_jinja *j, const char *fmt, ...) TERSE_PRINTF(2,
 terse_val terse_jinja_refuse(terse_jinja *j, const char *fmt, ...) TERSE_PRINTF(2, 3); /* TERSE_UNSUPPORTED */
 /* Counts n bytes of work. False after a failure. */
 bool terse_jinja_work(terse_jinja *j, size_t n);
+/* The same for n bytes that are searched, which takes longer than copying them. */
+static inline bool terse_jinja_scan(terse_jinja *j, size_t n)
+{
+    return terse_jinja_work(j, n > SIZE_MAX / 8 ? n : n * 8);
+}
 /* count * size bytes, zeroed; NULL after a failure. */
 void *terse_jinja_get(terse_jinja *j, size_t count, size_t size);
 /* One more level; false if there are too many. Leave with j->depth--, also after a failure. */
@@ -425,7 +430,7 @@ terse_val terse_dict_view(terse_jinja *j, const terse_dict *d, terse_seq_kind ki
 /* True if v can be a key; otherwise fails. */
 bool terse_hashable(terse_jinja *j, terse_val v);
 /* Sorts in place, stable; keys[n] decide. */
-void terse_sort(terse_jinja *j, terse_val *v, terse_val *keys, uint32_t n, bool reverse);
+void terse_val_sort(terse_jinja *j, terse_val *v, terse_val *keys, uint32_t n, bool reverse);
 
 /* jinja_print.c */
 bool terse_sink_put(terse_jinja *j, terse_sink *s, const char *p, size_t n);

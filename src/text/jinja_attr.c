@@ -207,7 +207,7 @@ terse_val terse_val_slice(terse_jinja *j, terse_val a, terse_val start, terse_va
                                       : 0;
     const uint64_t stride = by > 0 ? (uint64_t)by : 0 - (uint64_t)by;
     const int64_t count = span ? (int64_t)((span - 1) / stride) + 1 : 0;
-    if (!terse_jinja_work(j, a.kind == TERSE_VAL_STR ? a.n : 0))
+    if (!terse_jinja_scan(j, a.kind == TERSE_VAL_STR ? a.n : 0))
         return a;
     if (a.kind == TERSE_VAL_STR)
         return slice_text(j, terse_str_of(a), from, by, count);

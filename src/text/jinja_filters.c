@@ -12,12 +12,14 @@ FILTER(f_trim)
 {
     (void)all;
     const terse_str s = terse_text_of(j, self);
+    if (!terse_jinja_scan(j, s.n))
+        return self;
     if (!terse_given(arg[0]) || arg[0].kind == TERSE_VAL_NONE)
         return terse_string(terse_strip(s, NULL, TERSE_STRIP_BOTH));
     if (arg[0].kind != TERSE_VAL_STR)
         return terse_jinja_fail(j, "chars must be a string, not '%s'", terse_type_name(arg[0]));
     const terse_str chars = terse_str_of(arg[0]);
-    return terse_jinja_work(j, s.n * (chars.n + 1)) ? terse_string(terse_strip(s, &chars, TERSE_STRIP_BOTH))
+    return terse_jinja_scan(j, s.n * (chars.n + 1)) ? terse_string(terse_strip(s, &chars, TERSE_STRIP_BOTH))
                                                     : self;
 }
 

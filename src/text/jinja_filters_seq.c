@@ -173,7 +173,7 @@ FILTER(f_dictsort)
     for (uint32_t i = 0; keys && i < s->n && terse_jinja_ok(j); i++)
         keys[i] = sort_key(j, s->v[i].u.seq->v[by.p[0] == 'v'], none, yes(arg[0]));
     if (keys && terse_jinja_ok(j))
-        terse_sort(j, s->v, keys, s->n, yes(arg[2]));
+        terse_val_sort(j, s->v, keys, s->n, yes(arg[2]));
     return terse_seq_val(s);
 }
 
@@ -185,7 +185,7 @@ FILTER(f_sort)
     for (uint32_t i = 0; keys && i < s->n && terse_jinja_ok(j); i++)
         keys[i] = sort_keys(j, s->v[i], arg[2], yes(arg[1]));
     if (keys && terse_jinja_ok(j))
-        terse_sort(j, s->v, keys, s->n, yes(arg[0]));
+        terse_val_sort(j, s->v, keys, s->n, yes(arg[0]));
     return terse_seq_val(s);
 }
 
@@ -296,7 +296,7 @@ FILTER(f_groupby)
             keys[i] = terse_cased(j, terse_str_of(keys[i]), TERSE_CASE_LOWER);
     }
     if (keys && terse_jinja_ok(j))
-        terse_sort(j, s->v, keys, s->n, false);
+        terse_val_sort(j, s->v, keys, s->n, false);
     for (uint32_t i = 0; keys && out && i < s->n && terse_jinja_ok(j); i++) {
         if (i == 0 || !terse_val_equal(j, keys[i], keys[i - 1])) {
             terse_seq *group = terse_seq_make(j, TERSE_SEQ_TUPLE, 2);

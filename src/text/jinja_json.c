@@ -163,7 +163,7 @@ static void write_dict(terse_jinja *j, terse_sink *s, const terse_dict *d, const
         memcpy(values, d->values, d->n * sizeof *values);
     }
     if (style->sort)
-        terse_sort(j, values, keys, d->n, false);
+        terse_val_sort(j, values, keys, d->n, false);
     terse_sink_text(j, s, "{");
     for (uint32_t i = 0; i < d->n && terse_jinja_ok(j); i++) {
         if (i)

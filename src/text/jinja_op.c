@@ -289,7 +289,7 @@ bool terse_val_equal(terse_jinja *j, terse_val a, terse_val b)
     if (a.kind == TERSE_VAL_UNDEFINED)
         return true;
     if (a.kind == TERSE_VAL_STR)
-        return a.n == b.n && terse_jinja_work(j, a.n) && memcmp(a.u.p, b.u.p, a.n) == 0;
+        return a.n == b.n && terse_jinja_scan(j, a.n) && memcmp(a.u.p, b.u.p, a.n) == 0;
     if (a.kind != TERSE_VAL_SEQ && a.kind != TERSE_VAL_DICT)
         return terse_val_same(a, b);
     if (a.u.p == b.u.p)
@@ -346,7 +346,7 @@ bool terse_val_compare(terse_jinja *j, terse_op op, terse_val a, terse_val b)
         return order != 2 && holds(op, order);
     }
     if (a.kind == TERSE_VAL_STR && b.kind == TERSE_VAL_STR)
-        return terse_jinja_work(j, a.n < b.n ? a.n : b.n) && holds(op, order_strings(a, b));
+        return terse_jinja_scan(j, a.n < b.n ? a.n : b.n) && holds(op, order_strings(a, b));
     if (is_list(a) && is_list(b) && a.u.seq->kind == b.u.seq->kind) {
         if (terse_jinja_enter(j))
             is = compare_lists(j, op, a.u.seq, b.u.seq);
@@ -364,7 +364,7 @@ bool terse_val_in(terse_jinja *j, terse_val a, terse_val in)
             return terse_jinja_fail(j, "'in <string>' needs a string on its left, not '%s'",
                                     terse_type_name(a)),
                    false;
-        return terse_jinja_work(j, in.n) && memmem(in.u.p, in.n, a.u.p, a.n) != NULL;
+        return terse_jinja_scan(j, in.n) && memmem(in.u.p, in.n, a.u.p, a.n) != NULL;
     }
     if (in.kind == TERSE_VAL_DICT)
         return terse_hashable(j, a) && terse_dict_find(j, in.u.dict, a) != NULL;

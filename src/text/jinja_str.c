@@ -120,7 +120,7 @@ static void replace_nothing(terse_jinja *j, terse_sink *out, terse_str s, terse_
 terse_val terse_replace(terse_jinja *j, terse_str s, terse_str old, terse_str new, int64_t count)
 {
     terse_sink out = { 0 };
-    if (!terse_jinja_work(j, s.n))
+    if (!terse_jinja_scan(j, s.n))
         return terse_string(s);
     if (old.n == 0) {
         replace_nothing(j, &out, s, new, count);
@@ -150,7 +150,7 @@ terse_seq *terse_split_lines(terse_jinja *j, terse_str s, bool keep)
 {
     terse_seq *out = terse_seq_make(j, TERSE_SEQ_LIST, 0);
     size_t from = 0, n;
-    terse_jinja_work(j, s.n);
+    terse_jinja_scan(j, s.n);
     for (size_t at = 0; out && at < s.n && terse_jinja_ok(j); at += n) {
         const int32_t c = terse_char_at(s, at, &n);
         if (!ends_line(c))
@@ -172,7 +172,7 @@ terse_val terse_escape(terse_jinja *j, terse_str s)
     };
     terse_sink out = { 0 };
     size_t from = 0;
-    terse_jinja_work(j, s.n);
+    terse_jinja_scan(j, s.n);
     for (size_t i = 0; i < s.n && terse_jinja_ok(j); i++) {
         const uint8_t c = (uint8_t)s.p[i];
         if (c >= sizeof codes / sizeof *codes || !codes[c])

@@ -29,8 +29,8 @@ static terse_val strip(terse_jinja *j, terse_val self, terse_val chars, terse_st
 {
     terse_str set;
     if (!given(chars))
-        return terse_string(terse_strip(terse_str_of(self), NULL, sides));
-    if (!get_str(j, chars, &set) || !terse_jinja_work(j, (size_t)self.n * (set.n + 1)))
+        return terse_jinja_scan(j, self.n) ? terse_string(terse_strip(terse_str_of(self), NULL, sides)) : self;
+    if (!get_str(j, chars, &set) || !terse_jinja_scan(j, (size_t)self.n * (set.n + 1)))
         return self;
     return terse_string(terse_strip(terse_str_of(self), &set, sides));
 }
@@ -129,14 +129,20 @@ static const char *search(terse_str s, terse_str what, bool last)
     return NULL;
 }
 
+/* Bytes looked at by a search from the end, which compares at every place. */
+static size_t backwards(terse_str s, terse_str what)
+{
+    return s.n * (what.n / 64 + 1);
+}
+
 static terse_val find(terse_jinja *j, terse_val self, const terse_val *arg, bool last, bool must)
 {
     terse_str s, what;
     int64_t from;
-    if (!get_str(j, arg[0], &what) || !terse_jinja_work(j, self.n))
+    if (!get_str(j, arg[0], &what) || !terse_jinja_scan(j, self.n))
         return self;
     const bool within = part_of(j, terse_str_of(self), arg[1], arg[2], &s, &from);
-    if (last && within && !terse_jinja_work(j, s.n * (what.n < 64 ? 1 : what.n / 64)))
+    if (last && within && !terse_jinja_scan(j, backwards(s, what)))
         return self;
     const char *hit = within ? search(s, what, last) : NULL;
     if (hit)
@@ -169,7 +175,7 @@ METHOD(s_count)
     (void)all;
     terse_str s, what;
     int64_t from, n = 0;
-    if (!get_str(j, arg[0], &what) || !terse_jinja_work(j, self.n) ||
+    if (!get_str(j, arg[0], &what) || !terse_jinja_scan(j, self.n) ||
         !part_of(j, terse_str_of(self), arg[1], arg[2], &s, &from))
         return terse_int(0);
     if (what.n == 0)
@@ -230,7 +236,7 @@ static terse_seq *split_blanks(terse_jinja *j, terse_str s, int64_t most, bool r
 static terse_seq *split_at(terse_jinja *j, terse_str s, terse_str by, int64_t most, bool right)
 {
     terse_seq *out = terse_seq_make(j, TERSE_SEQ_LIST, 0);
-    while (out && terse_jinja_work(j, by.n) && (most < 0 || out->n < (uint64_t)most)) {
+    while (out && terse_jinja_scan(j, by.n) && (most < 0 || out->n < (uint64_t)most)) {
         const char *hit = search(s, by, right);
         if (!hit)
             break;
@@ -248,7 +254,7 @@ static terse_val split(terse_jinja *j, terse_val self, const terse_val *arg, boo
 {
     terse_str by;
     int64_t most;
-    if (!get_int(j, arg[1], -1, &most) || !terse_jinja_work(j, self.n))
+    if (!get_int(j, arg[1], -1, &most) || !terse_jinja_scan(j, self.n))
         return self;
     terse_seq *out;
     if (!given(arg[0])) {
@@ -258,6 +264,8 @@ static terse_val split(terse_jinja *j, terse_val self, const terse_val *arg, boo
             return self;
         if (by.n == 0)
             return terse_jinja_fail(j, "empty separator");
+        if (right && !terse_jinja_scan(j, backwards(terse_str_of(self), by)))
+            return self;
         out = split_at(j, terse_str_of(self), by, most, right);
     }
     if (right)
@@ -285,7 +293,7 @@ static terse_val partition(terse_jinja *j, terse_val self, terse_val separator, 
 {
     const terse_str s = terse_str_of(self);
     terse_str by;
-    if (!get_str(j, separator, &by) || !terse_jinja_work(j, s.n))
+    if (!get_str(j, separator, &by) || !terse_jinja_scan(j, right ? backwards(s, by) : s.n))
         return self;
     if (by.n == 0)
         return terse_jinja_fail(j, "empty separator");

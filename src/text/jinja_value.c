@@ -50,6 +50,8 @@ static void fail_at(terse_jinja *j, terse_status st, const char *fmt, va_list ar
     if (j->st != TERSE_OK)
         return;
     vsnprintf(what, sizeof what, fmt, args);
+    for (char *p = what; *p; p++) /* what a template says may have lines; an error is one */
+        *p = (uint8_t)*p < 0x20 ? ' ' : *p;
     terse_source_place(j->t->source, j->at, place);
     terse_source_token(j->t->source, j->at, token);
     j->st = terse_fail(j->err, st, "%s: at %s: %s%s%s", place, token, j->doing ? j->doing : "",
@@ -259,7 +261,7 @@ int64_t terse_length(terse_jinja *j, terse_val v)
         return -1;
     }
     if (v.kind == TERSE_VAL_STR)
-        return terse_jinja_work(j, v.n) ? terse_char_count(terse_str_of(v)) : -1;
+        return terse_jinja_scan(j, v.n) ? terse_char_count(terse_str_of(v)) : -1;
     return v.kind == TERSE_VAL_DICT ? v.u.dict->n : v.kind == TERSE_VAL_SEQ ? v.u.seq->n : 0;
 }
 
@@ -291,7 +293,7 @@ bool terse_hashable(terse_jinja *j, terse_val v)
 
 terse_val *terse_dict_find(terse_jinja *j, const terse_dict *d, terse_val key)
 {
-    if (!terse_jinja_work(j, (size_t)d->n * 4))
+    if (!terse_jinja_scan(j, d->n))
         return NULL;
     for (uint32_t i = 0; i < d->n; i++) {
         const terse_val k = d->keys[i];
@@ -373,7 +375,7 @@ static void merge(terse_jinja *j, sorted *a, uint32_t half, uint32_t n, sorted *
     memcpy(a, room, n * sizeof *a);
 }
 
-void terse_sort(terse_jinja *j, terse_val *v, terse_val *keys, uint32_t n, bool reverse)
+void terse_val_sort(terse_jinja *j, terse_val *v, terse_val *keys, uint32_t n, bool reverse)
 {
     sorted *a = terse_jinja_get(j, n, sizeof *a), *room = terse_jinja_get(j, n, sizeof *room);
     if (!a || !room)
