@@ -1,5 +1,5 @@
-"""What template_oracle.py renders: conversations, templates and expressions that use each construct, and a maker of
-random expressions."""
+"""What template_oracle.py renders: conversations, templates and expressions that use each construct, and makers of
+random expressions and templates."""
 
 CALL = {"id": "abcdefgh1", "type": "function",
         "function": {"name": "weather", "arguments": {"city": "Köln", "days": 3, "exact": True, "near": None}}}
@@ -247,3 +247,69 @@ def random_expression(r, depth=0):
     if kind == 7:
         return f"({inner}) if ({random_expression(r, depth + 1)}) else ({random_expression(r, depth + 1)})"
     return f"[{inner}, {random_expression(r, depth + 1)}]"
+
+
+def sign(r, end=False):
+    return r.choice(["", "", "", "-", "-", "+"])
+
+
+def tag(r, inner):
+    """A statement with random signs. The signs at its end are those that Jinja2 knows there."""
+    return "{%" + sign(r) + " " + inner + " " + sign(r) + "%}"
+
+
+def random_text(r):
+    return "".join(r.choice(["a", "b ", " ", "  ", "\n", "\n\n", "\t", "\n  ", "é", "{", "}", "%", "#", "\u3000"]) for _ in range(r.randrange(5)))
+
+
+def random_value(r):
+    return r.choice(["x", "y", "z", "i", "ns.n", "loop.index", "loop.last", "m(1)", "m(y, b=2)", "nothing", "'s'", "[1, 2]", "messages|length",
+                     "i ~ y", "x + 1", "caller is defined", "d.k", "i is defined", "loop is defined", "'a\nb'"])
+
+
+def random_list(r):
+    return r.choice(["[1, 2, 3]", "range(4)", "messages|map(attribute='role')", "'abc'", "{'p': 1, 'q': 2}", "[]", "[[1, 2], [3, 4]]", "y"])
+
+
+def random_block(r, depth, in_loop):
+    def body(loop=in_loop):
+        return random_template(r, depth + 1, loop)
+    kind = r.randrange(14 if depth < 4 else 3)
+    if kind == 0:
+        return random_text(r)
+    if kind == 1:
+        return "{{" + r.choice(["", "-", ""]) + " " + random_value(r) + " " + r.choice(["", "-", ""]) + "}}"
+    if kind == 2:
+        return "{#" + sign(r) + random_text(r).replace("#", "") + sign(r) + "#}"
+    if kind in (3, 4):
+        test = tag(r, "if " + random_value(r)) + body()
+        if r.random() < 0.3:
+            test += tag(r, "elif " + random_value(r)) + body()
+        return test + (tag(r, "else") + body() if r.random() < 0.5 else "") + tag(r, "endif")
+    if kind in (5, 6):
+        loop = tag(r, "for i in " + random_list(r) + r.choice(["", "", " if i != 2", " if loop_off is not defined"])) + body(True)
+        return loop + (tag(r, "else") + body() if r.random() < 0.3 else "") + tag(r, "endfor")
+    if kind == 7:
+        return tag(r, "set " + r.choice(["y", "z", "i", "ns.n"]) + " = " + random_value(r))
+    if kind == 8:
+        return tag(r, "set " + r.choice(["y", "z"]) + r.choice(["", " | upper", " | trim"])) + body(False) + tag(r, "endset")
+    if kind == 9:
+        return tag(r, "filter " + r.choice(["upper", "trim", "indent(1)", "replace('a', 'o')"])) + body(False) + tag(r, "endfilter")
+    if kind == 10:
+        return tag(r, "with y = " + random_value(r)) + body() + tag(r, "endwith")
+    if kind == 11:
+        return "{%" + sign(r) + " raw " + r.choice(["", "-"]) + "%}" + random_text(r) + "{{ x }}" + tag(r, "endraw")
+    if kind == 12 and in_loop:
+        return tag(r, "if i == 2") + tag(r, r.choice(["break", "continue"])) + tag(r, "endif")
+    if kind == 13 and depth < 3:
+        return tag(r, "call m(" + random_value(r) + ")") + body(False) + tag(r, "endcall")
+    return tag(r, "generation") + body(False) + tag(r, "endgeneration")
+
+
+def random_template(r, depth=0, in_loop=False):
+    start = ""
+    if depth == 0:
+        start = ("{% set ns = namespace(n=0) %}{% set d = {'k': 'v'} %}{% set y = 'Y' %}"
+                 "{% macro m(a, b='B') %}<{{ a }}{{ b }}{{ caller() if caller is defined }}>{% endmacro %}\n")
+    end = "." if depth == 0 else ""  # Jinja2 takes an open comment at the very end for closed
+    return start + "".join(random_block(r, depth, in_loop) for _ in range(r.randrange(1, 6))) + end

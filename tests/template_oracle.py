@@ -5,7 +5,7 @@ what went in and what came out (want: null where jinja2 raises). test_template_o
     template_oracle.py FOLDER SEED COUNT
 
 FOLDER holds templates (*.jinja), each rendered with every conversation; SEED and COUNT are those of the random
-expressions. Exit code 77: jinja2 is not installed."""
+expressions and templates. Exit code 77: jinja2 is not installed."""
 import datetime
 import json
 import pathlib
@@ -21,7 +21,7 @@ try:
 except ImportError:
     sys.exit(77)
 
-from template_cases import CONVERSATIONS, EXPRESSIONS, TEMPLATES, TOOLS, random_expression
+from template_cases import CONVERSATIONS, EXPRESSIONS, TEMPLATES, TOOLS, random_expression, random_template
 
 NOW = 1753963200  # 2025-07-31 12:00 UTC
 BOS, EOS = "<s>", "</s>"
@@ -95,8 +95,9 @@ def main():
         emit(f"expression {i}", "{% set v = " + expression + " %}{{ v }}", CONVERSATIONS[1], TOOLS, {"x": 3})
     numbers = random.Random(seed)
     for i in range(count):
-        expression = random_expression(numbers)
-        emit(f"random expression {i} of seed {seed}", "{% set v = " + expression + " %}{{ v }}", CONVERSATIONS[1], TOOLS, {"x": 3})
+        expression = "{% set v = " + random_expression(numbers) + " %}{{ v }}"
+        emit(f"random expression {i} of seed {seed}", expression, CONVERSATIONS[1], TOOLS, {"x": 3})
+        emit(f"random template {i} of seed {seed}", random_template(numbers), CONVERSATIONS[1], TOOLS, {"x": 3})
 
 
 if __name__ == "__main__":

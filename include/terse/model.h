@@ -77,6 +77,7 @@ typedef enum {
     TERSE_SUPPORT_TENSORS,   /* those that the architecture needs, in the shapes that the metadata says, and no
                                 more */
     TERSE_SUPPORT_ROPE,      /* rotation and its scaling */
+    TERSE_SUPPORT_TEMPLATE,  /* the chat template, if there is one; prompts that are no chat do without */
     TERSE_SUPPORT_N
 } terse_support_what;
 TERSE_API const char *terse_support_name(int32_t what); /* "weight types"; NULL if there is none such */
@@ -85,7 +86,7 @@ typedef struct {
     bool ok;        /* supported */
     char text[512]; /* what it is, or what is missing; may hold any bytes of the file but no NUL */
 } terse_support;
-/* Fills items[TERSE_SUPPORT_N]; true if all are supported. */
+/* Fills items[TERSE_SUPPORT_N]; true if all are supported, except perhaps for the chat template. */
 TERSE_API bool terse_model_support(const terse_gguf *g, terse_support *items);
 
 #endif

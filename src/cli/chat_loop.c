@@ -18,7 +18,7 @@ typedef struct {
     terse_conversation *conversation;
     terse_tokens prompt; /* of the whole conversation */
     terse_answer last;
-    bool begun, noted;
+    bool begun;
 } chat;
 
 static const char help[] = "/clear  forget the conversation\n"
@@ -44,6 +44,10 @@ terse_status terse_chat_turn(terse_runner *r, terse_conversation *c, terse_str u
         terse_conversation_cut(c, n_before);
         return st;
     }
+    if (c->folded && !c->noted)
+        terse_complain("note: %s refuses a system message; its text stands in front of the first user's",
+                       c->chat.origin);
+    c->noted |= c->folded;
     size_t n = 0;
     while (n < n_held && n < c->ids.n && n + 1 < prompt->n && prompt->ids[n] == c->ids.ids[n])
         n++;
@@ -53,15 +57,6 @@ terse_status terse_chat_turn(terse_runner *r, terse_conversation *c, terse_str u
     }
     *held = n;
     return TERSE_OK;
-}
-
-/* The first time that the template made a system message part of the user's. */
-static void note_folded(chat *c)
-{
-    if (c->conversation->folded && !c->noted)
-        terse_complain("note: %s refuses a system message; its text stands in front of the first user's",
-                       c->conversation->chat.origin);
-    c->noted |= c->conversation->folded;
 }
 
 /* Nothing was said. False ends the chat. */
@@ -103,7 +98,6 @@ static bool turn(chat *c, terse_str text, int *code)
     terse_status st = terse_chat_turn(c->r, c->conversation, text, &c->prompt, &held, &err);
     if (st != TERSE_OK)
         return failed(c, &err, code);
-    note_folded(c);
     st = terse_answer_get(&c->last, c->r, c->prompt.ids + held, c->prompt.n - held, true, &err);
     terse_interrupt_clear(); /* a Ctrl-C up to here was meant for the answer */
     const bool silent = st != TERSE_OK || (c->last.finish == TERSE_FINISH_INTERRUPTED && c->last.ids.n == 0);

@@ -69,7 +69,8 @@ terse_status terse_chat_open(terse_chat *c, const terse_gguf *g, const terse_voc
     terse_status st = find_source(c, g, o, tools, text, err);
     if (st == TERSE_OK &&
         (st = terse_template_open(&c->template, (terse_str){ text->p, text->n }, &why)) != TERSE_OK)
-        st = terse_fail(err, st, "%s: %s", c->origin, why.text);
+        st = terse_fail(err, st, "%s: %s%s", c->origin, why.text,
+                        o->file || o->name ? "" : "; --chat-template NAME takes a built-in one");
     if (st == TERSE_OK && (st = token_text(v, terse_vocab_bos(v), &c->bos, err)) == TERSE_OK)
         st = token_text(v, terse_vocab_eos(v), &c->eos, err);
     terse_text_free(&own);

@@ -16,7 +16,7 @@ typedef struct {
     terse_text held;
     terse_tokens ids;
     int32_t end; /* the control token that the template writes after an answer; -1: none */
-    bool folded; /* the system's text stands in front of the first user's */
+    bool folded, noted; /* the system's text stands in front of the first user's; that has been told */
 } terse_conversation;
 
 /* g, v and o are borrowed until close. On failure *c is closed. */

@@ -1,6 +1,7 @@
 /* model/support.c: what of a file this build has: the steps of opening a model, each as far as it gets, so that
  * all that is missing is said at once. */
 #include "model/model.h"
+#include "terse/template.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,8 +9,8 @@
 
 const char *terse_support_name(int32_t what)
 {
-    static const char *const names[TERSE_SUPPORT_N] = { "architecture", "tokenizer", "weight types", "tensors",
-                                                        "rope" };
+    static const char *const names[TERSE_SUPPORT_N] = { "architecture", "tokenizer", "weight types",
+                                                        "tensors",      "rope",      "template" };
     return what >= 0 && what < TERSE_SUPPORT_N ? names[what] : NULL;
 }
 
@@ -101,6 +102,21 @@ static bool check_model(terse_support *items, terse_model *m, terse_error *err)
     return ok && items[TERSE_SUPPORT_ROPE].ok;
 }
 
+static void check_template(terse_support *item, const terse_gguf *g)
+{
+    terse_str text = { NULL, 0 };
+    terse_template *t = NULL;
+    terse_error err;
+    terse_status st = terse_gguf_get_str(g, "tokenizer.chat_template", false, &text, &err);
+    if (st == TERSE_OK && text.n > 0)
+        st = terse_template_open(&t, text, &err);
+    if (take(item, g, st, &err) && text.n > 0)
+        snprintf(item->text, sizeof item->text, "%zu bytes, can be read", text.n);
+    else if (item->ok)
+        snprintf(item->text, sizeof item->text, "none; a chat needs one of its own");
+    terse_template_close(&t);
+}
+
 bool terse_model_support(const terse_gguf *g, terse_support *items)
 {
     static const terse_support unknown = { .text = "not checked: the architecture must be known first" };
@@ -109,6 +125,7 @@ bool terse_model_support(const terse_gguf *g, terse_support *items)
     terse_status st = m ? TERSE_OK : terse_fail(&err, TERSE_NOMEM, "no memory for a model");
     items[TERSE_SUPPORT_TENSORS] = items[TERSE_SUPPORT_ROPE] = unknown;
     bool ok = check_types(&items[TERSE_SUPPORT_TYPES], g);
+    check_template(&items[TERSE_SUPPORT_TEMPLATE], g);
     if (m) {
         m->gguf = g;
         st = terse_vocab_open(&m->vocab, g, &err);

@@ -238,7 +238,7 @@ terse_seq *terse_iterate(terse_jinja *j, terse_val v)
             return v.u.seq;
         if (!(rest = terse_seq_make(j, TERSE_SEQ_LIST, 0)))
             return NULL;
-        rest->v = v.u.seq->v + v.u.seq->at;
+        rest->v = v.u.seq->n ? v.u.seq->v + v.u.seq->at : NULL;
         rest->n = v.u.seq->n - v.u.seq->at;
         v.u.seq->at = v.u.seq->n;
         return rest;
