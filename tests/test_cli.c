@@ -74,7 +74,7 @@ static const values defaults = { .off = true, .n = 7, .x = 0.5f, .size = 2 << 20
 static values got;
 static char *args[24]; /* argv of the last parse */
 static int n_args;
-static char said[4096], printed[8192];
+static char said[4096], printed[16384];
 
 /* Parses the words of line, separated by blanks, into got. */
 static int parse(const char *line)
