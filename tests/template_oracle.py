@@ -7,6 +7,7 @@ what went in and what came out (want: null where jinja2 raises). test_template_o
 FOLDER holds templates (*.jinja), each rendered with every conversation; SEED and COUNT are those of the random
 expressions and templates. Exit code 77: jinja2 is not installed."""
 import datetime
+import functools
 import json
 import pathlib
 import random
@@ -62,9 +63,14 @@ ENVIRONMENT.globals["raise_exception"] = raise_exception
 ENVIRONMENT.globals["strftime_now"] = strftime_now
 
 
+@functools.lru_cache(maxsize=4)
+def compiled(source):
+    return ENVIRONMENT.from_string(source)
+
+
 def render(source, messages, tools, variables, generate):
     try:
-        return ENVIRONMENT.from_string(source).render(
+        return compiled(source).render(
             messages=messages, tools=tools, documents=None, add_generation_prompt=generate, bos_token=BOS,
             eos_token=EOS, **variables), None
     except Exception as e:
