@@ -278,6 +278,29 @@ static void templates_may_be_shared_and_closed_twice(void **state)
     terse_template_close(NULL);
 }
 
+/* What is not built in is known before it is reached. */
+static void what_is_missing_is_told(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        { "{{ 1 | abs is odd }}", NULL },
+        { "{% if false %}{{ 1 | nope(2) | never }}{% endif %}", "nope" },
+        { "{{ x is a.b }}", "a.b" },
+        { "{% filter upper | pprint %}{% endfilter %}", "pprint" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        terse_template *t = NULL;
+        assert_int_equal(terse_template_open(&t, str(cases[i][0]), &err), TERSE_OK);
+        const terse_str missing = terse_template_missing(t);
+        assert_int_equal(missing.p != NULL, cases[i][1] != NULL);
+        if (missing.p) {
+            assert_int_equal(missing.n, strlen(cases[i][1]));
+            assert_memory_equal(missing.p, cases[i][1], missing.n);
+        }
+        terse_template_close(&t);
+    }
+}
+
 static void every_refused_allocation_is_told(void **state)
 {
     (void)state;
@@ -347,6 +370,7 @@ int main(void)
         cmocka_unit_test(input_is_checked),
         cmocka_unit_test(a_system_text_that_is_refused_is_folded),
         cmocka_unit_test(templates_may_be_shared_and_closed_twice),
+        cmocka_unit_test(what_is_missing_is_told),
         cmocka_unit_test(every_refused_allocation_is_told),
         cmocka_unit_test(golden_conversations),
     };

@@ -36,6 +36,9 @@ typedef struct {
 /* Parses source (UTF-8, at most 4 MiB). TERSE_BAD_INPUT names line, column and what stands there. On failure
  * *out is NULL. */
 TERSE_API terse_status terse_template_open(terse_template **out, terse_str source, terse_error *err);
+/* The first filter or test in the source that is not built in, p NULL if there is none: rendering fails only
+ * where it is reached. Borrowed from the template. */
+TERSE_API terse_str terse_template_missing(const terse_template *t);
 /* Frees *t and sets it to NULL. NULL and pointer to NULL are fine. */
 TERSE_API void terse_template_close(terse_template **t);
 

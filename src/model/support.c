@@ -110,10 +110,15 @@ static void check_template(terse_support *item, const terse_gguf *g)
     terse_status st = terse_gguf_get_str(g, "tokenizer.chat_template", false, &text, &err);
     if (st == TERSE_OK && text.n > 0)
         st = terse_template_open(&t, text, &err);
-    if (take(item, g, st, &err) && text.n > 0)
-        snprintf(item->text, sizeof item->text, "%zu bytes, can be read", text.n);
-    else if (item->ok)
+    if (take(item, g, st, &err) && text.n > 0) {
+        const terse_str missing = terse_template_missing(t);
+        item->ok = !missing.p;
+        snprintf(item->text, sizeof item->text, "%zu bytes, %s%.*s%s", text.n,
+                 item->ok ? "can be read" : "uses ", (int)(missing.n < 64 ? missing.n : 64),
+                 item->ok ? "" : missing.p, item->ok ? "" : ", which is not built in");
+    } else if (item->ok) {
         snprintf(item->text, sizeof item->text, "none; a chat needs one of its own");
+    }
     terse_template_close(&t);
 }
 

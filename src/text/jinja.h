@@ -215,6 +215,7 @@ typedef struct {
     size_t n_name, cap_name;
     int32_t depth, in_loop;
     uint8_t uses;
+    terse_str missing; /* the first filter or test that is not built in */
 } terse_parser;
 
 terse_status terse_jinja_lex(terse_parser *p);
@@ -288,6 +289,7 @@ struct terse_template {
     const char **names; /* interned: an open-addressed hash of cap_name places */
     size_t cap_name;
     const char *caller, *kwargs, *varargs, *loop; /* interned */
+    terse_str missing;
 };
 /* The interned name; NULL if the template does not mention it. */
 const char *terse_find_name(const terse_template *t, terse_str s);

@@ -215,6 +215,16 @@ static terse_str dotted_name(terse_parser *p)
     return s;
 }
 
+/* A filter or a test by its name; one that is not built in is an error only where it is reached. */
+static void set_name(terse_parser *p, terse_node *node, terse_str name)
+{
+    node->value = terse_string(name);
+    node->row = node->kind == TERSE_NODE_FILTER ? terse_jinja_find_filter(name)
+                                                : terse_jinja_find(terse_jinja_tests, name);
+    if (!p->missing.p && !(node->row && node->row->run))
+        p->missing = name;
+}
+
 static terse_node *parse_test(terse_parser *p, terse_node *a)
 {
     p->t++;
@@ -225,8 +235,7 @@ static terse_node *parse_test(terse_parser *p, terse_node *a)
     if (!on(p))
         return NULL;
     node->a = a;
-    node->value = terse_string(name);
-    node->row = terse_jinja_find(terse_jinja_tests, name);
+    set_name(p, node, name);
     if (is_op(p, "(")) {
         terse_parse_args(p, node);
     } else if (argument_follows(p)) {
@@ -253,8 +262,7 @@ terse_node *terse_parse_filters(terse_parser *p, terse_node *a, bool first)
         if (!on(p))
             return NULL;
         node->a = a;
-        node->value = terse_string(name);
-        node->row = terse_jinja_find_filter(name);
+        set_name(p, node, name);
         if (is_op(p, "("))
             terse_parse_args(p, node);
         a = node;

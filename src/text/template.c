@@ -52,6 +52,7 @@ terse_status terse_template_open(terse_template **out, terse_str source, terse_e
             t->root = terse_jinja_parse(&p);
         t->names = p.names;
         t->cap_name = p.cap_name;
+        t->missing = p.missing;
         st = p.st;
         free(p.toks);
     }
@@ -59,6 +60,11 @@ terse_status terse_template_open(terse_template **out, terse_str source, terse_e
         terse_template_close(&t);
     *out = t;
     return st;
+}
+
+terse_str terse_template_missing(const terse_template *t)
+{
+    return t->missing;
 }
 
 void terse_template_close(terse_template **t)
