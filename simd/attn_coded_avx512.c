@@ -13,7 +13,7 @@ enum {
     P = TERSE_PAGE,
     B = TERSE_KV_BLOCK,
     ROWS = 4,
-    MAX_BLOCKS = 512 / B,
+    MAX_BLOCKS = TERSE_PAGE_DIM / B,
     Q8 = TERSE_PAGE_Q8,
     Q4 = TERSE_PAGE_Q4
 };

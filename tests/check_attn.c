@@ -8,7 +8,7 @@
 enum { P = TERSE_PAGE, MAX_ROW = 19 };
 
 static const char *const type_names[TERSE_PAGE_TYPES] = { "f32", "f16", "q8", "bf16", "q4" };
-static const int32_t dims[] = { 16, 32, 48, 64, 80, 96, 128, 256 };
+static const int32_t dims[] = { 16, 32, 48, 64, 80, 96, 128, 256, 576 };
 
 /* A page, queries, weights and outputs; everything ends at a guard page. */
 typedef struct {
@@ -27,7 +27,7 @@ static float number(checkkernel *c, bool wild)
 static shape make(checkkernel *c, terse_page_type type, int32_t dim, int32_t n_row, bool wild, bool values)
 {
     shape x = { .type = type, .dim = dim, .n_row = n_row };
-    float row[512];
+    float row[TERSE_PAGE_DIM];
     x.block_size = terse_page_block_size(type, dim);
     x.query_size = terse_query_size(type, dim) * (size_t)n_row;
     x.s_size = (size_t)n_row * P * sizeof(float);
@@ -158,7 +158,7 @@ static bool check_settle(checkkernel *c, int32_t dim, int32_t n_row, bool wild)
 static bool check_accuracy(checkkernel *c, terse_page_type type, int32_t dim)
 {
     shape x = make(c, type, dim, 1, false, false);
-    float q[512], k[512];
+    float q[TERSE_PAGE_DIM], k[TERSE_PAGE_DIM];
     bool good = true;
     for (int32_t d = 0; d < dim; d++)
         q[d] = 2.0f * check_float(c);
@@ -187,7 +187,7 @@ static bool check_mix_accuracy(checkkernel *c, terse_page_type type, int32_t dim
 {
     shape x = make(c, type, dim, 1, false, true);
     const double unit = type == TERSE_PAGE_Q8 ? 0.51 / 32767 : type == TERSE_PAGE_Q4 ? 1.01 / 127 : 0.0;
-    static float v[P][512];
+    static float v[P][TERSE_PAGE_DIM];
     bool good = true;
     for (int32_t t = 0; t < P; t++)
         terse_page_get_v(type, x.block, t, v[t], dim);

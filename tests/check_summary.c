@@ -9,10 +9,10 @@
 
 #include "simd/dot.h"
 
-enum { P = TERSE_PAGE, T = TERSE_TILE, B = TERSE_KV_BLOCK, MAX_ROW = 9, MAX_DIM = 512 };
+enum { P = TERSE_PAGE, T = TERSE_TILE, B = TERSE_KV_BLOCK, MAX_ROW = 9, MAX_DIM = TERSE_PAGE_DIM };
 
 static const char *const type_names[TERSE_PAGE_TYPES] = { "f32", "f16", "q8", "bf16", "q4" };
-static const int32_t dims[] = { 16, 32, 48, 64, 80, 96, 128, 256, 512 };
+static const int32_t dims[] = { 16, 32, 48, 64, 80, 96, 128, 256, 576 };
 enum { N_DIM = sizeof dims / sizeof *dims };
 
 typedef enum {

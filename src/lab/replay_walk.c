@@ -9,7 +9,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { MAX_DIM = 512 };
+enum { MAX_DIM = TERSE_KV_DIM };
 
 /* What a thread works with. */
 typedef struct {
