@@ -16,6 +16,13 @@ typedef enum {
     TERSE_QK_ALL   /* all heads of a token as one vector */
 } terse_qk_norm;
 
+/* Feed-forward and attention of the same input, without a norm of its own. */
+typedef enum {
+    TERSE_SERIAL,
+    TERSE_PARALLEL,
+    TERSE_PARALLEL_UNNORMED /* in files without the feed-forward's norm */
+} terse_parallel;
+
 /* How a router's scores become the weights of experts. */
 typedef enum {
     TERSE_ROUTER_NONE,    /* the architecture has no experts */
@@ -35,7 +42,7 @@ typedef struct {
     bool layer_norm;               /* not rms norms; with a bias if norm_bias */
     bool norm_bias;
     terse_qk_norm qk_norm;
-    bool parallel;     /* feed-forward and attention of the same input, without a norm of its own */
+    terse_parallel parallel;
     bool rope_halves;  /* channel i turns with i + n/2, not with its neighbour */
     int32_t rope_skip; /* every so many-th layer does not turn; 0: all do */
     bool rope_factors; /* longrope: tensors of long and short factors */

@@ -106,7 +106,7 @@ static terse_linear rows_of(const terse_linear *w, int32_t first, int32_t n)
     return part;
 }
 
-/* n values, n_row times if the rows have weights of their own. part NULL: no such norm. */
+/* n values, n_row times if heads have weights of their own. part NULL: no such norm. */
 static terse_norm norm(binder *b, int32_t layer, const char *part, int32_t n, int32_t n_row, bool required)
 {
     char stem[STEM], name[NAME];
@@ -120,7 +120,7 @@ static terse_norm norm(binder *b, int32_t layer, const char *part, int32_t n, in
     snprintf(name, sizeof name, "%s.weight", stem);
     x.weight = values(b, name, n, n_row, required);
     snprintf(name, sizeof name, "%s.bias", stem);
-    if (x.weight && b->m->arch->norm_bias)
+    if (x.weight && b->m->arch->norm_bias && n_row == 1) /* norms of heads have none */
         x.bias = values(b, name, n, n_row, true);
     x.stride = n_row > 1 ? n : 0;
     return x;
@@ -182,7 +182,11 @@ static void bind_attention(binder *b, int32_t l)
     char name[STEM];
     y->attn_norm = norm(b, l, names->attn, i->n_embd, 1, true);
     y->attn_post = norm(b, l, names->attn_post, i->n_embd, 1, true);
-    y->ffn_norm = a->parallel ? y->attn_norm : norm(b, l, names->ffn, i->n_embd, 1, true);
+    if (a->parallel != TERSE_PARALLEL)
+        y->ffn_norm = norm(b, l, names->ffn, i->n_embd, 1, a->parallel == TERSE_SERIAL);
+    y->parallel = a->parallel && !y->ffn_norm.weight;
+    if (y->parallel)
+        y->ffn_norm = y->attn_norm;
     y->ffn_post = norm(b, l, names->ffn_post, i->n_embd, 1, true);
     if (a->latent)
         bind_latent(b, l);

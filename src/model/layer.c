@@ -317,14 +317,13 @@ void terse_layer_run(terse_worker *w, int32_t l)
 {
     terse_forward *f = w->f;
     const terse_layer *y = &f->model->layer[l];
-    const bool parallel = f->model->arch->parallel;
     project(w, l);
     attend(w, l);
-    if (!parallel)
+    if (!y->parallel)
         multiply_add(w, &y->o, f->att, &y->attn_post, TERSE_SPENT_O);
     if (y->gate.data)
         gate_and_up(w, y);
-    if (parallel)
+    if (y->parallel)
         multiply_add(w, &y->o, f->att, &y->attn_post, TERSE_SPENT_O);
     if (y->router.data) {
         terse_moe_run(w, y);

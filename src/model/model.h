@@ -41,6 +41,7 @@ typedef struct {
     const float *sinks;               /* [n_head] or NULL */
     int32_t window;                   /* tokens that a token sees, itself among them; 0: all before it */
     int32_t rope;                     /* TERSE_ROPE_NONE, FULL or WINDOWED */
+    bool parallel;                    /* both branches see the same input */
     terse_linear q_low, kv_low, kv_b; /* model/mla.c */
     terse_norm q_low_norm, kv_low_norm;
     terse_stack k_b, v_b;
