@@ -194,8 +194,96 @@ static void architectures_are_their_definitions(void **state)
     }
 }
 
+static terse_model *open_spec(const char *arch)
+{
+    terse_error err = { 0 };
+    terse_model *m;
+    size_t i = 0;
+    while (strcmp(specs[i].arch, arch))
+        i++;
+    if (ref_write(&specs[i], path, &err) != TERSE_OK || terse_model_open(&m, path, &err) != TERSE_OK)
+        fail_msg("%s", err.text);
+    return m;
+}
+
+static terse_session *open_session(const terse_model *m, const terse_session_opts *o)
+{
+    terse_error err = { 0 };
+    terse_session *s;
+    if (terse_session_open(&s, m, o, &err) != TERSE_OK)
+        fail_msg("%s", err.text);
+    return s;
+}
+
+/* Layers with windows give up what they do not see any more: going back is limited, starting again is not. */
+static void windowed_sessions_go_back_so_far(void **state)
+{
+    (void)state;
+    static float first[N * REF_VOCAB], again[N * REF_VOCAB];
+    terse_error err = { 0 };
+    terse_model *m = open_spec("olmo2");
+    const terse_model_info *about = terse_model_about(m);
+    assert_int_equal(about->window, 31);
+    assert_int_equal(about->n_windowed, 3);
+    terse_session *s = open_session(m, &(terse_session_opts){ .back = 8 });
+    assert_int_equal(terse_session_prefill(s, tokens, N, NULL, first, &err), TERSE_OK);
+    assert_true(terse_session_truncate(s, N - 5));
+    assert_false(terse_session_truncate(s, 20));
+    assert_int_equal(terse_session_count(s), N - 5);
+    assert_int_equal(terse_session_prefill(s, tokens + N - 5, 5, NULL, again, &err), TERSE_OK);
+    assert_memory_equal(again, first + (N - 5) * REF_VOCAB, 5 * REF_VOCAB * sizeof *first);
+    assert_true(terse_session_truncate(s, 0));
+    assert_int_equal(terse_session_prefill(s, tokens, N, NULL, again, &err), TERSE_OK);
+    assert_memory_equal(again, first, sizeof first);
+    /* What does not fit leaves all as it was. */
+    assert_int_equal(terse_session_prefill(s, tokens, N, NULL, NULL, &err), TERSE_BAD_INPUT);
+    assert_int_equal(terse_session_count(s), N);
+    terse_session_close(&s);
+    terse_model_close(&m);
+}
+
+/* Rules work on the layers that see everything, in batches as in single steps; windows are read whole. */
+static void rules_on_windowed_models(void **state)
+{
+    (void)state;
+    static const char *const archs[] = { "gemma2", "gemma3", "cohere2", "olmo2" };
+    static const char *const rules[] = { "budget:share=0.3",
+                                         "mass:delta=0.1,floor=0,from=0+value-share:left=0.1",
+                                         "certified:eps=0.9" };
+    static float one[N * REF_VOCAB], many[N * REF_VOCAB];
+    enum { FROM = 30 };
+    for (size_t a = 0; a < sizeof archs / sizeof *archs; a++)
+        for (size_t r = 0; r < sizeof rules / sizeof *rules; r++) {
+            terse_error err = { 0 };
+            terse_model *m = open_spec(archs[a]);
+            const terse_model_info *about = terse_model_about(m);
+            const terse_session_opts o = { .stop = rules[r], .strands = 2, .audit = (int32_t)r };
+            run(m, &o, FROM, one);
+            terse_session *s = open_session(m, &o);
+            assert_int_equal(terse_session_prefill(s, tokens, FROM, NULL, many, &err), TERSE_OK);
+            assert_int_equal(
+                terse_session_decode_many(s, tokens + FROM, N - FROM, many + FROM * REF_VOCAB, &err), TERSE_OK);
+            assert_memory_equal(one, many, sizeof one);
+            int32_t n_windowed = 0;
+            for (int32_t l = 0; l < about->n_layer; l++) {
+                const terse_attend_stats *x = terse_session_stats_of(s, l, 0);
+                const bool windowed = x->tokens_dense <= (int64_t)about->window * (N - FROM);
+                assert_int_equal(x->walks, N - FROM);
+                assert_int_equal(x->audit_violations, 0);
+                if (windowed)
+                    assert_int_equal(x->stops, 0);
+                n_windowed += windowed;
+            }
+            assert_int_equal(n_windowed, about->n_windowed);
+            terse_session_close(&s);
+            terse_model_close(&m);
+        }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(architectures_are_their_definitions) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(architectures_are_their_definitions),
+                                        cmocka_unit_test(windowed_sessions_go_back_so_far),
+                                        cmocka_unit_test(rules_on_windowed_models) };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

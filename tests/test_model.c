@@ -152,6 +152,41 @@ static const meta_row expert_rows[] = {
 };
 #undef A
 
+/* Of golden models. */
+#define D "deepseek2."
+static const meta_row latent_rows[] = {
+    { "no rank", D "attention.kv_lora_rank", GONE, 0, NULL, TERSE_BAD_INPUT, NULL },
+    { "rank 0", D "attention.kv_lora_rank", U32, 0, NULL, TERSE_BAD_INPUT, NULL },
+    { "rank 4096", D "attention.kv_lora_rank", U32, 4096, NULL, TERSE_BAD_INPUT, NULL },
+    { "another rank", D "attention.kv_lora_rank", U32, 31, NULL, TERSE_BAD_INPUT, "latents" },
+    { "queries of another rank", D "attention.q_lora_rank", U32, 25, NULL, TERSE_BAD_INPUT, "attn_q_a.weight" },
+    { "2 KV heads", D "attention.head_count_kv", U32, 2, NULL, TERSE_BAD_INPUT, "latents" },
+    { "cache of 577", D "attention.key_length", U32, 577, NULL, TERSE_BAD_INPUT, NULL },
+    { "another cache", D "attention.key_length", U32, 48, NULL, TERSE_BAD_INPUT, "latents" },
+    { "heads of 8", D "attention.key_length_mla", U32, 8, NULL, TERSE_BAD_INPUT, D "rope.dimension_count" },
+    { "heads of 28", D "attention.key_length_mla", U32, 28, NULL, TERSE_BAD_INPUT, "attn_q_b.weight" },
+    { "values of 0", D "attention.value_length_mla", U32, 0, NULL, TERSE_BAD_INPUT, NULL },
+    { "no values", D "attention.value_length_mla", GONE, 0, NULL, TERSE_BAD_INPUT, NULL },
+    { "all turn", D "rope.dimension_count", U32, 24, NULL, TERSE_BAD_INPUT, NULL },
+    { "a fifth gate", D "expert_gating_func", U32, 4, NULL, TERSE_BAD_INPUT, NULL },
+    { "scale NaN", D "expert_weights_scale", F32, NAN, NULL, TERSE_BAD_INPUT, NULL },
+    { "3 groups", D "expert_group_count", U32, 3, NULL, TERSE_BAD_INPUT, "groups" },
+    { "groups too small", D "expert_group_count", U32, 8, NULL, TERSE_BAD_INPUT, "groups" },
+    { "5 dense layers", D "leading_dense_block_count", U32, 5, NULL, TERSE_BAD_INPUT, NULL },
+    { "2 dense layers", D "leading_dense_block_count", U32, 2, NULL, TERSE_BAD_INPUT, "blk.1.ffn_gate.weight" },
+    { "1 shared", D "expert_shared_count", U32, 1, NULL, TERSE_BAD_INPUT, "ffn_gate_shexp.weight" },
+    { "2^20 shared", D "expert_shared_count", U32, 1 << 20, NULL, TERSE_BAD_INPUT, NULL },
+    { "experts of another width", D "expert_feed_forward_length", U32, 33, NULL, TERSE_BAD_INPUT,
+      "ffn_gate_exps.weight" },
+    { "multiplier Inf", D "rope.scaling.yarn_log_multiplier", F32, INFINITY, NULL, TERSE_BAD_INPUT, NULL },
+};
+#undef D
+static const meta_row window_rows[] = {
+    { "window -1", "gpt-oss.attention.sliding_window", I32, -1, NULL, TERSE_BAD_INPUT, NULL },
+    { "window 2^31", "gpt-oss.attention.sliding_window", U32, 2147483648.0, NULL, TERSE_BAD_INPUT, NULL },
+    { "experts of none", "gpt-oss.expert_feed_forward_length", U32, 0, NULL, TERSE_BAD_INPUT, NULL },
+};
+
 static void write_with_meta(const terse_gguf *g, const meta_row *r)
 {
     terse_error err;
@@ -200,6 +235,28 @@ static void wrong_metadata_is_named(void **state)
         expect(r->what, r->status, r->named ? r->named : r->key);
     }
     terse_gguf_close(&g);
+}
+
+static void wrong_golden(const char *file, const meta_row *rows, size_t n)
+{
+    char name[512];
+    terse_error err;
+    terse_gguf *g;
+    snprintf(name, sizeof name, "%s/golden/models/%s", TERSE_TEST_DIR, file);
+    if (terse_gguf_open(&g, name, &err) != TERSE_OK)
+        fail_msg("%s", err.text);
+    for (size_t i = 0; i < n; i++) {
+        write_with_meta(g, &rows[i]);
+        expect(rows[i].what, rows[i].status, rows[i].named ? rows[i].named : rows[i].key);
+    }
+    terse_gguf_close(&g);
+}
+
+static void wrong_metadata_of_architectures_is_named(void **state)
+{
+    (void)state;
+    wrong_golden("deepseek2-mla-f16.gguf", latent_rows, sizeof latent_rows / sizeof *latent_rows);
+    wrong_golden("gpt-oss-mxfp4.gguf", window_rows, sizeof window_rows / sizeof *window_rows);
 }
 
 /* Without a head size in the file it is the width shared out: 32 by 3 is none. */
@@ -380,6 +437,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_metadata_is_named),
+        cmocka_unit_test(wrong_metadata_of_architectures_is_named),
         cmocka_unit_test(a_width_that_heads_do_not_divide),
         cmocka_unit_test(wrong_tensors_are_named),
         cmocka_unit_test(unusual_shapes_compute),

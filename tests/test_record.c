@@ -310,7 +310,7 @@ static void damaged_files_are_refused_by_field(void **state)
         { "n_head", "offset 16", 16, 5000 },
         { "n_row", "offset 20", 20, 257 },
         { "dim_k", "offset 24", 24, 33 },
-        { "dim_v", "offset 28", 28, 528 },
+        { "dim_v", "offset 28", 28, 592 },
         { "n_token", "offset 32", 32, 1 << 25 },
         { "n_step", "offset 36", 36, 0 },
         { "n_step", "offset 36", 36, 76 },
