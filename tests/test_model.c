@@ -433,6 +433,63 @@ static void experts_of_different_types_compute(void **state)
     check_model("one expert", &o);
 }
 
+/* ---- groups of experts ---- */
+
+/* The latent golden model with other biases of the router, in `groups` groups of which one is used; 0: none. */
+static void write_groups(const float bias[8], uint32_t groups)
+{
+    static const int64_t ne[1] = { 8 };
+    char name[512];
+    terse_error err;
+    terse_gguf *g;
+    terse_gguf_writer *w;
+    snprintf(name, sizeof name, "%s/golden/models/deepseek2-mla-f16.gguf", TERSE_TEST_DIR);
+    assert_int_equal(terse_gguf_open(&g, name, &err), TERSE_OK);
+    assert_int_equal(terse_gguf_writer_open(&w, &err), TERSE_OK);
+    for (int32_t i = 0; i < terse_gguf_n_meta(g); i++)
+        terse_gguf_writer_copy(w, terse_gguf_meta(g, i));
+    if (groups) {
+        terse_gguf_writer_u32(w, "deepseek2.expert_group_count", groups);
+        terse_gguf_writer_u32(w, "deepseek2.expert_group_used_count", 1);
+    }
+    for (int32_t i = 0; i < terse_gguf_n_tensor(g); i++) {
+        const terse_tensor *t = terse_gguf_tensor(g, i);
+        const bool router = t->name.n > 16 && !memcmp(t->name.p + t->name.n - 16, "exp_probs_b.bias", 16);
+        snprintf(name, sizeof name, "%.*s", (int)t->name.n, t->name.p);
+        terse_gguf_writer_tensor(w, name, t->type, router ? 1 : t->n_dim, router ? ne : t->ne,
+                                 router ? bias : t->data);
+    }
+    if (terse_gguf_writer_save(w, path, &err) != TERSE_OK)
+        fail_msg("%s", err.text);
+    terse_gguf_writer_close(&w);
+    terse_gguf_close(&g);
+}
+
+/* A group is as good as its two best experts together: the first group has the best one, the second the best
+ * two. Leaving the first out by its biases is then the same as having groups; having none is not. */
+static void groups_of_experts(void **state)
+{
+    (void)state;
+    static const float biases[] = { 5, -5, -5, -5, 3, 3, 3, -5 },
+                       second[] = { -50, -50, -50, -50, 3, 3, 3, -5 };
+    float *logits[3];
+    terse_error err;
+    for (int i = 0; i < 3; i++) {
+        terse_model *m;
+        write_groups(i == 1 ? second : biases, i == 0 ? 2 : 0);
+        if (terse_model_open(&m, path, &err) != TERSE_OK)
+            fail_msg("%s", err.text);
+        logits[i] = calloc(N_TOKEN * (size_t)terse_model_about(m)->n_vocab, sizeof(float));
+        assert_non_null(logits[i]);
+        logits_of(m, &(terse_session_opts){ .threads = 1 }, false, logits[i]);
+        terse_model_close(&m);
+    }
+    assert_memory_equal(logits[0], logits[1], N_TOKEN * 256 * sizeof(float));
+    assert_memory_not_equal(logits[0], logits[2], N_TOKEN * 256 * sizeof(float));
+    for (int i = 0; i < 3; i++)
+        free(logits[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -442,6 +499,7 @@ int main(void)
         cmocka_unit_test(wrong_tensors_are_named),
         cmocka_unit_test(unusual_shapes_compute),
         cmocka_unit_test(experts_of_different_types_compute),
+        cmocka_unit_test(groups_of_experts),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
