@@ -176,7 +176,7 @@ static void architectures_are_their_definitions(void **state)
     static float got[N * REF_VOCAB];
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
         terse_error err = { 0 };
-        terse_model *m;
+        terse_model *m = NULL;
         if (ref_write(&specs[i], path, &err) != TERSE_OK || terse_model_open(&m, path, &err) != TERSE_OK)
             fail_msg("%s: %s", specs[i].arch, err.text);
         ref_logits(&specs[i], tokens, N, want);
@@ -197,7 +197,7 @@ static void architectures_are_their_definitions(void **state)
 static terse_model *open_spec(const char *arch)
 {
     terse_error err = { 0 };
-    terse_model *m;
+    terse_model *m = NULL;
     size_t i = 0;
     while (strcmp(specs[i].arch, arch))
         i++;

@@ -1,6 +1,6 @@
 /* model/moe.c: a feed-forward of experts: a router's scores, the best k, their weights (terse_routing). Tokens
- * are sorted by expert, so that an expert's weights are read once per batch; a
- * token's results are added best expert first, whatever the batch. */
+ * are sorted by expert, so that an expert's weights are read once per batch; a token's results are added best
+ * expert first, whatever the batch. */
 #include "model/forward.h"
 
 #include "base/memory.h"
