@@ -1,5 +1,6 @@
 /* terse_quantize_file and `terse quantize`: which tensor becomes what, the bytes, what is refused and what a
  * failure leaves behind: nothing. */
+#include "gguf/mix.h"
 #include "make_model.h"
 #include "simd/quantize.h"
 #include "terse/terse.h"
@@ -211,6 +212,45 @@ static void routers_stay_exact(void **state)
     layer_has_type(g, 4, "attn_k", TERSE_TYPE_Q8_0);
     layer_has_type(g, 4, "attn_output", TERSE_TYPE_Q5_K);
     terse_gguf_close(&g);
+}
+
+/* The caller's own choices come first, the first that fits of them; vectors are not asked. */
+static void own_types_come_first(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = { "attn_q",        "=Q5_K",     "attn_q=",     "attn_q=Q9",
+                                         "attn_q=Q5_K,,", "norm=Q5_K", "nothing=Q5_K" };
+    terse_error err;
+    terse_quantize_opts o = { .type = "Q6_K", .tensor_type = "blk.1.attn_q=Q4_0,attn_q=Q5_K,ffn_down=F16" };
+    if (quantize("f32", "out", &o, NULL, &err) != TERSE_OK)
+        fail_msg("%s", err.text);
+    terse_gguf *g = open_file("out");
+    layer_has_type(g, 0, "attn_q", TERSE_TYPE_Q5_K);
+    layer_has_type(g, 1, "attn_q", TERSE_TYPE_Q4_0);
+    layer_has_type(g, 1, "ffn_down", TERSE_TYPE_F16);
+    layer_has_type(g, 1, "attn_v", TERSE_TYPE_Q6_K);
+    layer_has_type(g, 1, "attn_norm", TERSE_TYPE_F32);
+    terse_gguf_close(&g);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        o.tensor_type = wrong[i];
+        if (quantize("f32", "out", &o, NULL, &err) != TERSE_BAD_INPUT)
+            fail_msg("\"%s\" was taken", wrong[i]);
+    }
+}
+
+/* Predictors of SP-KV keep eight bits in files of fewer; in files of floats they are floats like the rest. */
+static void predictors_keep_eight_bits(void **state)
+{
+    (void)state;
+    static const char *const kinds[] = { "Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "F16" };
+    const char *const name = "blk.3.attn_kv_util.0.weight", *const bias = "blk.3.attn_kv_util.0.bias";
+    const terse_tensor w = { .name = { name, strlen(name) }, .type = TERSE_TYPE_F16, .ne = { 512, 128, 1, 1 } };
+    const terse_tensor b = { .name = { bias, strlen(bias) }, .type = TERSE_TYPE_F32, .ne = { 128, 1, 1, 1 } };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        terse_mixer m = { .mix = terse_mix_named(kinds[i]), .tied = true, .n_layer = 8 };
+        assert_int_equal(terse_mixer_type(&m, &w), i < 5 ? TERSE_TYPE_Q8_0 : TERSE_TYPE_F16);
+        assert_int_equal(terse_mixer_type(&m, &b), TERSE_TYPE_F32);
+    }
 }
 
 /* Every row is what the encoder makes of it, with any number of threads; the error is the true one. */
@@ -518,6 +558,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mixes_are_those_of_the_field), cmocka_unit_test(routers_stay_exact),
+        cmocka_unit_test(own_types_come_first),         cmocka_unit_test(predictors_keep_eight_bits),
         cmocka_unit_test(rows_are_the_encoders),        cmocka_unit_test(files_compute_the_same_model),
         cmocka_unit_test(odd_widths_fall_back),         cmocka_unit_test(bad_input_leaves_nothing),
         cmocka_unit_test(input_is_never_overwritten),   cmocka_unit_test(abort_keeps_the_old_file),

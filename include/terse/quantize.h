@@ -25,9 +25,11 @@ typedef struct {
 
 /* Zero means default, except for type. */
 typedef struct {
-    const char *type;         /* to be given: "Q4_K_M", ... (terse_quantize_type_at) */
-    int32_t threads;          /* 0: terse_cpu_threads() */
-    bool requantize;          /* weights may come from quantized types, and inherit their errors */
+    const char *type; /* to be given: "Q4_K_M", ... (terse_quantize_type_at) */
+    const char
+        *tensor_type; /* "PART=TYPE,...": matrices with PART in their name get TYPE, the first that fits */
+    int32_t threads;  /* 0: terse_cpu_threads() */
+    bool requantize;  /* weights may come from quantized types, and inherit their errors */
     const atomic_bool *abort; /* looked at between slices; true ends the call with TERSE_INTERRUPTED */
     /* Both may be NULL; called by the caller's thread: after each tensor, and as bytes of the input are done.
      */

@@ -15,6 +15,7 @@
 typedef struct {
     int32_t threads;
     bool requantize, verbose, quiet;
+    const char *tensor_type;
 } quantize_values;
 
 #define AT(field) offsetof(quantize_values, field)
@@ -23,6 +24,8 @@ static const terse_option quantize_options[] = {
       .help = "also from weights that are quantized: they keep their errors and get new ones" },
     { "-t --threads", TERSE_OPTION_INT, AT(threads), 0, 1024, "N",
       .preset = "physical cores, within the CPU quota", .help = "threads" },
+    { "--tensor-type", TERSE_OPTION_STRING, AT(tensor_type), .value = "PART=TYPE,...", .preset = "none",
+      .help = "matrices with PART in their name get TYPE: ffn_up=Q5_K,attn_v=Q8_0" },
     { "--verbose", TERSE_OPTION_ON, AT(verbose), .help = "a line for each tensor" },
     { "--no-progress", TERSE_OPTION_ON, AT(quiet), .help = "no progress bar" },
 };
@@ -93,6 +96,7 @@ static int run(const quantize_values *o, char **argv)
     terse_quantize_result result;
     terse_error err;
     const terse_quantize_opts opts = { .type = argv[3],
+                                       .tensor_type = o->tensor_type,
                                        .threads = o->threads,
                                        .requantize = o->requantize,
                                        .abort = terse_interrupt_flag(),
@@ -120,7 +124,7 @@ int terse_cmd_quantize(int argc, char **argv)
         "Writes the model IN with its weights as TYPE to the file OUT. TYPE is one of Q4_K_M, Q4_K_S, Q5_K_M, "
         "Q5_K_S, Q6_K, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, F16, BF16, F32; M and S are mixes, as in llama.cpp, that "
         "give more bits to "
-        "some matrices. Vectors and expert routers stay F32.",
+        "some matrices. Vectors and expert routers stay F32, predictors of SP-KV Q8_0.",
         &group, 1, 3
     };
     const int code = terse_options_parse(&accepted, &argc, argv);

@@ -66,12 +66,59 @@ static bool is_delicate(const terse_tensor *t)
            has(t->name, "ffn_gate_inp");
 }
 
-terse_status terse_mixer_begin(terse_mixer *m, const terse_mix *mix, const terse_gguf *g, terse_error *err)
+/* One choice of the caller, PART=TYPE. */
+typedef struct {
+    char part[64];
+    const terse_mix *mix; /* its type counts; NULL: there is none of that name */
+} own_choice;
+
+/* Reads the choice at *at and steps over it; false behind the last. */
+static bool next_choice(const char **at, own_choice *c)
+{
+    char type[16];
+    if (!*at || !**at)
+        return false;
+    const size_t n = strcspn(*at, ","), part = strcspn(*at, "=,");
+    const bool fits = part > 0 && part < n && part < sizeof c->part && n - part - 1 < sizeof type;
+    snprintf(c->part, sizeof c->part, "%.*s", fits ? (int)part : 0, *at);
+    snprintf(type, sizeof type, "%.*s", fits ? (int)(n - part - 1) : 0, *at + (fits ? part + 1 : 0));
+    c->mix = terse_mix_named(type);
+    *at += n + ((*at)[n] == ',');
+    return true;
+}
+
+static bool is_matrix(const terse_tensor *t)
+{
+    return !is_delicate(t) && ends_in(t->name, "weight");
+}
+
+static terse_status check_choices(const char *own, const terse_gguf *g, terse_error *err)
+{
+    own_choice c;
+    const char *at = own;
+    for (const char *start = at; next_choice(&at, &c); start = at) {
+        bool found = false;
+        if (!c.mix)
+            return terse_fail(err, TERSE_BAD_INPUT, "tensor type \"%.60s\": to be PART=TYPE, as in ffn_up=Q5_K",
+                              start);
+        for (int32_t i = 0; i < terse_gguf_n_tensor(g) && !found; i++)
+            found = is_matrix(terse_gguf_tensor(g, i)) && has(terse_gguf_tensor(g, i)->name, c.part);
+        if (!found)
+            return terse_fail(err, TERSE_BAD_INPUT, "%s: no matrix has \"%s\" in its name", terse_gguf_path(g),
+                              c.part);
+    }
+    return TERSE_OK;
+}
+
+terse_status terse_mixer_begin(terse_mixer *m, const terse_mix *mix, const char *own, const terse_gguf *g,
+                               terse_error *err)
 {
     terse_str arch = { "", 0 };
     char key[128];
-    *m = (terse_mixer){ .mix = mix, .tied = !terse_gguf_find_tensor(g, "output.weight") };
+    *m = (terse_mixer){ .mix = mix, .tied = !terse_gguf_find_tensor(g, "output.weight"), .own = own };
     terse_status st = terse_gguf_get_str(g, "general.architecture", true, &arch, err);
+    if (st == TERSE_OK)
+        st = check_choices(own, g, err);
     const int n = arch.n < 64 ? (int)arch.n : 64;
     snprintf(key, sizeof key, "%.*s.block_count", n, arch.p);
     if (st == TERSE_OK)
@@ -138,6 +185,9 @@ static terse_type choose(terse_mixer *m, const terse_tensor *t)
         return mix->type == TERSE_TYPE_Q8_0 || t->ne[0] % 256 ? TERSE_TYPE_Q8_0 : TERSE_TYPE_Q6_K;
     if (is(name, "token_embd.weight"))
         return mix->type;
+    if (has(name,
+            ".attn_kv_util.")) /* SP-KV's predictors: small, and they decide which keys are there at all */
+        return TERSE_TYPE_Q8_0;
     if (is_value(name))
         return type_of_value(m, m->i_value++);
     if (has(name, "attn_k.weight") && m->n_expert == 8)
@@ -152,9 +202,15 @@ static terse_type choose(terse_mixer *m, const terse_tensor *t)
 uint32_t terse_mixer_type(terse_mixer *m, const terse_tensor *t)
 {
     const bool is_float = t->type == TERSE_TYPE_F16 || t->type == TERSE_TYPE_BF16;
-    if (is_delicate(t) || !ends_in(t->name, "weight"))
+    if (!is_matrix(t))
         return is_float && is_delicate(t) ? TERSE_TYPE_F32 : t->type;
-    const terse_type type = choose(m, t);
+    terse_type type = choose(m, t);
+    own_choice c;
+    for (const char *at = m->own; next_choice(&at, &c);)
+        if (c.mix && has(t->name, c.part)) {
+            type = c.mix->type;
+            break;
+        }
     if (t->ne[0] % terse_type_of(type)->block_len == 0)
         return type;
     if (t->ne[0] % 32) /* the shortest blocks */

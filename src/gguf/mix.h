@@ -25,9 +25,12 @@ typedef struct {
     int32_t n_layer, n_expert;
     bool tied;       /* the embedding is the output, too */
     int32_t i_value; /* tensors of values seen so far */
+    const char *own; /* the caller's choices, "PART=TYPE,..."; NULL: none */
 } terse_mixer;
 
-terse_status terse_mixer_begin(terse_mixer *m, const terse_mix *mix, const terse_gguf *g, terse_error *err);
+/* own may be NULL; it is borrowed and has to name types that there are and parts that a tensor has. */
+terse_status terse_mixer_begin(terse_mixer *m, const terse_mix *mix, const char *own, const terse_gguf *g,
+                               terse_error *err);
 /* The type of t; to be asked once for each tensor, in the order of the file. */
 uint32_t terse_mixer_type(terse_mixer *m, const terse_tensor *t);
 

@@ -228,7 +228,7 @@ static terse_status plan(job *j, const terse_mix *mix)
 {
     const int32_t n = terse_gguf_n_tensor(j->in);
     terse_mixer mixer;
-    terse_status st = terse_mixer_begin(&mixer, mix, j->in, j->err);
+    terse_status st = terse_mixer_begin(&mixer, mix, j->o->tensor_type, j->in, j->err);
     j->type = terse_calloc64((size_t)n + 1, sizeof *j->type);
     if (st == TERSE_OK && !j->type)
         st = terse_fail(j->err, TERSE_NOMEM, "no memory for %d tensors", n);
