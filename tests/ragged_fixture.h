@@ -107,7 +107,8 @@ static void ragged_put(ragged *f, int32_t layer, int32_t head, int32_t pos)
 
 /* n tokens, at most a step at a time, in all heads; the results of (layer, head) go to out. decode: one by one.
  */
-static terse_status ragged_run(ragged *f, int32_t n, bool decode, int32_t layer, int32_t head, terse_error *err)
+static inline terse_status ragged_run(ragged *f, int32_t n, bool decode, int32_t layer, int32_t head,
+                                      terse_error *err)
 {
     const int32_t step = decode ? 1 : RAGGED_STEP, from = terse_kv_count(f->kv);
     for (int32_t pos = from, m; pos < from + n; pos += m) {
@@ -132,9 +133,9 @@ static terse_status ragged_run(ragged *f, int32_t n, bool decode, int32_t layer,
 }
 
 /* |out - reference| / |reference| of the token at pos, the largest of its rows. */
-static double ragged_error(const ragged *f, int32_t pos,
-                           bool (*sees)(int32_t layer, int32_t head, int32_t i, int32_t j), int32_t layer,
-                           int32_t head)
+static inline double ragged_error(const ragged *f, int32_t pos,
+                                  bool (*sees)(int32_t layer, int32_t head, int32_t i, int32_t j),
+                                  int32_t layer, int32_t head)
 {
     double worst = 0.0;
     for (int32_t r = 0; r < RAGGED_ROWS; r++) {

@@ -66,6 +66,12 @@ typedef struct terse_attend terse_attend;
  *                            its gate predicts it, is at least threshold; what is not given is the model's own
  *   window:keep=0.2,budget=0,sinks=4
  *                            the first and the last tokens (StreamingLLM)
+ *   h2o:keep=0.2,budget=0,recent=0.5
+ *                            the last tokens (that part of the budget) and those that received the most
+ * attention tova:keep=0.2,budget=0,window=32 those to which the last query gives the most weight, alike in a
+ * layer's heads snapkv:keep=0.2,budget=0,window=64,kernel=5 those that the last window queries of the prompt
+ * look at; decoded tokens come on top until there are 64 more than the budget, then the last queries decide
+ * again pyramidkv:...,beta=20    the same with more tokens in lower layers
  *   random:keep=0.2,window=128,sinks=4,seed=0
  *                            a floor for comparisons
  *
@@ -114,8 +120,12 @@ TERSE_API const char *terse_attend_policy_text(const terse_attend *a);
 /* Whether the policy drops tokens, and whether it needs a model or a gate that predicts their utility. */
 TERSE_API bool terse_attend_drops(const terse_attend *a);
 TERSE_API bool terse_attend_gated(const terse_attend *a);
+/* Whether it goes by attention weights: then tokens are decoded one by one. */
+TERSE_API bool terse_attend_marks(const terse_attend *a);
 /* What such a policy takes where it was not told. Before the first walk is opened. */
 TERSE_API void terse_attend_gate(terse_attend *a, double threshold, int32_t window, int32_t sinks);
+/* Sets the budget of a policy that has one: tokens > 0, or a share of them. TERSE_BAD_INPUT if it has none. */
+TERSE_API terse_status terse_attend_budget(terse_attend *a, int32_t tokens, double share, terse_error *err);
 /* Whether the rule proves a bound on its error ("none" does: zero). */
 TERSE_API bool terse_attend_bounded(const terse_attend *a);
 /* TERSE_KV_*: what the store must keep for this rule; call terse_kv_summarize with it after a prompt. Pages

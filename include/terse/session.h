@@ -17,9 +17,13 @@ typedef struct {
     terse_kv_type type_k, type_v; /* 0: f16 */
     size_t kv_limit;              /* bytes; 0: none */
     int32_t back;       /* tokens that truncate can take back from layers with sliding windows; 0: 256 */
-    const char *policy; /* NULL: "spkv" for a model with a gate, else "dense"; see terse_attend_open */
+    const char *budget; /* of policies that have one: "1024" tokens, "20%" of them, "64MiB" of keys and values;
+                         * NULL: what the policy says. Copied */
+    const char *policy; /* "auto": by kv_limit; NULL: "spkv" for a model with a gate, else "dense"; see
+                           terse_attend_open */
     const char *gate;   /* a file that predicts the utility of tokens (terse_gate_open); NULL: the
                          * model's own gate, if it has one */
+    bool observe;       /* remember the last 64 queries, for a policy that is taken later and goes by them */
     const char *stop;   /* NULL: "none"; see terse_attend_open */
     const terse_profile *profile; /* of this model, for the stop rule; copied. NULL: none */
     int32_t audit;                /* every n-th walk is repeated in full; 0: none */
@@ -55,6 +59,9 @@ TERSE_API terse_status terse_session_decode_many(terse_session *s, const int32_t
  * NULL: none); the tokens stay, the stats start again. On failure the session keeps what it had. */
 TERSE_API terse_status terse_session_rule(terse_session *s, const char *policy, const char *stop,
                                           const terse_profile *profile, int32_t audit, terse_error *err);
+/* `to` goes on from where `from` is: the same tokens, keys and values, under its own policy and rule. Both of
+ * one model, with the same ctx and types. On failure `to` holds no tokens. */
+TERSE_API terse_status terse_session_copy(terse_session *to, const terse_session *from, terse_error *err);
 /* Forgets the tokens from position n on. False, and nothing is changed, if a layer with a sliding window has
  * given up what the token at position n would see (opts.back); n = 0 is always possible. Under a policy that
  * drops tokens: exactly for the last 64 tokens; further back, those that were dropped do not come back. */

@@ -5,10 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
-static const terse_policy *const policies[] = {
-    &terse_policy_dense, &terse_policy_spkv,   &terse_policy_window,
-    &terse_policy_quest, &terse_policy_random, &terse_policy_oracle
-};
+static const terse_policy *const policies[] = { &terse_policy_dense,  &terse_policy_spkv,
+                                                &terse_policy_window, &terse_policy_quest,
+                                                &terse_policy_random, &terse_policy_oracle,
+                                                &terse_policy_h2o,    &terse_policy_tova,
+                                                &terse_policy_snapkv, &terse_policy_pyramidkv };
 enum { N_POLICIES = sizeof policies / sizeof *policies };
 
 bool terse_attend_policy_at(int32_t i, const char **name, const char **help)
@@ -48,9 +49,27 @@ int32_t terse_policy_budget(double tokens, double share, int32_t n_token)
     return n < 1.0 ? 1 : (int32_t)fmin(n, (double)INT32_MAX);
 }
 
+terse_status terse_attend_budget(terse_attend *a, int32_t tokens, double share, terse_error *err)
+{
+    const terse_stop_param *p = a->policy.policy->param;
+    if (!p[1].name || strcmp(p[0].name, "keep") != 0 || strcmp(p[1].name, "budget") != 0)
+        return terse_fail(err, TERSE_BAD_INPUT, "KV policy %s has no budget of tokens", a->policy.policy->name);
+    if (tokens < 0 || (tokens == 0 && !(share > 0.0 && share <= 1.0)))
+        return terse_fail(err, TERSE_BAD_INPUT, "a budget of %d tokens or %g of them", tokens, share);
+    a->policy.param[0] = tokens ? a->policy.param[0] : share;
+    a->policy.param[1] = tokens;
+    terse_attend_describe(a);
+    return TERSE_OK;
+}
+
 bool terse_attend_drops(const terse_attend *a)
 {
     return a->policy.policy->drops;
+}
+
+bool terse_attend_marks(const terse_attend *a)
+{
+    return a->policy.policy->marks != TERSE_MARK_NONE;
 }
 
 bool terse_attend_gated(const terse_attend *a)
@@ -61,7 +80,7 @@ bool terse_attend_gated(const terse_attend *a)
 static terse_policy_case case_of(const terse_attend *a, const terse_kv *kv, int32_t layer, int32_t head,
                                  int32_t n_token)
 {
-    return (terse_policy_case){ a->policy.param, layer, head, kv->opts.n_layer, n_token };
+    return (terse_policy_case){ a->policy.param, layer, head, kv->opts.n_layer, n_token, kv->window };
 }
 
 static bool stays(const terse_attend *a, const terse_kv *kv, int32_t layer, int32_t head, int32_t pos,
@@ -79,8 +98,8 @@ void terse_policy_put(const terse_attend *a, terse_kv *kv, int32_t layer, int32_
     const int32_t j = terse_kv_leaver(kv, pos);
     const size_t u = terse_kv_unit(kv, layer, head);
     terse_kv_put(kv, layer, head, pos, k, v);
-    if (kv->mark && a->policy.policy->marks == TERSE_MARK_NONE)
-        *terse_kv_mark(kv, u, pos) = utility;
+    if (kv->mark)
+        *terse_kv_mark(kv, u, pos) = terse_attend_marks(a) ? 0.0f : utility;
     if (j >= 0 && stays(a, kv, layer, head, j, pos + 1))
         terse_kv_admit(kv, u, j);
 }
@@ -111,11 +130,12 @@ typedef struct {
     int32_t layer, head;
 } sieve;
 
+/* Tokens of a window that has grown may be among the older ones. */
 static bool keeps(void *ctx, int32_t slot, int32_t pos)
 {
     const sieve *s = ctx;
     (void)slot;
-    return stays(s->a, s->kv, s->layer, s->head, pos, s->kv->n_token);
+    return pos >= s->kv->n_token - s->kv->window || stays(s->a, s->kv, s->layer, s->head, pos, s->kv->n_token);
 }
 
 void terse_policy_revise(const terse_attend *a, terse_kv *kv, int32_t layer, int32_t head)

@@ -27,6 +27,7 @@ typedef struct {
     const double *param;
     int32_t layer, head, n_layer;
     int32_t n_token; /* in the sequence */
+    int32_t window;  /* newest tokens that stay */
 } terse_policy_case;
 
 struct terse_policy {
@@ -41,11 +42,9 @@ struct terse_policy {
     int32_t (*window)(const double *param, int32_t n_token);
     /* Does the token at pos stay when it leaves the window? NULL: yes. */
     bool (*admit)(const terse_policy_case *c, int32_t pos, float mark);
-    /* Older tokens that a scoring policy may hold, and first positions that it always keeps. */
+    /* Scoring policies: older tokens that may be held; neighbours on each side that marks are averaged over. */
     int32_t (*older)(const terse_policy_case *c);
-    int32_t (*sinks)(const double *param);
-    /* Do queries see the first tokens as if what was dropped had never been? */
-    bool (*rotate)(const double *param);
+    int32_t (*half)(const double *param);
 };
 
 extern const terse_policy terse_policy_dense, terse_policy_spkv, terse_policy_window, terse_policy_random,
@@ -71,5 +70,15 @@ int32_t terse_policy_cap(const terse_attend *a, const terse_kv *kv);
  * terse_policy_revise of every (layer, head), which decides again about every older token there is. */
 terse_status terse_policy_settle(const terse_attend *a, terse_kv *kv, terse_error *err);
 void terse_policy_revise(const terse_attend *a, terse_kv *kv, int32_t layer, int32_t head);
+
+/* attend/observe.c: adds what the queries q[n] (each [n_row][dim_k]) of tokens at the rising positions at[n],
+ * of up to a page of them, give to every token that is held to its marks: weights, mean over the group. The
+ * marks of one (layer, head) belong to one thread at a time. */
+typedef struct terse_walk terse_walk;
+void terse_observe(terse_walk *w, int32_t layer, int32_t head, const float *const *q, const int32_t *at,
+                   int32_t n, float scale);
+/* Drops the older tokens that are above the budget of w's policy. It reads the marks of all heads of the layer.
+ */
+void terse_policy_trim(terse_walk *w, terse_kv *kv, int32_t layer, int32_t head, int32_t n_token);
 
 #endif

@@ -64,6 +64,8 @@ struct terse_walk {
     char *state;             /* of the page rule, then of the value rule */
     const terse_rule *value; /* attend's, or scaled[1] */
     terse_rule scaled[2];    /* page and value rule of this (layer, head), with a profile */
+    float *score[3];         /* of a scoring policy: [ctx] what slots compete with, and a copy to select in; and
+                              * [max_row] what brings weights to shares of their softmax */
     bool *done;              /* [n_row] heads that could stop */
 
     /* Orders that estimate (plan.c). Weights are relative to the maximum when the pages were ranked. */

@@ -42,6 +42,9 @@ static size_t lay_out(terse_walk *w, char *base)
     w->gather = terse_place(base, &at, rank ? 2 * cap * one : 0);
     w->full = terse_place(base, &at, row * dim_v * one);
     w->state = terse_place(base, &at, state);
+    for (int i = 0; i < 3; i++)
+        w->score[i] =
+            terse_place(base, &at, terse_attend_marks(a) ? (i < 2 ? (size_t)kv->opts.ctx : rows) * one : 0);
     w->done = terse_place(base, &at, row * sizeof *w->done);
     w->stride = terse_align_up(cap, TERSE_TILE);
     w->moments_query = terse_place(base, &at, rank ? row * terse_moments_query_size(kv->opts.dim_k) : 0);

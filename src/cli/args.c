@@ -37,6 +37,8 @@ static const terse_option kv_options[] = {
     { "--kv-policy", TERSE_OPTION_STRING, AT(policy), .value = "NAME",
       .preset = "dense; spkv, if the model has a gate",
       .help = "what stays in the cache and which pages attention reads; " TERSE_POLICIES_HELP },
+    { "--kv-budget", TERSE_OPTION_STRING, AT(budget), .value = "N", .preset = "what the policy says",
+      .help = "tokens that the policy may keep: a number, a share as 20%, or bytes as 64MiB" },
     { "--kv-gate", TERSE_OPTION_STRING, AT(gate), .value = "FILE", .preset = "the model's own",
       .help = "a GGUF file that predicts the utility of tokens, for the policy spkv" },
     { "--stop", TERSE_OPTION_STRING, AT(stop), .value = "RULE", .preset = "what --quality says",

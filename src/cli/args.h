@@ -23,6 +23,7 @@ typedef struct {
     const char *policy, *stop, *quality; /* quality names a policy and a stop rule; those given by name win */
     const char *profile;                 /* terse_profile_find */
     const char *gate;                    /* a file */
+    const char *budget;                  /* of policies that have one */
     size_t limit;                        /* bytes; 0: none */
     int32_t audit;                       /* 0: never */
 } terse_args_kv;
@@ -32,8 +33,11 @@ terse_option_group terse_args_kv_group(terse_args_kv *a);
 #define TERSE_POLICIES_HELP                                                                                    \
     "dense: every token; order=newest, oldest, mass, box, random or oracle says how pages are walked. "        \
     "quest:keep=X, oracle:keep=X: every token, a share of the pages per query. spkv:threshold=X: what the "    \
-    "model predicts to be useful. window:keep=X: the first and the last tokens. random:keep=X: a floor. "      \
-    "keep is a share of the prompt; budget=N, a number of tokens, wins over it"
+    "model predicts to be useful. window:keep=X: the first and the last tokens. h2o:keep=X: what received "    \
+    "most attention. tova:keep=X: what the last query looks at. snapkv:keep=X, pyramidkv:keep=X: what the "    \
+    "end of the prompt looks at. random:keep=X: a floor. auto: dense (spkv, if the model has a gate), if it "  \
+    "fits into --kv-limit, else h2o. keep is a share of the prompt; budget=N, a number of tokens, wins over "  \
+    "it"
 
 /* The stop rules that --quality names. */
 #define TERSE_QUALITY_EXACT "none"

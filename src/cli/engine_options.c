@@ -57,7 +57,12 @@ terse_status terse_engine_session(const terse_engine_options *o, terse_session_o
                                  .audit = kv->audit,
                                  .policy = kv->policy,
                                  .gate = kv->gate,
+                                 .budget = kv->budget,
                                  .stop = kv->stop };
+    if (kv->budget && (!kv->policy || strncmp(kv->policy, "dense", 5) == 0))
+        return terse_fail(err, TERSE_BAD_INPUT,
+                          "--kv-budget %.40s: name a --kv-policy that keeps a part of the tokens, as snapkv",
+                          kv->budget);
     const char *quality = kv->quality || kv->policy || kv->stop || kv->profile ? kv->quality : TERSE_QUALITY;
     terse_status st = quality ? set_quality(quality, out, err) : TERSE_OK;
     if (st == TERSE_OK && kv->type_k)

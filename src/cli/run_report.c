@@ -92,6 +92,10 @@ void terse_report_stats(const terse_runner *r, const terse_answer *a)
                 mib(per(weights * a->n_step, a->n_decoded)), per(weights * a->n_step, a->decode) * 1e-9);
         print_kv(r, a);
     }
+    const int64_t units = (int64_t)m->n_layer * m->n_head_kv, held = terse_session_held(r->session);
+    fprintf(stderr, "%-10s %s; %.1f of %d tokens held per head, %.1f %%\n", "kv policy",
+            terse_session_policy(r->session), per((double)held, (double)units), terse_session_count(r->session),
+            100.0 * per((double)held, (double)units * terse_session_count(r->session)));
     fprintf(stderr, "%-10s %.1f MiB at the peak, %.1f MiB of that for %d tokens of keys and values\n", "memory",
             mib((double)terse_peak_rss()), mib((double)terse_session_kv_bytes(r->session)),
             terse_session_count(r->session));
@@ -135,6 +139,10 @@ static json_t *json_of_costs(const terse_runner *r, const terse_answer *a)
     if (m->n_windowed)
         terse_json_put(&root, "windows",
                        json_pack("{s:i, s:i}", "layers", (int)m->n_windowed, "tokens", (int)m->window));
+    terse_json_put(&root, "kv",
+                   json_pack("{s:s, s:I, s:I}", "policy", terse_session_policy(r->session), "held_tokens",
+                             (json_int_t)terse_session_held(r->session), "held_bytes",
+                             (json_int_t)terse_session_kv_bytes(r->session)));
     if (r->draft)
         terse_json_put(&root, "draft",
                        json_pack("{s:I, s:I, s:I}", "steps", (json_int_t)a->draft.steps, "guessed",

@@ -9,10 +9,10 @@
 /* Sets root[key], taking value over. A NULL value or root makes *root NULL, a failure that stays. */
 void terse_json_put(json_t **root, const char *key, json_t *value);
 
-/* {"bytes":{k, v, summary, dense_kv}, "pages":{listed, scored, read, alone}, "left":{max, mean}} and, where
- * walks were audited, "audit":{n, violations, error:{max, mean, histogram}, bound:{histogram},
- * left_true:{mean}}; what has no bound has "estimate" for it. bins adds the lower edges of the histograms. NULL
- * without memory. */
+/* {"bytes":{k, v, summary, dense_kv, kept_kv}, "tokens":{dense, kept}, "pages":{listed, scored, read, alone},
+ * "left":{max, mean}} and, where walks were audited, "audit":{n, violations, error:{max, mean, histogram},
+ * bound:{histogram}, left_true:{mean}}; what has no bound has "estimate" for it. bins adds the lower edges of
+ * the histograms. NULL without memory. */
 json_t *terse_json_of_stats(const terse_attend_stats *s, bool bounded, bool bins);
 
 /* The counters of a (layer, KV head); NULL past the last. */

@@ -1,29 +1,17 @@
 /* engine/session.c: a timeline of tokens. Prompts go through in chunks under exact attention; decode steps go
  * under the stop rule, one by one or in batches that give the same bits. */
-#include "terse/session.h"
 #include "attend/policy.h"
 #include "attend/walk.h"
 #include "base/memory.h"
+#include "engine/session_parts.h"
 #include "engine/tap.h"
 #include "kv/store.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { CHUNK = 512, MAX_THREADS = 1024, MAX_STRANDS = 64, STRANDS = 16 };
-
-struct terse_session {
-    const terse_model *model;
-    terse_attend *attend;
-    terse_gate *gate; /* of a file of its own */
-    terse_kv *kv;
-    terse_forward forward;
-    float *logits; /* [n_vocab] */
-    int32_t ctx;
-    uint32_t cpu;
-    terse_phase preparing;
-    bool prepared;      /* the store knows what the rule needs, but for what decoding adds by itself */
-    int32_t n_centered; /* tokens that the KV store's centers are the mean of; -1: to be made again */
-};
 
 static terse_status check(const terse_session_opts *o, terse_error *err)
 {
@@ -38,49 +26,23 @@ static terse_status check(const terse_session_opts *o, terse_error *err)
     return TERSE_OK;
 }
 
-/* What the model's layers do to scores. */
-static terse_status shape_layers(terse_attend *a, const terse_model *m, terse_error *err)
+/* What the policy needs beside the pages: marks of tokens, queries. */
+static terse_status open_marks(terse_session *s, const terse_attend *a, bool observe, terse_error *err)
 {
-    if (!(m->attn_cap > 0.0f) && !m->arch->sinks)
-        return TERSE_OK;
-    terse_attend_layer *layer = terse_calloc64((size_t)m->info.n_layer, sizeof *layer);
-    if (!layer)
-        return terse_fail(err, TERSE_NOMEM, "no memory for a session");
-    for (int32_t l = 0; l < m->info.n_layer; l++)
-        layer[l] = (terse_attend_layer){ m->attn_cap, m->layer[l].sinks };
-    const terse_status st = terse_attend_layers(a, layer, m->info.n_layer, err);
-    free(layer);
-    return st;
-}
-
-/* The gate's own numbers, and the profile, if there is one. */
-static terse_status complete_attend(terse_attend *a, const terse_model *m, const terse_gate *gate,
-                                    const terse_profile *profile, terse_error *err)
-{
-    if (gate) {
-        const terse_gate_info *g = terse_gate_about(gate);
-        terse_attend_gate(a, (double)g->threshold, g->window, g->sinks);
-    } else if (terse_attend_gated(a)) {
-        return terse_fail(err, TERSE_BAD_INPUT,
-                          "KV policy %s goes by predicted utilities: the model has no gate and none was given",
-                          terse_attend_policy_text(a));
+    const size_t heads = (size_t)s->model->info.n_layer * (size_t)s->model->info.n_head;
+    terse_forward *f = &s->forward;
+    if (terse_attend_marks(a) || f->utility) {
+        const terse_status st = terse_kv_marks_open(s->kv, err);
+        if (st != TERSE_OK)
+            return st;
     }
-    const terse_status st = shape_layers(a, m, err);
-    if (st != TERSE_OK || !profile)
-        return st;
-    const terse_profile_info *i = terse_profile_about(profile);
-    return terse_attend_profile(a, i->scale, i->n_layer, i->n_head, err);
-}
-
-/* A model with a gate of its own is meant to run under spkv. */
-static terse_status open_attend(terse_attend **out, const terse_session *s, const char *policy,
-                                const char *stop, const terse_profile *profile, int32_t audit, terse_error *err)
-{
-    const char *own = s->forward.utility ? "spkv" : "dense";
-    terse_status st = terse_attend_open(out, policy ? policy : own, stop, audit, err);
-    if (st == TERSE_OK && (st = complete_attend(*out, s->model, s->forward.utility, profile, err)) != TERSE_OK)
-        terse_attend_close(out);
-    return st;
+    if ((terse_attend_marks(a) || observe) && !f->seen) {
+        f->seen = terse_calloc64(heads * TERSE_SEEN * (size_t)s->kv->opts.dim_k, sizeof *f->seen);
+        f->n_seen = 0;
+        if (!f->seen)
+            return terse_fail(err, TERSE_NOMEM, "no memory for the last queries");
+    }
+    return TERSE_OK;
 }
 
 static terse_status open_store(terse_session *s, const terse_session_opts *o, terse_error *err)
@@ -106,8 +68,7 @@ static terse_status open_store(terse_session *s, const terse_session_opts *o, te
     if (st != TERSE_OK)
         return st;
     s->kv->step = s->forward.chunk;
-    if (s->forward.utility)
-        st = terse_kv_marks_open(s->kv, err);
+    st = open_marks(s, s->attend, o->observe, err);
     return st == TERSE_OK ? terse_policy_open(s->attend, s->kv, err) : st;
 }
 
@@ -189,10 +150,19 @@ terse_status terse_session_open(terse_session **out, const terse_model *m, const
     s->cpu = o->cpu ? o->cpu : terse_cpu_tiers();
     if (o->gate && (st = terse_gate_open(&s->gate, o->gate, m, err)) != TERSE_OK)
         goto fail;
+    if (o->budget && strlen(o->budget) >= sizeof s->budget) {
+        st =
+            terse_fail(err, TERSE_BAD_INPUT, "KV budget '%.40s': tokens, a share as 20%%, or bytes", o->budget);
+        goto fail;
+    }
+    snprintf(s->budget, sizeof s->budget, "%s", o->budget ? o->budget : "");
+    s->limit = o->kv_limit;
+    s->type_k = o->type_k;
+    s->type_v = o->type_v;
     s->forward.utility = s->gate ? s->gate : terse_model_gate(m);
     s->forward.chunk = o->chunk ? o->chunk : CHUNK;
     s->forward.chunk = s->forward.chunk < s->ctx ? s->forward.chunk : s->ctx;
-    if ((st = open_attend(&s->attend, s, o->policy, o->stop, o->profile, o->audit, err)) != TERSE_OK)
+    if ((st = terse_session_attend(&s->attend, s, o->policy, o->stop, o->profile, o->audit, err)) != TERSE_OK)
         goto fail;
     if ((st = open_store(s, o, err)) != TERSE_OK)
         goto fail;
@@ -215,6 +185,7 @@ void terse_session_close(terse_session **p)
     terse_forward_close(&s->forward);
     close_walks(s->forward.walk, n_walks(s));
     free(s->forward.stats);
+    free(s->forward.seen);
     free(s->logits);
     terse_kv_close(&s->kv);
     terse_attend_close(&s->attend);
@@ -229,10 +200,12 @@ static void prepare(void *ctx, int32_t thread, int32_t n_thread)
 {
     terse_session *s = ctx;
     const int32_t n = s->model->info.n_layer * s->model->info.n_head_kv;
-    (void)thread, (void)n_thread;
+    (void)n_thread;
     for (int32_t u; (u = terse_phase_take(&s->preparing)) < n; terse_phase_finish(&s->preparing, n)) {
         const int32_t heads = s->model->info.n_head_kv;
-        if (terse_attend_drops(s->attend))
+        if (terse_attend_marks(s->attend))
+            terse_policy_trim(s->forward.walk[thread], s->kv, u / heads, u % heads, terse_kv_count(s->kv));
+        else if (terse_attend_drops(s->attend))
             terse_policy_revise(s->attend, s->kv, u / heads, u % heads);
         if (s->n_centered < 0 && s->attend->needs & TERSE_KV_CENTER)
             terse_kv_center_unit(s->kv, (size_t)u);
@@ -274,12 +247,17 @@ static terse_status step(terse_session *s, const int32_t *tokens, int32_t n, boo
     const terse_status st = terse_kv_reserve(s->kv, n, err);
     if (st != TERSE_OK)
         return st;
+    if (f->pos == 0) {
+        f->n_seen = 0;
+        f->judged = terse_attend_marks(s->attend);
+    }
     if (!terse_forward_run(f))
         return terse_fail(err, TERSE_INTERRUPTED, "interrupted");
     if (terse_gguf_broken(s->model->gguf))
         return terse_fail(err, TERSE_IO, "%s: the file was cut short while it was in use",
                           terse_gguf_path(s->model->gguf));
     terse_kv_commit(s->kv, n);
+    f->n_seen = f->n_seen + n < TERSE_SEEN ? f->n_seen + n : TERSE_SEEN;
     return TERSE_OK;
 }
 
@@ -317,6 +295,16 @@ terse_status terse_session_prefill(terse_session *s, const int32_t *tokens, int3
     return TERSE_OK;
 }
 
+static void survey(void *ctx, int32_t thread, int32_t n_thread)
+{
+    terse_session *s = ctx;
+    const int32_t heads = s->model->info.n_head_kv, n = s->model->info.n_layer * heads;
+    (void)n_thread;
+    for (int32_t u; (u = terse_phase_take(&s->preparing)) < n; terse_phase_finish(&s->preparing, n))
+        terse_judge_survey(&s->forward, s->forward.walk[thread], u / heads, u % heads);
+    terse_phase_wait(&s->preparing, n);
+}
+
 /* Before the first step behind a prompt: the policy looks at what there is, and the rule is told of it. */
 static terse_status prepare_all(terse_session *s, terse_error *err)
 {
@@ -324,6 +312,10 @@ static terse_status prepare_all(terse_session *s, terse_error *err)
     const terse_status st = terse_policy_settle(s->attend, s->kv, err);
     if (st != TERSE_OK)
         return st;
+    if (terse_attend_marks(s->attend)) {
+        terse_phase_reset(&s->preparing);
+        terse_team_run(s->forward.team, survey, s);
+    }
     if (s->attend->needs || drops) {
         terse_phase_reset(&s->preparing);
         terse_team_run(s->forward.team, prepare, s);
@@ -345,8 +337,9 @@ static terse_status decode(terse_session *s, const int32_t *tokens, int32_t n, f
         return st;
     if (!s->prepared && (st = prepare_all(s, err)) != TERSE_OK)
         return st;
+    const int32_t most = terse_attend_marks(s->attend) ? 1 : s->forward.chunk;
     for (int32_t t = 0; t < n && st == TERSE_OK;) {
-        const int32_t m = n - t < s->forward.chunk ? n - t : s->forward.chunk;
+        const int32_t m = n - t < most ? n - t : most;
         st = step(s, tokens + t, m, true, rows + (size_t)t * (size_t)s->model->info.n_vocab, true, err);
         t += m;
     }
@@ -374,10 +367,12 @@ terse_status terse_session_rule(terse_session *s, const char *policy, const char
 {
     terse_attend *attend = NULL;
     terse_walk **walk = NULL;
-    terse_status st = open_attend(&attend, s, policy, stop, profile, audit, err);
+    terse_status st = terse_session_attend(&attend, s, policy, stop, profile, audit, err);
     if (st == TERSE_OK)
         st = terse_kv_summary_open(s->kv, attend->needs, err);
     s->prepared = false;
+    if (st == TERSE_OK)
+        st = open_marks(s, attend, false, err);
     if (st == TERSE_OK)
         st = open_walks(&walk, s, attend, 0, err);
     if (st == TERSE_OK)
@@ -391,14 +386,48 @@ terse_status terse_session_rule(terse_session *s, const char *policy, const char
     terse_attend_close(&s->attend);
     s->forward.walk = walk;
     s->forward.attend = s->attend = attend;
+    s->forward.judged = false;
     terse_session_stats_reset(s);
+    return TERSE_OK;
+}
+
+terse_status terse_session_copy(terse_session *to, const terse_session *from, terse_error *err)
+{
+    const terse_kv_opts *a = &to->kv->opts, *b = &from->kv->opts;
+    terse_walk **walk = NULL;
+    terse_session_truncate(to, 0);
+    if (to->model != from->model || a->ctx != b->ctx || a->type_k != b->type_k || a->type_v != b->type_v)
+        return terse_fail(err, TERSE_BAD_INPUT, "sessions of other models, contexts or types cannot be copied");
+    terse_status st = open_walks(&walk, to, to->attend, from->kv->cap, err);
+    if (st != TERSE_OK)
+        return st;
+    close_walks(to->forward.walk, n_walks(to));
+    to->forward.walk = walk;
+    if ((st = terse_kv_copy(to->kv, from->kv, err)) == TERSE_OK)
+        st = terse_policy_open(to->attend, to->kv, err);
+    if (st != TERSE_OK) {
+        terse_session_truncate(to, 0);
+        return st;
+    }
+    const size_t heads = (size_t)to->model->info.n_layer * (size_t)to->model->info.n_head;
+    const bool seen = to->forward.seen && from->forward.seen;
+    if (seen)
+        memcpy(to->forward.seen, from->forward.seen, heads * TERSE_SEEN * (size_t)a->dim_k * sizeof(float));
+    to->forward.n_seen = seen ? from->forward.n_seen : 0;
+    to->forward.judged = false;
+    to->n_centered = -1;
+    to->prepared = false;
+    memcpy(to->logits, from->logits, (size_t)to->model->info.n_vocab * sizeof *to->logits);
     return TERSE_OK;
 }
 
 bool terse_session_truncate(terse_session *s, int32_t n)
 {
+    const int32_t before = terse_kv_count(s->kv);
     if (!terse_kv_truncate(s->kv, n < 0 ? 0 : n))
         return false;
+    const int32_t gone = before - terse_kv_count(s->kv);
+    s->forward.n_seen = s->forward.n_seen > gone ? s->forward.n_seen - gone : 0;
     if (terse_kv_count(s->kv) < s->n_centered) {
         s->n_centered = -1;
         s->prepared = false;

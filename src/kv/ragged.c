@@ -439,6 +439,8 @@ static void copy_pages(terse_kv *to, const terse_kv *from)
         for (int32_t i = first; i < from->n_block + n_long; i++) {
             const int32_t place = i < from->n_block ? i % from->n_ring : from->n_ring + i - from->n_block;
             const size_t at = u * (size_t)to->cap + (size_t)place;
+            if (from->n_gone && i < from->n_gone[u / (size_t)from->opts.n_head])
+                continue;
             to->table[at] = to->free[--to->n_free];
             memcpy(terse_kv_block(to, to->table[at]), terse_kv_block(from, from->table[at]), to->page_size);
             to->radius[at] = from->radius[at];
@@ -476,5 +478,7 @@ terse_status terse_kv_copy(terse_kv *to, const terse_kv *from, terse_error *err)
     to->n_page = from->n_page;
     to->recent = from->recent;
     to->n_block = from->n_block;
+    for (int32_t l = 0; from->n_gone && l < from->opts.n_layer; l++)
+        to->n_gone[l] = from->n_gone[l];
     return TERSE_OK;
 }

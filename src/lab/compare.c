@@ -13,18 +13,36 @@ enum { PIECE = 512 }; /* prompt tokens between two signs of progress */
 
 static terse_status set_rule(terse_eval *e, const terse_eval_rule *r, int32_t audit, terse_error *err)
 {
-    return terse_session_rule(e->session, r->policy, r->stop, r->profile, audit, err);
+    return terse_session_rule(e->now, r->policy, r->stop, r->profile, audit, err);
+}
+
+/* Whether a rule drops tokens; and whether it does so by what the model predicts: then contexts are computed
+ * under it too, as the model is meant to. */
+static terse_status look_at(terse_eval *e, const terse_session_opts *o, int32_t r, terse_error *err)
+{
+    const bool gate = o->gate || terse_model_gate(e->model);
+    const char *policy = e->rules[r].policy ? e->rules[r].policy : gate ? "spkv" : "dense";
+    terse_attend *a;
+    const terse_status st = terse_attend_open(&a, policy, e->rules[r].stop, 0, err);
+    if (st != TERSE_OK)
+        return st;
+    e->tally[r].drops = terse_attend_drops(a);
+    e->tally[r].own = terse_attend_gated(a);
+    terse_attend_close(&a);
+    return TERSE_OK;
 }
 
 /* Every rule is set once: a wrong one is found here, and its name with all parameters remembered. */
 static terse_status check_rules(terse_eval *e, terse_error *err)
 {
     for (int32_t r = 0; r < e->n_rule; r++) {
+        e->now = e->tally[r].drops ? e->other : e->session;
         const terse_status st = set_rule(e, &e->rules[r], e->audit, err);
         if (st != TERSE_OK)
             return st;
-        snprintf(e->tally[r].stop, sizeof e->tally[r].stop, "%s", terse_session_stop(e->session));
-        e->tally[r].bounded = terse_session_bounded(e->session);
+        snprintf(e->tally[r].policy, sizeof e->tally[r].policy, "%s", terse_session_policy(e->now));
+        snprintf(e->tally[r].stop, sizeof e->tally[r].stop, "%s", terse_session_stop(e->now));
+        e->tally[r].bounded = terse_session_bounded(e->now);
         e->tally[r].head = calloc(2 * (size_t)e->n_unit, sizeof *e->tally[r].head);
         if (!e->tally[r].head)
             return terse_fail(err, TERSE_NOMEM, "no memory for an evaluation");
@@ -60,7 +78,17 @@ terse_status terse_eval_open(terse_eval **out, const terse_model *m, const terse
                        .audit = o->session.audit,
                        .progress = o->progress,
                        .progress_ctx = o->progress_ctx };
-    terse_status st = terse_session_open(&e->session, m, &opts, err);
+    bool drops = false;
+    terse_status st = TERSE_OK;
+    for (int32_t r = 0; r < n_rule && st == TERSE_OK; r++) {
+        st = look_at(e, &opts, r, err);
+        drops |= e->tally[r].drops;
+    }
+    opts.observe = drops;
+    if (st == TERSE_OK)
+        st = terse_session_open(&e->session, m, &opts, err);
+    if (st == TERSE_OK && drops)
+        st = terse_session_open(&e->other, m, &opts, err);
     if (st == TERSE_OK)
         st = check_rules(e, err);
     if (st == TERSE_OK)
@@ -76,6 +104,7 @@ void terse_eval_close(terse_eval **p)
     if (!e)
         return;
     terse_session_close(&e->session);
+    terse_session_close(&e->other);
     for (int32_t r = 0; r < e->n_rule; r++) {
         free(e->tally[r].head);
         free(e->tally[r].token);
@@ -116,6 +145,7 @@ terse_status terse_compare_begin(terse_eval *e, const int32_t *tokens, int32_t n
     terse_status st = TERSE_OK;
     terse_compare_again(e, 0);
     e->again = false;
+    e->context = tokens;
     for (int32_t t = 0; t < n && st == TERSE_OK; t += PIECE) {
         const int32_t m = n - t < PIECE ? n - t : PIECE;
         st = terse_session_prefill(e->session, tokens + t, m, NULL, NULL, err);
@@ -128,12 +158,23 @@ terse_status terse_compare_rule(terse_eval *e, int32_t r, int32_t n, terse_error
 {
     static const terse_eval_rule dense = { .policy = "dense" };
     terse_session_truncate(e->session, n);
-    return r < 0 ? set_rule(e, &dense, 0, err) : set_rule(e, &e->rules[r], e->audit, err);
+    e->now = r >= 0 && e->tally[r].drops ? e->other : e->session;
+    if (e->now == e->session)
+        return r < 0 ? set_rule(e, &dense, 0, err) : set_rule(e, &e->rules[r], e->audit, err);
+    terse_session_truncate(e->other, 0);
+    terse_status st = set_rule(e, &dense, 0, err); /* a copy comes under the policy that is there */
+    if (st == TERSE_OK && !e->tally[r].own)
+        st = terse_session_copy(e->other, e->session, err);
+    if (st == TERSE_OK)
+        st = set_rule(e, &e->rules[r], e->audit, err);
+    return st == TERSE_OK && e->tally[r].own && n > 0
+               ? terse_session_prefill(e->other, e->context, n, NULL, NULL, err)
+               : st;
 }
 
 terse_status terse_compare_decode(terse_eval *e, int32_t token, const float **logits, terse_error *err)
 {
-    const terse_status st = terse_session_decode(e->session, token, logits, err);
+    const terse_status st = terse_session_decode(e->now, token, logits, err);
     terse_compare_tick(e, 1);
     return st;
 }
@@ -159,7 +200,7 @@ static bool grow_rows(terse_eval *e, int32_t cap)
 terse_status terse_compare_broken(const terse_eval *e, terse_error *err)
 {
     return terse_fail(err, TERSE_INTERNAL, "after %d tokens the model gives no number for some token",
-                      terse_session_count(e->session));
+                      terse_session_count(e->now));
 }
 
 terse_status terse_compare_keep(terse_eval *e, const float *logits, terse_error *err)
@@ -219,9 +260,9 @@ void terse_compare_read(terse_eval *e, int32_t r)
 {
     terse_tally *t = &e->tally[r];
     const int32_t n_head = terse_model_about(e->model)->n_head_kv;
-    t->pending.read = terse_session_stats(e->session);
+    t->pending.read = terse_session_stats(e->now);
     for (int32_t u = 0; u < e->n_unit; u++)
-        t->head[e->n_unit + u] = *terse_session_stats_of(e->session, u / n_head, u % n_head);
+        t->head[e->n_unit + u] = *terse_session_stats_of(e->now, u / n_head, u % n_head);
 }
 
 static void add(terse_sums *a, const terse_sums *b)

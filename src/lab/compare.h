@@ -26,12 +26,16 @@ typedef struct {
     int32_t differs_next; /* of the sample at hand */
     int32_t n_sample, cap_sample;
     char stop[160]; /* the rule with its parameters */
+    char policy[160];
     bool bounded;
+    bool drops, own; /* tokens; and the context is computed under the policy too */
 } terse_tally;
 
 struct terse_eval {
     const terse_model *model;
-    terse_session *session;
+    terse_session *session; /* computes contexts, decodes densely and under rules that keep every token */
+    terse_session *other; /* decodes under rules that drop tokens: a copy, or by itself; NULL: there are none */
+    terse_session *now;   /* the one of them that decodes */
     const terse_eval_rule *rules;
     terse_tally *tally; /* [n_rule] */
     int32_t n_rule, n_vocab, n_unit, audit;
@@ -45,6 +49,7 @@ struct terse_eval {
     double *log_sum, *nll;
     int32_t *best; /* likeliest token of a row */
     int32_t n_row, cap_row;
+    const int32_t *context;                 /* tokens of the sample, borrowed */
     bool again;                             /* it goes on with the last one */
     int32_t *written;                       /* [n_written] what dense attention generates on its own */
     int32_t n_written, cap_written, n_free; /* n_free: how much is asked for */
@@ -58,7 +63,8 @@ struct terse_eval {
 terse_status terse_compare_begin(terse_eval *e, const int32_t *tokens, int32_t n, terse_error *err);
 /* Begins with the first n tokens of the last sample, which are still there; what follows belongs to it. */
 void terse_compare_again(terse_eval *e, int32_t n);
-/* From position n on under rule r; -1: densely. */
+/* From position n on under rule r; -1: densely. A rule that drops tokens does so now, or while it computes the
+ * context itself. */
 terse_status terse_compare_rule(terse_eval *e, int32_t r, int32_t n, terse_error *err);
 /* Decodes one token. */
 terse_status terse_compare_decode(terse_eval *e, int32_t token, const float **logits, terse_error *err);

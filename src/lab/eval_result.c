@@ -92,7 +92,7 @@ terse_status terse_eval_result_of(const terse_eval *e, int32_t rule, terse_eval_
     };
     const terse_tally *t = &e->tally[rule];
     const size_t n = (size_t)t->done.n;
-    *out = (terse_eval_result){ .policy = e->rules[rule].policy ? e->rules[rule].policy : "dense",
+    *out = (terse_eval_result){ .policy = t->policy,
                                 .stop = t->stop,
                                 .bounded = t->bounded,
                                 .n_token = t->done.n,

@@ -70,7 +70,11 @@ static terse_status write_rule(terse_eval *e, int32_t r, const window *w, terse_
 {
     int32_t *differs = &e->tally[r].differs_next;
     int32_t n = 0, id = w->ids[w->base];
-    terse_session_truncate(e->session, w->base);
+    if (e->n_written > 0) {
+        const terse_status st = terse_compare_rule(e, r, w->base, err);
+        if (st != TERSE_OK)
+            return st;
+    }
     while (n < e->n_written && !*differs) {
         const terse_status st = advance(e, id, &id, err);
         if (st != TERSE_OK)

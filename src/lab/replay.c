@@ -49,6 +49,11 @@ static terse_status open_setting(const terse_replay *p, setting *s, const terse_
 {
     snprintf(s->policy, sizeof s->policy, "%s", rule->policy ? rule->policy : "dense");
     terse_status st = terse_attend_open(&s->attend, rule->policy, rule->stop, audit, err);
+    if (st == TERSE_OK && terse_attend_drops(s->attend)) {
+        terse_attend_close(&s->attend);
+        return terse_fail(err, TERSE_BAD_INPUT, "a replay holds every token: KV policy %s drops some",
+                          rule->policy);
+    }
     if (st != TERSE_OK || !rule->profile)
         return st;
     const terse_profile_info *i = terse_profile_about(rule->profile);

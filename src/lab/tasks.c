@@ -85,7 +85,7 @@ static terse_status go_on(prompt *p, int32_t id, int32_t n, bool keep, double *s
         id = st == TERSE_OK ? terse_logits_best(logits, e->n_vocab) : 0;
         if (id < 0)
             return terse_fail(err, TERSE_INTERNAL, "after %d tokens the model gives no number for some token",
-                              terse_session_count(e->session));
+                              terse_session_count(e->now));
         over = terse_vocab_is_end(terse_model_vocab(e->model), id);
     }
     return st;
@@ -112,6 +112,20 @@ static int32_t token_of(const prompt *p, int32_t i)
     return i < n_question ? p->task->ids[p->task->n_dense + i] : p->answer.ids[i - n_question];
 }
 
+/* To behind the row where the rule chose otherwise. What was dropped since does not come back by itself. */
+static terse_status go_back(prompt *p, int32_t r, int32_t row, terse_error *err)
+{
+    terse_eval *e = p->e;
+    if (!e->tally[r].drops) {
+        terse_session_truncate(e->now, p->task->n_dense + row + 1);
+        return TERSE_OK;
+    }
+    terse_status st = terse_compare_rule(e, r, p->task->n_dense, err);
+    for (int32_t i = 0; i <= row && st == TERSE_OK; i++)
+        st = terse_session_decode(e->now, token_of(p, i), NULL, err);
+    return st;
+}
+
 static terse_status run_rule(prompt *p, int32_t r, double *score, terse_error *err)
 {
     terse_eval *e = p->e;
@@ -134,7 +148,7 @@ static terse_status run_rule(prompt *p, int32_t r, double *score, terse_error *e
         return st;
     const int32_t n = left_at - n_question + 1; /* tokens that both have */
     bool decided;
-    terse_session_truncate(e->session, p->task->n_dense + left_at + 1);
+    st = go_back(p, r, left_at, err);
     p->text.n = 0;
     for (int32_t i = 0; i < n && st == TERSE_OK; i++)
         st = terse_vocab_piece(terse_model_vocab(e->model), p->answer.ids[i], false, &p->text, err);

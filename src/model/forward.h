@@ -65,13 +65,17 @@ typedef struct {
     float *branch;        /* [chunk][n_embd] of layers that norm it before it is added */
     float *low, *kv_low, *kv_all; /* model/mla.c: [chunk][...] compressed queries; latents and the key parts
                                    * that turn; every head's keys and values */
-    float *utility_in;            /* [chunk][...] results of the gate's first matrix */
-    int32_t *split;               /* [n_head_kv] strands of a head's walk */
-    float *piece;    /* [n_thread][chunk][TERSE_PIECE_ROWS] results of a piece that are used up at once */
-    terse_acts acts; /* shared by the team: a chunk of tokens */
-    terse_acts *own; /* [n_thread] one token, for decode: a copy each saves a phase */
-    float *own_x;    /* [n_thread][width] */
-    size_t width;    /* of own_x and the widest input of a matrix */
+    float *seen; /* [n_layer][TERSE_SEEN][n_head][pages' channels] queries of the last tokens, of position p at
+                  * p % TERSE_SEEN; NULL: nobody asks for them */
+    int32_t n_seen;    /* how many of them are of this sequence */
+    bool judged;       /* marks hold the sums since the first token */
+    float *utility_in; /* [chunk][...] results of the gate's first matrix */
+    int32_t *split;    /* [n_head_kv] strands of a head's walk */
+    float *piece;      /* [n_thread][chunk][TERSE_PIECE_ROWS] results of a piece that are used up at once */
+    terse_acts acts;   /* shared by the team: a chunk of tokens */
+    terse_acts *own;   /* [n_thread] one token, for decode: a copy each saves a phase */
+    float *own_x;      /* [n_thread][width] */
+    size_t width;      /* of own_x and the widest input of a matrix */
     terse_moe moe;
     terse_spending *own_spent; /* [n_thread] in this step, but for the waiting */
     int64_t began;             /* ns, this step */
@@ -181,6 +185,12 @@ static inline void terse_add_branch(const terse_forward *f, float *x, const floa
 }
 /* gate = act(gate) * up, by the architecture's activation */
 void terse_activate(const terse_forward *f, float *gate, const float *up, int32_t n);
+
+/* What a scoring policy does behind the attention of layer l (judge.c). */
+enum { TERSE_SEEN = 64 };
+void terse_judge(terse_worker *w, int32_t l);
+/* Marks of a (layer, head) by the queries that are remembered, before the first step behind a prompt. */
+void terse_judge_survey(terse_forward *f, terse_walk *walk, int32_t l, int32_t head);
 
 /* Room for the activations of n_token tokens, and for the experts (terse_place: base NULL measures). */
 void terse_acts_place(terse_acts *a, char *base, size_t *at, size_t n_token, size_t width);

@@ -307,6 +307,7 @@ static void attend(terse_worker *w, int32_t l)
         attend_decode(w, l);
     else
         attend_prefill(w, l);
+    terse_judge(w, l);
     if (f->model->latent.latent)
         terse_mla_values(w, &f->model->layer[l]);
 }

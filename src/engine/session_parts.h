@@ -1,0 +1,33 @@
+/* engine/session_parts.h: what a session is made of. */
+#ifndef TERSE_ENGINE_SESSION_PARTS_H
+#define TERSE_ENGINE_SESSION_PARTS_H
+
+#include "attend/policy.h"
+#include "kv/store.h"
+#include "model/forward.h"
+#include "terse/session.h"
+
+struct terse_session {
+    const terse_model *model;
+    terse_attend *attend;
+    terse_gate *gate; /* of a file of its own */
+    terse_kv_type type_k, type_v;
+    terse_kv *kv;
+    terse_forward forward;
+    float *logits; /* [n_vocab] */
+    int32_t ctx;
+    uint32_t cpu;
+    char budget[24]; /* opts.budget */
+    size_t limit;    /* opts.kv_limit */
+    terse_phase preparing;
+    bool prepared;      /* the store knows what the rule needs, but for what decoding adds by itself */
+    int32_t n_centered; /* tokens that the KV store's centers are the mean of; -1: to be made again */
+};
+
+/* engine/session_policy.c: policy and rule from text, with all that they take from the model, its gate and the
+ * session's options. NULL policy: spkv for a model with a gate, else dense. */
+terse_status terse_session_attend(terse_attend **out, const terse_session *s, const char *policy,
+                                  const char *stop, const terse_profile *profile, int32_t audit,
+                                  terse_error *err);
+
+#endif

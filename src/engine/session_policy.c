@@ -1,0 +1,112 @@
+/* engine/session_policy.c: see session_parts.h. */
+#include "engine/session_parts.h"
+
+#include "base/memory.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What the model's layers do to scores. */
+static terse_status shape_layers(terse_attend *a, const terse_model *m, terse_error *err)
+{
+    if (!(m->attn_cap > 0.0f) && !m->arch->sinks)
+        return TERSE_OK;
+    terse_attend_layer *layer = terse_calloc64((size_t)m->info.n_layer, sizeof *layer);
+    if (!layer)
+        return terse_fail(err, TERSE_NOMEM, "no memory for a session");
+    for (int32_t l = 0; l < m->info.n_layer; l++)
+        layer[l] = (terse_attend_layer){ m->attn_cap, m->layer[l].sinks };
+    const terse_status st = terse_attend_layers(a, layer, m->info.n_layer, err);
+    free(layer);
+    return st;
+}
+
+/* Bytes that one token takes in all layers and heads. */
+static size_t token_bytes(const terse_session *s)
+{
+    const terse_model_info *i = &s->model->info;
+    const size_t k = terse_page_block_size(terse_kv_page_type(s->type_k), terse_kv_dim(s->type_k, i->dim_k)),
+                 v = terse_page_block_size(terse_kv_page_type(s->type_v), terse_kv_dim(s->type_v, i->dim_v));
+    return (k + v) / TERSE_PAGE * (size_t)i->n_layer * (size_t)i->n_head_kv;
+}
+
+/* "1024", "20%", "64MiB" (also K, M, G, KiB ...) to a policy that has a budget. */
+static terse_status set_budget(terse_attend *a, const terse_session *s, terse_error *err)
+{
+    static const char *const units[] = { "%", "K", "KiB", "M", "MiB", "G", "GiB" };
+    char *end;
+    const double x = strtod(s->budget, &end);
+    int unit = -1;
+    for (int i = 0; i < 7; i++)
+        unit = strcmp(end, units[i]) == 0 ? i : unit;
+    if (!*s->budget || a->policy.policy == &terse_policy_dense)
+        return TERSE_OK;
+    if (end == s->budget || (*end && unit < 0) || !(x > 0.0 && x <= 1e9))
+        return terse_fail(err, TERSE_BAD_INPUT, "KV budget '%s': tokens, a share as 20%%, or bytes as 64MiB",
+                          s->budget);
+    if (unit == 0)
+        return terse_attend_budget(a, 0, x / 100.0, err);
+    const double bytes = unit < 0 ? 0.0 : x * (unit < 3 ? 0x1p10 : unit < 5 ? 0x1p20 : 0x1p30);
+    const double n = unit < 0 ? x : bytes / (double)token_bytes(s);
+    return terse_attend_budget(a, n < 1.0 ? 1 : n > 1e9 ? 1000000000 : (int32_t)n, 0.0, err);
+}
+
+/* What "auto" stands for: everything while it fits, else what the model can do best. */
+static terse_status choose_policy(const terse_session *s, char *name, size_t size, terse_error *err)
+{
+    enum {
+        SPARE = 256,
+        LEAST = 64
+    }; /* tokens: recent pages that are kept a little longer; and a sensible budget */
+    const size_t most = s->limit / token_bytes(s), spare = (size_t)s->forward.chunk + SPARE;
+    snprintf(name, size, "%s", s->forward.utility ? "spkv" : "dense");
+    if (!s->limit || most >= (size_t)s->ctx || s->forward.utility)
+        return TERSE_OK;
+    if (most < spare + LEAST)
+        return terse_fail(err, TERSE_NOMEM, "KV policy auto: %zu KiB hold %zu tokens, %zu are the least",
+                          s->limit >> 10, most, spare + LEAST);
+    snprintf(name, size, "h2o:budget=%zu", most - spare);
+    return TERSE_OK;
+}
+
+/* The gate's own numbers, and the profile, if there is one. */
+static terse_status complete_attend(terse_attend *a, const terse_model *m, const terse_gate *gate,
+                                    const terse_profile *profile, terse_error *err)
+{
+    if (gate) {
+        const terse_gate_info *g = terse_gate_about(gate);
+        terse_attend_gate(a, (double)g->threshold, g->window, g->sinks);
+    } else if (terse_attend_gated(a)) {
+        return terse_fail(err, TERSE_BAD_INPUT,
+                          "KV policy %s goes by predicted utilities: the model has no gate and none was given",
+                          terse_attend_policy_text(a));
+    }
+    const terse_status st = shape_layers(a, m, err);
+    if (st != TERSE_OK || !profile)
+        return st;
+    const terse_profile_info *i = terse_profile_about(profile);
+    return terse_attend_profile(a, i->scale, i->n_layer, i->n_head, err);
+}
+
+/* A model with a gate of its own is meant to run under spkv. */
+terse_status terse_session_attend(terse_attend **out, const terse_session *s, const char *policy,
+                                  const char *stop, const terse_profile *profile, int32_t audit,
+                                  terse_error *err)
+{
+    char name[48];
+    snprintf(name, sizeof name, "%s", s->forward.utility ? "spkv" : "dense");
+    terse_status st = TERSE_OK;
+    *out = NULL;
+    if (policy && strcmp(policy, "auto") == 0) {
+        st = choose_policy(s, name, sizeof name, err);
+        policy = NULL;
+    }
+    if (st == TERSE_OK)
+        st = terse_attend_open(out, policy ? policy : name, stop, audit, err);
+    if (st == TERSE_OK && (st = set_budget(*out, s, err)) != TERSE_OK)
+        terse_attend_close(out);
+    if (st == TERSE_OK && (st = complete_attend(*out, s->model, s->forward.utility, profile, err)) != TERSE_OK)
+        terse_attend_close(out);
+    return st;
+}
