@@ -433,6 +433,7 @@ static void copies_come_under_policies(void **state)
         terse_session *want = open_on(model, (terse_session_opts){ .policy = policies[i], .strands = 1 });
         assert_int_equal(terse_session_prefill(want, tokens, 350, NULL, NULL, &err), TERSE_OK);
         assert_int_equal(terse_session_decode(want, 1, NULL, &err), TERSE_OK);
+        assert_int_equal(terse_session_rule(to, "dense", "none", NULL, 0, &err), TERSE_OK);
         assert_int_equal(terse_session_copy(to, from, &err), TERSE_OK);
         assert_int_equal(terse_session_rule(to, policies[i], "none", NULL, 0, &err), TERSE_OK);
         assert_int_equal(terse_session_decode(to, 1, NULL, &err), TERSE_OK);
