@@ -253,6 +253,31 @@ static void refuses_what_cannot_be(void **state)
     terse_model_close(&plain);
 }
 
+/* Density is the share of what has left the window, the mean over windows of a text. */
+static void density_counts_what_is_held(void **state)
+{
+    (void)state;
+    terse_error err;
+    double want[6] = { 0.0 };
+    const terse_eval_opts o = { .session = { .ctx = 150 } };
+    terse_density d;
+    assert_int_equal(terse_eval_density(&d, model, &o, tokens, 300, 3, &err), TERSE_BAD_INPUT);
+    assert_null(d.share);
+    if (terse_eval_density(&d, model, &o, tokens, 300, 2, &err) != TERSE_OK)
+        fail_msg("%s", err.text);
+    for (int32_t w = 0; w < 2; w++) {
+        terse_session *s = open_on(model, (terse_session_opts){ .ctx = 150 });
+        assert_int_equal(terse_session_prefill(s, tokens + 150 * w, 150, NULL, NULL, &err), TERSE_OK);
+        for (int32_t u = 0; u < 6; u++)
+            want[u] += terse_session_held_of(s, u / 2, u % 2).older / 110.0 / 2.0;
+        terse_session_close(&s);
+    }
+    for (int32_t u = 0; u < 6; u++)
+        assert_true(fabs(d.share[u] - want[u]) < 1e-9);
+    assert_string_equal(d.policy, "spkv:threshold=0.5,window=40,sinks=2");
+    terse_density_free(&d);
+}
+
 /* ---- gates from a file of their own ---- */
 
 static void write_side_car(const char *type, int32_t hidden, float threshold)
@@ -554,6 +579,7 @@ int main(void)
         cmocka_unit_test(taking_back_and_going_on),
         cmocka_unit_test(limits_and_interruptions),
         cmocka_unit_test(refuses_what_cannot_be),
+        cmocka_unit_test(density_counts_what_is_held),
         cmocka_unit_test(side_cars_gate_any_model),
         cmocka_unit_test(dense_sessions_come_under_spkv),
         cmocka_unit_test(shares_count_from_the_end_of_the_prompt),

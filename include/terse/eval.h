@@ -155,4 +155,20 @@ TERSE_API int32_t terse_eval_differs_at(const terse_eval *e, int32_t rule, int32
 TERSE_API int32_t terse_eval_rules(const terse_eval *e);
 TERSE_API const terse_session *terse_eval_session(const terse_eval *e); /* borrowed until close */
 
+/* ---- density ---- */
+
+/* What a policy that drops tokens leaves: means over windows of a text. */
+typedef struct {
+    int32_t n_layer, n_head, ctx, windows;
+    double *share;    /* [n_layer][n_head] of the tokens that have left the window; owned: terse_density_free */
+    double held;      /* share of all tokens, in all heads */
+    double bytes;     /* of pages */
+    char policy[160]; /* with its parameters */
+} terse_density;
+/* windows of o->session.ctx tokens (0: as many as fit, at most 4), spread evenly over tokens[n], each behind
+ * the model's bos, computed under o->session's policy. On failure *d holds nothing. */
+TERSE_API terse_status terse_eval_density(terse_density *d, const terse_model *m, const terse_eval_opts *o,
+                                          const int32_t *tokens, size_t n, int32_t windows, terse_error *err);
+TERSE_API void terse_density_free(terse_density *d);
+
 #endif

@@ -7,6 +7,7 @@
 int terse_cmd_bench(int argc, char **argv);
 int terse_cmd_calibrate(int argc, char **argv);
 int terse_cmd_eval(int argc, char **argv);
+int terse_cmd_eval_density(int argc, char **argv); /* argv[0] is "eval density" */
 int terse_cmd_eval_pareto(int argc, char **argv); /* argv[0] is "eval pareto" */
 int terse_cmd_inspect(int argc, char **argv);
 int terse_cmd_logits(int argc, char **argv);

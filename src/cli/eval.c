@@ -324,7 +324,11 @@ static int run(const kind *k, int argc, char **argv)
 
 int terse_cmd_eval(int argc, char **argv)
 {
-    static char pareto[] = "eval pareto";
+    static char pareto[] = "eval pareto", density[] = "eval density";
+    if (argc > 1 && strcmp(argv[1], density + strlen("eval ")) == 0) {
+        argv[1] = density;
+        return terse_cmd_eval_density(argc - 1, argv + 1);
+    }
     if (argc > 1 && strcmp(argv[1], pareto + strlen("eval ")) == 0) {
         argv[1] = pareto;
         return terse_cmd_eval_pareto(argc - 1, argv + 1);
@@ -337,12 +341,13 @@ int terse_cmd_eval(int argc, char **argv)
             return run(&kinds[i], argc - 1, argv + 1);
         }
     if (argc > 1 && argv[1][0] != '-') {
-        terse_complain("eval: \"%.80s\" is none of: kl pareto perplexity tasks", argv[1]);
+        terse_complain("eval: \"%.80s\" is none of: density kl pareto perplexity tasks", argv[1]);
         return 2;
     }
     const terse_options accepted = {
-        "eval kl|pareto|perplexity|tasks MODEL [-f FILE] [OPTION]...",
-        "Quality beside bytes. kl: how far decoding under a stop rule is from dense decoding on a text. "
+        "eval density|kl|pareto|perplexity|tasks MODEL [-f FILE] [OPTION]...",
+        "Quality beside bytes. density: what a policy leaves in each head. kl: how far decoding under a stop "
+        "rule is from dense decoding on a text. "
         "pareto: a grid of settings, with a report. perplexity: how well they predict the text. tasks: how "
         "many prompts they still answer. Each has a --help of its own.",
         NULL, 0, 0
