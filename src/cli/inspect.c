@@ -436,7 +436,7 @@ int terse_cmd_inspect(int argc, char **argv)
     const terse_option_group group = { "output", options, sizeof options / sizeof *options, &values };
     const terse_options accepted = {
         "inspect FILE [--json] [--tensors]",
-        "Shows what is in a GGUF file: whether it can run and what is missing, metadata,\n"
+        "Shows whether a GGUF file can run, what is missing if not, and what is in it: metadata, "
         "tensor types, totals.",
         &group, 1, 1
     };
