@@ -1,5 +1,6 @@
 /* fuzz_text: any bytes as text and as token ids, with small vocabularies of all kinds. What
  * must hold: ids are in range; pieces give the text back; streams give whole characters only. */
+#include "text/charsmap.h"
 #include "text/split.h"
 #include "text_spec.h"
 
@@ -182,6 +183,24 @@ static void check_ids(const terse_vocab *v, terse_str bytes)
     terse_tokens_free(&t);
 }
 
+/* The bytes as a table of replacements and as what it is applied to: a replacement lies inside the table. */
+static void check_charsmap(terse_str bytes)
+{
+    terse_charsmap c = { 0 };
+    terse_str to;
+    const size_t half = bytes.n / 2;
+    uint8_t *blob = malloc(half ? half : 1); /* exactly the size: a sanitizer sees any read past it */
+    check(blob != NULL);
+    memcpy(blob, bytes.p, half);
+    if (terse_charsmap_open(&c, blob, half))
+        for (size_t i = half; i < bytes.n; i++) {
+            const size_t n = terse_charsmap_find(&c, (terse_str){ bytes.p + i, bytes.n - i }, &to);
+            check(n <= bytes.n - i);
+            check(n == 0 || (to.p >= c.texts && to.p + to.n < c.texts + c.texts_size));
+        }
+    free(blob);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
@@ -191,5 +210,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const terse_str text = { (const char *)data + 1, size - 1 };
     check_text(v, VOCABS[which].kind, text);
     check_ids(v, text);
+    check_charsmap(text);
     return 0;
 }

@@ -201,14 +201,14 @@ static void a_missing_part_is_named(void **state)
     for (int32_t i = 0; i < N_PART; i++) {
         save_good();
         assert_int_equal(unlink(part_path(i, N_PART)), 0);
-        snprintf(text, sizeof text, "part %d of 3 cannot be opened: ", i + 1);
+        snprintf(text, sizeof text, "part %d of 3 cannot be opened (all parts lie in one folder): ", i + 1);
         refuse(part_path((i + 1) % N_PART, N_PART), text);
         snprintf(text, sizeof text, "m-%05d-of-00003.gguf: No such file", i + 1);
         refuse(part_path((i + 1) % N_PART, N_PART), text);
     }
     save_good();
     assert_int_equal(truncate(part_path(1, N_PART), 100), 0);
-    refuse(part_path(0, N_PART), "part 2 of 3 cannot be opened: ");
+    refuse(part_path(0, N_PART), "part 2 of 3 cannot be opened ");
     char renamed[128];
     snprintf(renamed, sizeof renamed, "%s/renamed.gguf", directory);
     save_good();

@@ -90,7 +90,8 @@ static terse_status open_part(terse_gguf **out, const terse_gguf *like, const te
         return terse_fail(err, TERSE_NOMEM, "no memory for a path");
     terse_status st = terse_gguf_open_one(out, path, &why);
     if (st != TERSE_OK)
-        terse_fail(err, st, "part %d of %d cannot be opened: %.400s", no + 1, want->count, why.text);
+        terse_fail(err, st, "part %d of %d cannot be opened (all parts lie in one folder): %.400s", no + 1,
+                   want->count, why.text);
     else if ((st = read_keys(*out, &k, err)) == TERSE_OK && (k.no != no || k.count != want->count))
         st = terse_fail(err, TERSE_BAD_INPUT, "%s: says that it is part %d of %d, its name says part %d of %d",
                         terse_path_shown(path), k.no + 1, k.count, no + 1, want->count);

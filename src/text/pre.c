@@ -34,7 +34,8 @@
 #define SMALL   "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
 /* digits: of numbers; end: what a word may end with */
 #define CASED(capital, small, end) NO_LETTER capital "*" small "+" end "|" NO_LETTER capital "+" small "*" end
-#define O200K(end, digits)         CASED(CAPITAL, SMALL, end) "|" digits "| ?" OTHER "[\\r\\n/]*|" LINES "|" BLANKS
+#define SYMBOLS                    "| ?" OTHER "[\\r\\n/]*|" LINES "|" BLANKS
+#define O200K(end, digits)         CASED(CAPITAL, SMALL, end) "|" digits SYMBOLS
 /* The same without Han characters, which are words of their own: Lu Lt Lm Lo M, and Ll Lm Lo M, less Han */
 #define CAPITAL_NO_HAN "[^\\p{sc:Han}\\p{Ll}\\p{N}\\p{P}\\p{S}\\p{Z}\\p{C}]"
 #define SMALL_NO_HAN   "[^\\p{sc:Han}\\p{Lu}\\p{Lt}\\p{N}\\p{P}\\p{S}\\p{Z}\\p{C}]"
