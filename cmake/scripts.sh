@@ -5,6 +5,8 @@ build_packages=(gcc libc6-dev cmake ninja-build pkg-config libsleef-dev libxxhas
 test_packages=(libcmocka-dev clang libomp-dev libclang-rt-14-dev xz-utils gnuplot-nox
   python3-jinja2)
 
+arm64_packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static)
+
 note() { printf '%s\n' "$*" >&2; }
 
 # Installs those of the given Debian packages that are missing, or says what to install and ends the script. Needs
