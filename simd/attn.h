@@ -70,6 +70,8 @@ void terse_query_prepare(terse_page_type type, void *dst, const float *q, int32_
 void terse_attn_init_scalar(terse_attn_kernels *k);
 void terse_attn_init_avx2(terse_attn_kernels *k);
 void terse_attn_init_avx512(terse_attn_kernels *k);
+void terse_attn_init_neon(terse_attn_kernels *k);
+void terse_attn_init_dotprod(terse_attn_kernels *k);
 void terse_attn_coded_avx2(terse_attn_kernels *k);
 void terse_attn_coded_avx512(terse_attn_kernels *k);
 

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 /* The pieces of dot_unpack.h that have an instruction. */
+#define TERSE_DOT_HALF
 #define TERSE_DOT_BITS
 static inline float half(uint16_t h)
 {

@@ -49,11 +49,14 @@ typedef struct {
 
 /* ---- pieces ---- */
 
-#ifndef TERSE_DOT_BITS /* a tier has made these of instructions of its own (dot_paths_avx2.h) */
+/* What a tier has made of instructions of its own (dot_paths_avx2.h, dot_unpack_neon.h) is not made again. */
+#ifndef TERSE_DOT_HALF
 static inline float half(uint16_t h)
 {
     return terse_f16_to_f32(h);
 }
+#endif
+#ifndef TERSE_DOT_BITS
 static inline uint64_t eight_codes(uint16_t word)
 {
     uint64_t v = word;

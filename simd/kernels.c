@@ -26,5 +26,22 @@ void terse_kernels_for(terse_kernels *k, uint32_t cpu)
         terse_peak_init_avx512(&k->peak);
     }
 #endif
+#ifdef TERSE_HAVE_NEON
+    if (cpu & TERSE_TIER_NEON) {
+        terse_dot_init_neon(&k->dot);
+        terse_vec_init_neon(&k->vec);
+        terse_attn_init_neon(&k->attn);
+        terse_summary_init_neon(&k->summary);
+        terse_peak_init_neon(&k->peak);
+    }
+#endif
+#ifdef TERSE_HAVE_DOTPROD
+    if (cpu & TERSE_TIER_DOTPROD) {
+        terse_dot_init_dotprod(&k->dot);
+        terse_attn_init_dotprod(&k->attn);
+        terse_summary_init_dotprod(&k->summary);
+        terse_peak_init_dotprod(&k->peak);
+    }
+#endif
     (void)cpu;
 }

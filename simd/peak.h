@@ -20,5 +20,7 @@ typedef struct {
 void terse_peak_init_scalar(terse_peak_kernels *k);
 void terse_peak_init_avx2(terse_peak_kernels *k);
 void terse_peak_init_avx512(terse_peak_kernels *k);
+void terse_peak_init_neon(terse_peak_kernels *k);
+void terse_peak_init_dotprod(terse_peak_kernels *k);
 
 #endif

@@ -75,5 +75,7 @@ typedef struct {
 void terse_summary_init_scalar(terse_summary_kernels *k);
 void terse_summary_init_avx2(terse_summary_kernels *k);
 void terse_summary_init_avx512(terse_summary_kernels *k);
+void terse_summary_init_neon(terse_summary_kernels *k);
+void terse_summary_init_dotprod(terse_summary_kernels *k);
 
 #endif

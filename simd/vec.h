@@ -46,5 +46,6 @@ typedef struct {
 void terse_vec_init_scalar(terse_vec_kernels *k);
 void terse_vec_init_avx2(terse_vec_kernels *k);
 void terse_vec_init_avx512(terse_vec_kernels *k);
+void terse_vec_init_neon(terse_vec_kernels *k);
 
 #endif

@@ -71,7 +71,7 @@ void *check_alloc(size_t size)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE), body = pages_of(size, page);
     uint8_t *p = mmap(NULL, body + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED || mprotect(p + page, body, PROT_READ | PROT_WRITE) != 0) {
+    if (p == MAP_FAILED || (body && mprotect(p + page, body, PROT_READ | PROT_WRITE) != 0)) {
         perror("checkkernel: memory");
         exit(71);
     }
@@ -201,7 +201,11 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         uint32_t mask;
-    } tiers[] = { { "scalar", TERSE_CPU_SCALAR }, { "avx2", TERSE_CPU_AVX2 }, { "avx512", TERSE_CPU_AVX512 } };
+    } tiers[] = { { "scalar", TERSE_CPU_SCALAR },
+                  { "avx2", TERSE_CPU_AVX2 },
+                  { "avx512", TERSE_CPU_AVX512 },
+                  { "neon", TERSE_CPU_NEON },
+                  { "dotprod", TERSE_CPU_DOTPROD } };
     enum { N_TIER = sizeof tiers / sizeof *tiers };
     options o = { .seed = 1 };
     if (!parse(&o, argc, argv)) {

@@ -51,6 +51,24 @@ static void a_tier_needs_all_its_features(void **state)
     assert_int_equal(terse_cpuid_tiers(&id), s);
 }
 
+/* The two families of tiers know nothing of each other. */
+static void arm_tells_of_its_tiers_by_capabilities(void **state)
+{
+    (void)state;
+    enum { ASIMD = 1 << 1, ASIMDDP = 1 << 20 };
+    char text[160];
+    terse_cpuid id = { .hwcap = ASIMD };
+    assert_int_equal(terse_cpuid_tiers(&id), TERSE_TIER_SCALAR | TERSE_TIER_NEON);
+    terse_cpuid_missing(&id, TERSE_TIER_DOTPROD, text, sizeof text);
+    assert_string_equal(text, "ASIMDDP");
+    id.hwcap = ASIMDDP;
+    assert_int_equal(terse_cpuid_tiers(&id), TERSE_TIER_SCALAR);
+    terse_cpuid_missing(&id, TERSE_TIER_NEON, text, sizeof text);
+    assert_string_equal(text, "ASIMD");
+    id.hwcap = ASIMD | ASIMDDP;
+    assert_int_equal(terse_cpuid_tiers(&id), TERSE_TIER_SCALAR | TERSE_TIER_NEON | TERSE_TIER_DOTPROD);
+}
+
 static void a_tier_needs_the_system_to_save_its_registers(void **state)
 {
     (void)state;
@@ -102,8 +120,11 @@ static void tiers_by_name(void **state)
     static const struct {
         const char *name;
         uint32_t tier;
-    } tiers[] = { { "avx2", TERSE_CPU_AVX2 }, { "avx512", TERSE_CPU_AVX512 } };
-    for (int i = 0; i < 2; i++) {
+    } tiers[] = { { "avx2", TERSE_CPU_AVX2 },
+                  { "avx512", TERSE_CPU_AVX512 },
+                  { "neon", TERSE_CPU_NEON },
+                  { "dotprod", TERSE_CPU_DOTPROD } };
+    for (int i = 0; i < 4; i++) {
         mask = 77;
         if (have & tiers[i].tier) {
             assert_int_equal(terse_cpu_tiers_upto(tiers[i].name, &mask, &err), TERSE_OK);
@@ -390,6 +411,7 @@ int main(void)
 #define TREE_TEST(f) cmocka_unit_test_setup_teardown(f, make_tree, remove_tree)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_tier_needs_all_its_features),
+        cmocka_unit_test(arm_tells_of_its_tiers_by_capabilities),
         cmocka_unit_test(a_tier_needs_the_system_to_save_its_registers),
         cmocka_unit_test(what_is_missing_is_named),
         cmocka_unit_test(tiers_by_name),

@@ -118,10 +118,10 @@ static void logits_have_known_bits(void **state)
         mo.seed = 20 + i;
         if (make_model(path, &mo, &err) != TERSE_OK || terse_model_open(&m, path, &err) != TERSE_OK)
             fail_msg("%s", err.text);
-        for (uint32_t tier = TERSE_CPU_SCALAR; tier <= TERSE_CPU_AVX512; tier *= 2) {
+        for (uint32_t tier = TERSE_CPU_SCALAR; tier <= TERSE_CPU_LAST; tier *= 2) {
             terse_session_opts so = g->session;
-            so.threads = tier == TERSE_CPU_AVX2 ? 3 : 2;
-            so.chunk = tier == TERSE_CPU_AVX2 ? 7 : 0;
+            so.threads = tier & (TERSE_CPU_AVX2 | TERSE_CPU_NEON) ? 3 : 2;
+            so.chunk = tier & (TERSE_CPU_AVX2 | TERSE_CPU_NEON) ? 7 : 0;
             so.cpu = 2 * tier - 1;
             if (!(terse_cpu_tiers() & tier)) {
                 print_message("%s: this machine lacks %s\n", g->name, terse_cpu_tier_name(tier));

@@ -134,7 +134,7 @@ static void check_entry(const char *folder, const json_t *e)
                  { "all by decoding", 0, 1, 1000, 0 },
                  { "scalar", 0, 1, 0, TERSE_CPU_SCALAR },
                  { "scalar, decode", 0, 2, 3, TERSE_CPU_SCALAR },
-                 { "avx2", 33, 2, 2, TERSE_CPU_SCALAR | TERSE_CPU_AVX2 } };
+                 { "avx2 or neon", 33, 2, 2, TERSE_CPU_SCALAR | TERSE_CPU_AVX2 | TERSE_CPU_NEON } };
     const char *name = json_string_value(json_object_get(e, "name"));
     const json_t *tokens = json_object_get(e, "tokens");
     const int32_t n = (int32_t)json_array_size(tokens),

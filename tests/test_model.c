@@ -387,7 +387,7 @@ static void check_model(const char *what, const make_model_opts *opts)
     for (int32_t i = 0; i < N_TOKEN * N_VOCAB; i++)
         if (!isfinite(want[i]))
             fail_msg("%s: logit %d is %g", what, i, (double)want[i]);
-    for (uint32_t tier = TERSE_CPU_SCALAR; tier <= TERSE_CPU_AVX512; tier *= 2)
+    for (uint32_t tier = TERSE_CPU_SCALAR; tier <= TERSE_CPU_LAST; tier *= 2)
         for (int decode = 0; decode < 2 && terse_cpu_tiers() & tier; decode++) {
             logits_of(m, &(terse_session_opts){ .cpu = 2 * tier - 1, .threads = 2 }, decode, got);
             if (memcmp(want, got, sizeof want))

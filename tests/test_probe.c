@@ -14,11 +14,12 @@
 static void every_tier_adds_up_every_word(void **state)
 {
     (void)state;
-    static const uint32_t tiers[] = { TERSE_CPU_SCALAR, TERSE_CPU_AVX2, TERSE_CPU_AVX512 };
+    static const uint32_t tiers[] = { TERSE_CPU_SCALAR, TERSE_CPU_AVX2, TERSE_CPU_AVX512, TERSE_CPU_NEON,
+                                      TERSE_CPU_DOTPROD };
     enum { SIZE = 8192 };
     uint64_t *x = aligned_alloc(64, SIZE);
     assert_non_null(x);
-    for (int t = 0; t < 3; t++) {
+    for (int t = 0; t < 5; t++) {
         terse_kernels k;
         if (!(terse_cpu_tiers() & tiers[t]))
             continue;
@@ -58,8 +59,9 @@ static void reads_at_a_rate_that_exists(void **state)
 static void every_tier_calculates(void **state)
 {
     (void)state;
-    static const uint32_t tiers[] = { TERSE_CPU_SCALAR, TERSE_CPU_AVX2, TERSE_CPU_AVX512 };
-    for (int t = 0; t < 3; t++) {
+    static const uint32_t tiers[] = { TERSE_CPU_SCALAR, TERSE_CPU_AVX2, TERSE_CPU_AVX512, TERSE_CPU_NEON,
+                                      TERSE_CPU_DOTPROD };
+    for (int t = 0; t < 5; t++) {
         terse_kernels k;
         int64_t ns[2] = { INT64_MAX, INT64_MAX };
         if (!(terse_cpu_tiers() & tiers[t]))

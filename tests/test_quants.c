@@ -103,7 +103,7 @@ static void check_type(const golden *g, const json_t *t, terse_dot_type type, co
         assert_memory_equal(value, want + r * n, n * sizeof *value);
     }
     const uint32_t machine = terse_cpu_tiers();
-    for (uint32_t tier = TERSE_CPU_SCALAR; tier <= TERSE_CPU_AVX512; tier <<= 1) {
+    for (uint32_t tier = TERSE_CPU_SCALAR; tier <= TERSE_CPU_LAST; tier <<= 1) {
         if (!(machine & tier))
             continue;
         terse_kernels k;
@@ -188,7 +188,7 @@ static void scales_that_are_no_numbers_stay_so(void **state)
         terse_dequant_row(type, value, w, N);
         for (int i = 0; i < N; i++)
             assert_false(isfinite(value[i]));
-        for (uint32_t tier = TERSE_CPU_SCALAR; tier <= TERSE_CPU_AVX512; tier <<= 1) {
+        for (uint32_t tier = TERSE_CPU_SCALAR; tier <= TERSE_CPU_LAST; tier <<= 1) {
             if (!(machine & tier))
                 continue;
             const golden shape = { .cols = N * N_TOKEN };

@@ -107,7 +107,7 @@ static void same_bits_everywhere(void **state)
                 o.cpu = TERSE_CPU_SCALAR;
             run(&o, want);
             for (int i = 0; i < 3; i++)
-                for (uint32_t tier = TERSE_CPU_SCALAR; tier <= TERSE_CPU_AVX512; tier *= 2) {
+                for (uint32_t tier = TERSE_CPU_SCALAR; tier <= TERSE_CPU_LAST; tier *= 2) {
                     if (!(terse_cpu_tiers() & tier) || tier == TERSE_CPU_SCALAR)
                         continue;
                     o.threads = threads[i];

@@ -1,0 +1,11 @@
+/* simd/dot_dotprod.c: dot products with dot products of 4 bytes. */
+#ifndef __ARM_FEATURE_DOTPROD
+#error "compile this file with the dotprod tier's flags"
+#endif
+
+#include "simd/dot_neon.h"
+
+void terse_dot_init_dotprod(terse_dot_kernels *k)
+{
+    *k = (terse_dot_kernels){ .tier = "dotprod", .quantize = terse_quantize_neon, .rows = rows };
+}
