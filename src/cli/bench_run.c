@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { CHUNK = 512 };
 
@@ -114,10 +115,19 @@ static terse_status sample_all(bench *b, terse_bench_record *r, int32_t n, terse
     return st;
 }
 
-/* One test under all sessions; under the first only if it is a prompt, which no stop rule touches. */
+/* Do all sessions treat a prompt alike? Stop rules do not touch it, policies may. */
+static bool same_prompts(const bench *b)
+{
+    bool same = true;
+    for (int32_t i = 1; i < b->n; i++)
+        same &= strcmp(terse_session_policy(b->sessions[0]), terse_session_policy(b->sessions[i])) == 0;
+    return same;
+}
+
+/* One test under all sessions; under the first only if it is a prompt that they treat alike. */
 static terse_status run_test(bench *b, int32_t n_prompt, int32_t n_gen, int32_t depth, terse_error *err)
 {
-    const int32_t n = n_prompt > 0 ? 1 : b->n;
+    const int32_t n = n_prompt > 0 && same_prompts(b) ? 1 : b->n;
     const size_t reps = (size_t)b->plan->reps;
     terse_bench_record r[TERSE_BENCH_LIST] = { 0 };
     terse_sample *samples = calloc((size_t)n * reps, sizeof *samples);
