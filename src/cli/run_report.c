@@ -62,8 +62,8 @@ static void print_kv(const terse_runner *r, const terse_answer *a)
         fprintf(stderr, "%-10s %.2g of the softmax in the mean, at most %.2g of any head's\n", "left out",
                 per(s->left_sum, (double)s->walks), (double)s->left_max);
     if (terse_session_bounded(r->session))
-        fprintf(stderr, "%-10s error of attention proved at most %.3g of its output\n", "bound",
-                (double)s->bound_max);
+        fprintf(stderr, "%-10s error of attention%s proved at most %.3g of its output\n", "bound",
+                s->tokens_kept < s->tokens_dense ? " over what the policy keeps" : "", (double)s->bound_max);
     terse_report_audit(r, a);
 }
 
