@@ -132,6 +132,8 @@ class Model(nn.Module):
                 nn.init.normal_(p, 0, 0.02 / (2 * self.shape.layers) ** 0.5 if writes else 0.02)
             elif name.endswith("bias"):
                 nn.init.constant_(p, OPEN_BIAS if "util.1" in name else 0.0)
+            else:
+                nn.init.ones_(p)
 
     def forward(self, ids: torch.Tensor, angles: torch.Tensor,
                 gating: torch.Tensor | None = None) -> tuple[torch.Tensor, list[torch.Tensor]]:
