@@ -49,7 +49,7 @@ struct terse_policy {
 
 extern const terse_policy terse_policy_dense, terse_policy_spkv, terse_policy_window, terse_policy_random,
     terse_policy_quest, terse_policy_oracle, terse_policy_h2o, terse_policy_tova, terse_policy_snapkv,
-    terse_policy_pyramidkv, terse_policy_duo;
+    terse_policy_pyramidkv;
 extern const char *const terse_orders[];
 
 /* attend/policy.c */

@@ -1,9 +1,8 @@
-/* attend/policy_window.c: StreamingLLM (arXiv 2309.17453): the first tokens and the last ones. With rotate=1
- * keys and queries turn by their places among the tokens that are left, as in the paper, else by their
- * positions in the text. */
+/* attend/policy_window.c: StreamingLLM (arXiv 2309.17453): the first tokens and the last ones. Keys and queries
+ * turn by their positions in the text; the paper turns them by their places among the tokens that are left. */
 #include "attend/policy.h"
 
-enum { KEEP, BUDGET, SINKS, ROTATE };
+enum { KEEP, BUDGET, SINKS };
 
 static int32_t window(const double *param, int32_t n_token)
 {
