@@ -153,13 +153,27 @@ static void cores_are_counted_within_the_allowed_cpus(void **state)
                   { "core:4 pu:2", "0,2,4", 3, 3 }, { "core:4 pu:2", "0-2,6", 3, 4 },
                   { "core:3 pu:1", "0-2", 3, 3 },   { "pack:2 core:8 pu:4", "0-63", 16, 64 } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const terse_topology t = terse_topology_of(cases[i].machine, cases[i].allowed);
+        const terse_topology t = terse_topology_of(cases[i].machine, cases[i].allowed, NULL);
         assert_int_equal(t.n_core, cases[i].n_core);
         assert_int_equal(t.n_cpu, cases[i].n_cpu);
     }
-    const terse_topology none = terse_topology_of("no machine", "0");
+    const terse_topology none = terse_topology_of("no machine", "0", NULL);
     assert_int_equal(none.n_core, 1);
     assert_int_equal(none.n_cpu, 1);
+}
+
+static void the_fastest_kind_of_core_counts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *allowed;
+        int32_t n_core, n_cpu;
+    } cases[] = { { "0-7", 4, 8 }, { "0-4", 1, 5 }, { "0-3", 4, 4 }, { "2,6-7", 2, 3 } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) { /* four slow cores, then four fast ones */
+        const terse_topology t = terse_topology_of("core:8 pu:1", cases[i].allowed, "0-3");
+        assert_int_equal(t.n_core, cases[i].n_core);
+        assert_int_equal(t.n_cpu, cases[i].n_cpu);
+    }
 }
 
 static void affinity_limits_the_threads(void **state)
@@ -416,6 +430,7 @@ int main(void)
         cmocka_unit_test(what_is_missing_is_named),
         cmocka_unit_test(tiers_by_name),
         cmocka_unit_test(cores_are_counted_within_the_allowed_cpus),
+        cmocka_unit_test(the_fastest_kind_of_core_counts),
         cmocka_unit_test(affinity_limits_the_threads),
         TREE_TEST(no_cgroup_is_no_quota),
         TREE_TEST(v2_takes_the_tightest_level),

@@ -48,6 +48,17 @@ TERSE_API void terse_probe_begin(terse_probe *p, terse_sample *s);
 /* Stops the clocks; measures fma_ratio once more and keeps the worse one. */
 TERSE_API void terse_probe_end(terse_probe *p, terse_sample *s);
 
+/* What the kernel tells of heat and clocks: NAN what it does not. mhz are of the fastest cores, the slowest of
+ * them; a machine that mhz_held < mhz_most holds down is too hot, or told to save power. */
+typedef struct {
+    double celsius;  /* of the hottest zone */
+    double mhz;      /* now */
+    double mhz_held; /* the most that the kernel allows now */
+    double mhz_most; /* the most that the core can do */
+} terse_heat;
+/* Reads sysfs; some milliseconds. */
+TERSE_API terse_heat terse_heat_read(void);
+
 /* Where values lie: quantiles between neighbours in proportion, the sample's standard deviation. */
 typedef struct {
     double mean, stddev, q1, median, q3;

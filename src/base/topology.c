@@ -1,4 +1,5 @@
-/* base/topology.c: physical cores within the affinity mask, by hwloc. */
+/* base/topology.c: physical cores within the affinity mask, by hwloc. Where cores differ (big.LITTLE) those of
+ * the fastest kind count: work is dealt out in pieces, but a phase ends with its last piece. */
 #include "base/topology.h"
 
 #include "terse/base.h"
@@ -11,9 +12,9 @@ static bool load(hwloc_topology_t topology, const char *description)
 {
     return hwloc_topology_set_all_types_filter(topology, HWLOC_TYPE_FILTER_KEEP_NONE) == 0 &&
            hwloc_topology_set_type_filter(topology, HWLOC_OBJ_CORE, HWLOC_TYPE_FILTER_KEEP_ALL) == 0 &&
-           hwloc_topology_set_flags(
-               topology, HWLOC_TOPOLOGY_FLAG_DONT_CHANGE_BINDING | HWLOC_TOPOLOGY_FLAG_NO_DISTANCES |
-                             HWLOC_TOPOLOGY_FLAG_NO_MEMATTRS | HWLOC_TOPOLOGY_FLAG_NO_CPUKINDS) == 0 &&
+           hwloc_topology_set_flags(topology, HWLOC_TOPOLOGY_FLAG_DONT_CHANGE_BINDING |
+                                                  HWLOC_TOPOLOGY_FLAG_NO_DISTANCES |
+                                                  HWLOC_TOPOLOGY_FLAG_NO_MEMATTRS) == 0 &&
            (!description || hwloc_topology_set_synthetic(topology, description) == 0) &&
            hwloc_topology_load(topology) == 0;
 }
@@ -26,7 +27,39 @@ static int32_t count_within(hwloc_topology_t topology, hwloc_obj_type_t type, hw
     return n;
 }
 
-terse_topology terse_topology_of(const char *description, const char *allowed)
+/* Takes from the set all CPUs but those of the fastest kind that it has. Kinds are in order of their speed, and
+ * none has a number where hwloc cannot tell. */
+static void keep_fastest(hwloc_topology_t topology, hwloc_bitmap_t set)
+{
+    hwloc_bitmap_t kind = hwloc_bitmap_alloc();
+    for (int i = hwloc_cpukinds_get_nr(topology, 0) - 1; kind && i >= 0; i--) {
+        int efficiency = -1;
+        if (hwloc_cpukinds_get_info(topology, (unsigned)i, kind, &efficiency, NULL, NULL, 0) != 0 ||
+            efficiency < 0)
+            break;
+        if (hwloc_bitmap_intersects(kind, set)) {
+            hwloc_bitmap_and(set, set, kind);
+            break;
+        }
+    }
+    hwloc_bitmap_free(kind);
+}
+
+/* The CPUs of an invented machine that are of a slower kind. */
+static void invent_slow(hwloc_topology_t topology, const char *slow)
+{
+    hwloc_bitmap_t set = hwloc_bitmap_alloc();
+    hwloc_bitmap_t rest = hwloc_bitmap_dup(hwloc_topology_get_topology_cpuset(topology));
+    if (set && rest && hwloc_bitmap_list_sscanf(set, slow) == 0) {
+        hwloc_bitmap_andnot(rest, rest, set);
+        hwloc_cpukinds_register(topology, set, 0, 0, NULL, 0);
+        hwloc_cpukinds_register(topology, rest, 1, 0, NULL, 0);
+    }
+    hwloc_bitmap_free(rest);
+    hwloc_bitmap_free(set);
+}
+
+terse_topology terse_topology_of(const char *description, const char *allowed, const char *slow)
 {
     terse_topology t = { 0 };
     hwloc_topology_t topology;
@@ -39,6 +72,9 @@ terse_topology terse_topology_of(const char *description, const char *allowed)
         else if (hwloc_get_cpubind(topology, set, HWLOC_CPUBIND_THREAD) != 0)
             hwloc_bitmap_fill(set);
         t.n_cpu = count_within(topology, HWLOC_OBJ_PU, set);
+        if (description && slow)
+            invent_slow(topology, slow);
+        keep_fastest(topology, set);
         t.n_core = count_within(topology, HWLOC_OBJ_CORE, set);
     }
     hwloc_bitmap_free(set);
@@ -52,12 +88,12 @@ terse_topology terse_topology_of(const char *description, const char *allowed)
 
 int32_t terse_cpu_threads(void)
 {
-    const int32_t cores = terse_topology_of(NULL, NULL).n_core;
+    const int32_t cores = terse_topology_of(NULL, NULL, NULL).n_core;
     const int32_t quota = terse_cgroup_cpus("");
     return cores < quota ? cores : quota;
 }
 
 int32_t terse_cpu_logical(void)
 {
-    return terse_topology_of(NULL, NULL).n_cpu;
+    return terse_topology_of(NULL, NULL, NULL).n_cpu;
 }

@@ -160,6 +160,27 @@ static json_t *json_figures(const terse_bench_record *r, const figures *f)
     return times;
 }
 
+/* "celsius", .. as far as the kernel tells. NULL without memory. */
+static json_t *json_heat(void)
+{
+    const terse_heat h = terse_heat_read();
+    const struct {
+        const char *name;
+        double value;
+    } rows[] = { { "celsius", h.celsius },
+                 { "cpu_mhz", h.mhz },
+                 { "cpu_mhz_held", h.mhz_held },
+                 { "cpu_mhz_most", h.mhz_most } };
+    json_t *all = json_object();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (!isnan(rows[i].value) &&
+            json_object_set_new(all, rows[i].name, terse_json_real(rows[i].value)) != 0) {
+            json_decref(all);
+            return NULL;
+        }
+    return all;
+}
+
 /* "spent_qkv_ns", .. of a generation that was watched; nothing of others. NULL without memory. */
 static json_t *json_spent(const terse_bench_out *out, const terse_bench_record *r, const figures *f)
 {
@@ -179,16 +200,18 @@ static json_t *json_spent(const terse_bench_out *out, const terse_bench_record *
 static json_t *json_of(const terse_bench_out *out, const terse_bench_record *r, const figures *f)
 {
     json_t *record = json_setting(out, r), *figure = json_figures(r, f), *samples = json_samples(r),
-           *guesses = json_guesses(r), *spent = json_spent(out, r, f);
-    if (!record || !figure || !samples || !guesses || !spent || json_object_update(record, guesses) ||
-        json_object_update(record, figure) || json_object_update(record, spent) ||
-        json_object_update(record, samples)) {
+           *guesses = json_guesses(r), *spent = json_spent(out, r, f),
+           *heat = out->format == TERSE_BENCH_JSON ? json_heat() : json_object();
+    if (!record || !figure || !samples || !guesses || !spent || !heat || json_object_update(record, heat) ||
+        json_object_update(record, guesses) || json_object_update(record, figure) ||
+        json_object_update(record, spent) || json_object_update(record, samples)) {
         json_decref(record);
         record = NULL;
     }
     json_decref(figure);
     json_decref(guesses);
     json_decref(spent);
+    json_decref(heat);
     json_decref(samples);
     return record;
 }
