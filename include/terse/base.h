@@ -64,9 +64,9 @@ TERSE_API terse_status terse_cpu_tiers_upto(const char *name, uint32_t *mask, te
 /* Name of the highest tier in the mask. */
 TERSE_API const char *terse_cpu_tier_name(uint32_t mask);
 
-/* Threads that a new session uses by default: the physical cores the process may run on, of the fastest kind where
- * cores differ, at most what the cgroup CPU quota (v1 or v2, every level up to the root) allows rounded down, at
- * least 1. */
+/* Threads that a new session uses by default: the physical cores the process may run on, of the fastest kind
+ * where cores differ, at most what the cgroup CPU quota (v1 or v2, every level up to the root) allows rounded
+ * down, at least 1. */
 TERSE_API int32_t terse_cpu_threads(void);
 /* Logical CPUs in the process's affinity mask: the most threads worth asking for. */
 TERSE_API int32_t terse_cpu_logical(void);
