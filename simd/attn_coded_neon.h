@@ -8,24 +8,22 @@
 
 #include <math.h>
 
-enum {
-  P = TERSE_PAGE,
-  B = TERSE_KV_BLOCK,
-  Q8 = TERSE_PAGE_Q8,
-  Q4 = TERSE_PAGE_Q4
-};
+enum { P = TERSE_PAGE, B = TERSE_KV_BLOCK, Q8 = TERSE_PAGE_Q8, Q4 = TERSE_PAGE_Q4 };
 
 /* Bytes of a block's codes of n channels. */
-INLINE size_t code_size(int type, int32_t n) {
-  return (size_t)n * P / (type == Q8 ? 1 : 2);
+INLINE size_t code_size(int type, int32_t n)
+{
+    return (size_t)n * P / (type == Q8 ? 1 : 2);
 }
 
-INLINE int8x16_t low_nibbles(uint8x16_t x) {
-  return vreinterpretq_s8_u8(vandq_u8(x, vdupq_n_u8(15)));
+INLINE int8x16_t low_nibbles(uint8x16_t x)
+{
+    return vreinterpretq_s8_u8(vandq_u8(x, vdupq_n_u8(15)));
 }
 
-INLINE int8x16_t high_nibbles(uint8x16_t x) {
-  return vreinterpretq_s8_u8(vshrq_n_u8(x, 4));
+INLINE int8x16_t high_nibbles(uint8x16_t x)
+{
+    return vreinterpretq_s8_u8(vshrq_n_u8(x, 4));
 }
 
 /* ---- score ---- */
@@ -34,86 +32,83 @@ enum { SCORE_ROWS = 4, SCORE_WIDE = 2 }; /* rows by registers of 4 tokens */
 
 /* isum[row] of 32 channels of 8 tokens. q: codes of the first row; offset: -8
  * * the sum of its codes. */
-INLINE void score_block(int type, int32x4_t isum[][SCORE_WIDE], const char *q,
-                        size_t q_size, const char *offset, const uint8_t *code,
-                        const int n_row) {
-  for (int r = 0; r < n_row; r++) {
-    int32_t start = 0;
-    if (type == Q4)
-      memcpy(&start, offset + (size_t)r * q_size, sizeof start);
-    for (int j = 0; j < SCORE_WIDE; j++)
-      isum[r][j] = vdupq_n_s32(start);
-  }
-  for (int32_t d = 0; d < B;
-       d += 16) { /* 16 channels of a query are a register */
-    int8x16_t x[SCORE_ROWS];
-    for (int r = 0; r < n_row; r++)
-      x[r] = vld1q_s8((const int8_t *)q + (size_t)r * q_size + d);
+INLINE void score_block(int type, int32x4_t isum[][SCORE_WIDE], const char *q, size_t q_size,
+                        const char *offset, const uint8_t *code, const int n_row)
+{
+    for (int r = 0; r < n_row; r++) {
+        int32_t start = 0;
+        if (type == Q4)
+            memcpy(&start, offset + (size_t)r * q_size, sizeof start);
+        for (int j = 0; j < SCORE_WIDE; j++)
+            isum[r][j] = vdupq_n_s32(start);
+    }
+    for (int32_t d = 0; d < B; d += 16) { /* 16 channels of a query are a register */
+        int8x16_t x[SCORE_ROWS];
+        for (int r = 0; r < n_row; r++)
+            x[r] = vld1q_s8((const int8_t *)q + (size_t)r * q_size + d);
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; i += type == Q8 ? 1 : 2, code += 4 * P)
-      for (int j = 0; j < SCORE_WIDE; j++) {
-        const uint8x16_t u = vld1q_u8(code + 16 * j);
-        const int8x16_t k = vreinterpretq_s8_u8(veorq_u8(u, vdupq_n_u8(128)));
-        for (int r = 0; r < n_row; r++) {
-          isum[r][j] =
-              dot4_lane(isum[r][j], type == Q8 ? k : low_nibbles(u), x[r], i);
-          if (type == Q4)
-            isum[r][j] = dot4_lane(isum[r][j], high_nibbles(u), x[r], i + 1);
-        }
-      }
-  }
+        for (int i = 0; i < 4; i += type == Q8 ? 1 : 2, code += 4 * P)
+            for (int j = 0; j < SCORE_WIDE; j++) {
+                const uint8x16_t u = vld1q_u8(code + 16 * j);
+                const int8x16_t k = vreinterpretq_s8_u8(veorq_u8(u, vdupq_n_u8(128)));
+                for (int r = 0; r < n_row; r++) {
+                    isum[r][j] = dot4_lane(isum[r][j], type == Q8 ? k : low_nibbles(u), x[r], i);
+                    if (type == Q4)
+                        isum[r][j] = dot4_lane(isum[r][j], high_nibbles(u), x[r], i + 1);
+                }
+            }
+    }
 }
 
 /* n_row rows by 8 tokens. code and scale: those of the first token. */
-INLINE void score_tile(int type, float *s, const char *q, const uint8_t *code,
-                       const uint16_t *scale, int32_t dim, const int n_row) {
-  const size_t q_size = terse_query_size(TERSE_PAGE_Q8, dim);
-  float32x4_t sum[SCORE_ROWS][SCORE_WIDE];
-  for (int r = 0; r < n_row; r++)
-    for (int j = 0; j < SCORE_WIDE; j++)
-      sum[r][j] = vdupq_n_f32(0.0f);
-  for (int32_t b = 0; b < dim / B; b++, scale += P) {
-    const char *dq = q + dim + (size_t)b * 4, *offset = dq + dim / B * 4;
-    int32x4_t isum[SCORE_ROWS][SCORE_WIDE];
-    score_block(type, isum, q + b * B, q_size, offset,
-                code + code_size(type, b * B), n_row);
-    for (int j = 0; j < SCORE_WIDE; j++) {
-      const float32x4_t dk = load(TERSE_PAGE_F16, scale, 4 * (size_t)j);
-      for (int r = 0; r < n_row; r++) {
-        float d;
-        memcpy(&d, dq + (size_t)r * q_size, sizeof d);
-        sum[r][j] =
-            vfmaq_f32(sum[r][j], vmulq_n_f32(dk, d), vcvtq_f32_s32(isum[r][j]));
-      }
+INLINE void score_tile(int type, float *s, const char *q, const uint8_t *code, const uint16_t *scale,
+                       int32_t dim, const int n_row)
+{
+    const size_t q_size = terse_query_size(TERSE_PAGE_Q8, dim);
+    float32x4_t sum[SCORE_ROWS][SCORE_WIDE];
+    for (int r = 0; r < n_row; r++)
+        for (int j = 0; j < SCORE_WIDE; j++)
+            sum[r][j] = vdupq_n_f32(0.0f);
+    for (int32_t b = 0; b < dim / B; b++, scale += P) {
+        const char *dq = q + dim + (size_t)b * 4, *offset = dq + dim / B * 4;
+        int32x4_t isum[SCORE_ROWS][SCORE_WIDE];
+        score_block(type, isum, q + b * B, q_size, offset, code + code_size(type, b * B), n_row);
+        for (int j = 0; j < SCORE_WIDE; j++) {
+            const float32x4_t dk = load(TERSE_PAGE_F16, scale, 4 * (size_t)j);
+            for (int r = 0; r < n_row; r++) {
+                float d;
+                memcpy(&d, dq + (size_t)r * q_size, sizeof d);
+                sum[r][j] = vfmaq_f32(sum[r][j], vmulq_n_f32(dk, d), vcvtq_f32_s32(isum[r][j]));
+            }
+        }
     }
-  }
-  for (int r = 0; r < n_row; r++)
-    for (int j = 0; j < SCORE_WIDE; j++)
-      vst1q_f32(s + r * P + 4 * j, sum[r][j]);
+    for (int r = 0; r < n_row; r++)
+        for (int j = 0; j < SCORE_WIDE; j++)
+            vst1q_f32(s + r * P + 4 * j, sum[r][j]);
 }
 
-INLINE void score(int type, float *s, const char *q, const uint8_t *code,
-                  int32_t n_row, int32_t dim, const void *ahead) {
-  const size_t size = terse_query_size(TERSE_PAGE_Q8, dim);
-  const uint16_t *scale =
-      (const uint16_t *)(const void *)(code + code_size(type, dim));
-  fetch(ahead, (terse_page_type)type, dim);
-  for (; n_row >= 4; n_row -= 4, s += 4 * P, q += 4 * size)
-    for (int32_t t = 0; t < P; t += 4 * SCORE_WIDE)
-      score_tile(type, s + t, q, code + (size_t)t * 4, scale + t, dim, 4);
-  for (; n_row > 0; n_row--, s += P, q += size)
-    for (int32_t t = 0; t < P; t += 4 * SCORE_WIDE)
-      score_tile(type, s + t, q, code + (size_t)t * 4, scale + t, dim, 1);
+INLINE void score(int type, float *s, const char *q, const uint8_t *code, int32_t n_row, int32_t dim,
+                  const void *ahead)
+{
+    const size_t size = terse_query_size(TERSE_PAGE_Q8, dim);
+    const uint16_t *scale = (const uint16_t *)(const void *)(code + code_size(type, dim));
+    fetch(ahead, (terse_page_type)type, dim);
+    for (; n_row >= 4; n_row -= 4, s += 4 * P, q += 4 * size)
+        for (int32_t t = 0; t < P; t += 4 * SCORE_WIDE)
+            score_tile(type, s + t, q, code + (size_t)t * 4, scale + t, dim, 4);
+    for (; n_row > 0; n_row--, s += P, q += size)
+        for (int32_t t = 0; t < P; t += 4 * SCORE_WIDE)
+            score_tile(type, s + t, q, code + (size_t)t * 4, scale + t, dim, 1);
 }
 
-static void score_q8(float *s, const void *q, const void *k, int32_t n_row,
-                     int32_t dim, const void *ahead) {
-  score(Q8, s, q, k, n_row, dim, ahead);
+static void score_q8(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
+{
+    score(Q8, s, q, k, n_row, dim, ahead);
 }
 
-static void score_q4(float *s, const void *q, const void *k, int32_t n_row,
-                     int32_t dim, const void *ahead) {
-  score(Q4, s, q, k, n_row, dim, ahead);
+static void score_q4(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
+{
+    score(Q4, s, q, k, n_row, dim, ahead);
 }
 
 /* ---- mix ---- */
@@ -123,158 +118,154 @@ enum { MIX_ROWS = 4 };
 /* Weights times value scales of one row as integers.
  *   q8: a weight is 256 * high + low + 128; q4: it is low */
 typedef struct {
-  int8_t high[P], low[P];
-  int32_t less; /* q4: 8 * their sum, what the 8 in each value's code adds */
-  float unit;   /* what 1 is worth */
+    int8_t high[P], low[P];
+    int32_t less; /* q4: 8 * their sum, what the 8 in each value's code adds */
+    float unit;   /* what 1 is worth */
 } weights;
 
-static const float dither[P] = {
-    TERSE_DITHER(0),  TERSE_DITHER(1),  TERSE_DITHER(2),  TERSE_DITHER(3),
-    TERSE_DITHER(4),  TERSE_DITHER(5),  TERSE_DITHER(6),  TERSE_DITHER(7),
-    TERSE_DITHER(8),  TERSE_DITHER(9),  TERSE_DITHER(10), TERSE_DITHER(11),
-    TERSE_DITHER(12), TERSE_DITHER(13), TERSE_DITHER(14), TERSE_DITHER(15),
-    TERSE_DITHER(16), TERSE_DITHER(17), TERSE_DITHER(18), TERSE_DITHER(19),
-    TERSE_DITHER(20), TERSE_DITHER(21), TERSE_DITHER(22), TERSE_DITHER(23),
-    TERSE_DITHER(24), TERSE_DITHER(25), TERSE_DITHER(26), TERSE_DITHER(27),
-    TERSE_DITHER(28), TERSE_DITHER(29), TERSE_DITHER(30), TERSE_DITHER(31)};
+static const float dither[P] = { TERSE_DITHER(0),  TERSE_DITHER(1),  TERSE_DITHER(2),  TERSE_DITHER(3),
+                                 TERSE_DITHER(4),  TERSE_DITHER(5),  TERSE_DITHER(6),  TERSE_DITHER(7),
+                                 TERSE_DITHER(8),  TERSE_DITHER(9),  TERSE_DITHER(10), TERSE_DITHER(11),
+                                 TERSE_DITHER(12), TERSE_DITHER(13), TERSE_DITHER(14), TERSE_DITHER(15),
+                                 TERSE_DITHER(16), TERSE_DITHER(17), TERSE_DITHER(18), TERSE_DITHER(19),
+                                 TERSE_DITHER(20), TERSE_DITHER(21), TERSE_DITHER(22), TERSE_DITHER(23),
+                                 TERSE_DITHER(24), TERSE_DITHER(25), TERSE_DITHER(26), TERSE_DITHER(27),
+                                 TERSE_DITHER(28), TERSE_DITHER(29), TERSE_DITHER(30), TERSE_DITHER(31) };
 
-INLINE void quantize(int type, weights *out, const float *w, const uint16_t *dv,
-                     int32_t n) {
-  const float most = type == Q8 ? 32767.0f : 127.0f;
-  float32x4_t x[P / 4], top4 = vdupq_n_f32(0.0f);
-  uint32x4_t number = vdupq_n_u32(~0u);
-  for (int j = 0; j < P / 4; j++) {
-    const float32x4_t p = vmulq_f32(vld1q_f32(w + 4 * j),
-                                    load(TERSE_PAGE_F16, dv, 4 * (size_t)j));
-    x[j] = vreinterpretq_f32_u32(
-        vandq_u32(vreinterpretq_u32_f32(p), live(n, 4 * j)));
-    number = vandq_u32(number, vceqq_f32(x[j], x[j]));
-    top4 = larger(vabsq_f32(x[j]), top4);
-  }
-  const bool bad = vminvq_u32(number) == 0;
-  const float top = bad ? 0.0f : vmaxvq_f32(top4);
-  const float inv = top > TERSE_MIX_TINY ? most / top : 0.0f;
-  const int32x4_t heavy = vdupq_n_s32(inv > 0.0f ? -1 : 0);
-  int16x4_t c[P / 4];
-  for (int j = 0; j < P / 4; j++) {
-    float32x4_t y = vmulq_n_f32(x[j], inv);
-    if (type == Q4)
-      y = vaddq_f32(y, vld1q_f32(dither + 4 * j));
-    c[j] = vmovn_s32(vminq_s32(vandq_s32(vcvtnq_s32_f32(y), heavy),
-                               vdupq_n_s32((int32_t)most)));
-  }
-  int32_t sum = 0;
-  for (int j = 0; j < P / 4; j += 2) {
-    const int16x8_t eight = vcombine_s16(c[j], c[j + 1]);
-    const int8x8_t low = vmovn_s16(eight);
-    sum += vaddvq_s16(eight);
-    vst1_s8(out->high + 4 * j, vshrn_n_s16(eight, 8));
-    vst1_s8(out->low + 4 * j, type == Q8 ? veor_s8(low, vdup_n_s8(-128)) : low);
-  }
-  out->less = 8 * sum;
-  out->unit = bad ? NAN : top / most;
+INLINE void quantize(int type, weights *out, const float *w, const uint16_t *dv, int32_t n)
+{
+    const float most = type == Q8 ? 32767.0f : 127.0f;
+    float32x4_t x[P / 4], top4 = vdupq_n_f32(0.0f);
+    uint32x4_t number = vdupq_n_u32(~0u);
+    for (int j = 0; j < P / 4; j++) {
+        const float32x4_t p = vmulq_f32(vld1q_f32(w + 4 * j), load(TERSE_PAGE_F16, dv, 4 * (size_t)j));
+        x[j] = vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(p), live(n, 4 * j)));
+        number = vandq_u32(number, vceqq_f32(x[j], x[j]));
+        top4 = larger(vabsq_f32(x[j]), top4);
+    }
+    const bool bad = vminvq_u32(number) == 0;
+    const float top = bad ? 0.0f : vmaxvq_f32(top4);
+    const float inv = top > TERSE_MIX_TINY ? most / top : 0.0f;
+    const int32x4_t heavy = vdupq_n_s32(inv > 0.0f ? -1 : 0);
+    int16x4_t c[P / 4];
+    for (int j = 0; j < P / 4; j++) {
+        float32x4_t y = vmulq_n_f32(x[j], inv);
+        if (type == Q4)
+            y = vaddq_f32(y, vld1q_f32(dither + 4 * j));
+        c[j] = vmovn_s32(vminq_s32(vandq_s32(vcvtnq_s32_f32(y), heavy), vdupq_n_s32((int32_t)most)));
+    }
+    int32_t sum = 0;
+    for (int j = 0; j < P / 4; j += 2) {
+        const int16x8_t eight = vcombine_s16(c[j], c[j + 1]);
+        const int8x8_t low = vmovn_s16(eight);
+        sum += vaddvq_s16(eight);
+        vst1_s8(out->high + 4 * j, vshrn_n_s16(eight, 8));
+        vst1_s8(out->low + 4 * j, type == Q8 ? veor_s8(low, vdup_n_s8(-128)) : low);
+    }
+    out->less = 8 * sum;
+    out->unit = bad ? NAN : top / most;
 }
 
 /* o = o * keep + unit * isum for 4 channels of one row. */
-INLINE void update(float *o, float keep, float unit, int32x4_t isum) {
-  vst1q_f32(o, vfmaq_f32(vmulq_n_f32(vld1q_f32(o), keep), vdupq_n_f32(unit),
-                         vcvtq_f32_s32(isum)));
+INLINE void update(float *o, float keep, float unit, int32x4_t isum)
+{
+    vst1q_f32(o, vfmaq_f32(vmulq_n_f32(vld1q_f32(o), keep), vdupq_n_f32(unit), vcvtq_f32_s32(isum)));
 }
 
 enum { MIX_WIDE_Q8 = 2, MIX_WIDE_Q4 = 4 }; /* registers of 4 channels */
 
 /* 8 channels: a register holds 4 channels x 4 tokens. ones: 128 * the sum of
  * the values. */
-INLINE void mix_tile_q8(float *o, const float *keep, const weights *w,
-                        const int8_t *v, int32_t n, int32_t dim,
-                        const int n_row) {
-  int32x4_t high[MIX_ROWS][MIX_WIDE_Q8], low[MIX_ROWS][MIX_WIDE_Q8],
-      ones[MIX_WIDE_Q8];
-  for (int j = 0; j < MIX_WIDE_Q8; j++) {
-    ones[j] = vdupq_n_s32(0);
+INLINE void mix_tile_q8(float *o, const float *keep, const weights *w, const int8_t *v, int32_t n, int32_t dim,
+                        const int n_row)
+{
+    int32x4_t high[MIX_ROWS][MIX_WIDE_Q8], low[MIX_ROWS][MIX_WIDE_Q8], ones[MIX_WIDE_Q8];
+    for (int j = 0; j < MIX_WIDE_Q8; j++) {
+        ones[j] = vdupq_n_s32(0);
+        for (int r = 0; r < n_row; r++)
+            high[r][j] = low[r][j] = vdupq_n_s32(0);
+    }
+    for (int32_t t = 0; t < n; t += 4, v += 4 * B)
+        for (int j = 0; j < MIX_WIDE_Q8; j++) {
+            const int8x16_t x = vld1q_s8(v + 16 * j);
+            ones[j] = dot4(ones[j], x, vdupq_n_s8(1));
+            for (int r = 0; r < n_row; r++) {
+                high[r][j] = dot4(high[r][j], x, four_bytes(w[r].high + t));
+                low[r][j] = dot4(low[r][j], x, four_bytes(w[r].low + t));
+            }
+        }
     for (int r = 0; r < n_row; r++)
-      high[r][j] = low[r][j] = vdupq_n_s32(0);
-  }
-  for (int32_t t = 0; t < n; t += 4, v += 4 * B)
-    for (int j = 0; j < MIX_WIDE_Q8; j++) {
-      const int8x16_t x = vld1q_s8(v + 16 * j);
-      ones[j] = dot4(ones[j], x, vdupq_n_s8(1));
-      for (int r = 0; r < n_row; r++) {
-        high[r][j] = dot4(high[r][j], x, four_bytes(w[r].high + t));
-        low[r][j] = dot4(low[r][j], x, four_bytes(w[r].low + t));
-      }
-    }
-  for (int r = 0; r < n_row; r++)
-    for (int j = 0; j < MIX_WIDE_Q8; j++) {
-      const int32x4_t rest = vaddq_s32(low[r][j], vshlq_n_s32(ones[j], 7));
-      update(o + r * dim + 4 * j, keep[r], w[r].unit,
-             vaddq_s32(rest, vshlq_n_s32(high[r][j], 8)));
-    }
+        for (int j = 0; j < MIX_WIDE_Q8; j++) {
+            const int32x4_t rest = vaddq_s32(low[r][j], vshlq_n_s32(ones[j], 7));
+            update(o + r * dim + 4 * j, keep[r], w[r].unit, vaddq_s32(rest, vshlq_n_s32(high[r][j], 8)));
+        }
 }
 
 /* 16 channels: a register holds 4 channels x 4 tokens, and the 4 tokens behind
  * these. */
-INLINE void mix_tile_q4(float *o, const float *keep, const weights *w,
-                        const uint8_t *v, int32_t n, int32_t dim,
-                        const int n_row) {
-  int32x4_t a[MIX_ROWS][MIX_WIDE_Q4];
-  for (int r = 0; r < n_row; r++)
-    for (int j = 0; j < MIX_WIDE_Q4; j++)
-      a[r][j] = vdupq_n_s32(-w[r].less);
-  for (int32_t t = 0; t < n; t += 8, v += 4 * B)
-    for (int j = 0; j < MIX_WIDE_Q4; j++) {
-      const uint8x16_t x = vld1q_u8(v + 16 * j);
-      for (int r = 0; r < n_row; r++) {
-        a[r][j] = dot4(a[r][j], low_nibbles(x), four_bytes(w[r].low + t));
-        a[r][j] = dot4(a[r][j], high_nibbles(x), four_bytes(w[r].low + t + 4));
-      }
-    }
-  for (int r = 0; r < n_row; r++)
-    for (int j = 0; j < MIX_WIDE_Q4; j++)
-      update(o + r * dim + 4 * j, keep[r], w[r].unit, a[r][j]);
-}
-
-INLINE void mix_rows(int type, float *o, const float *keep, const float *w,
-                     const char *v, int32_t n, int32_t dim, const int n_row) {
-  const uint16_t *dv =
-      (const uint16_t *)(const void *)(v + code_size(type, dim));
-  for (int32_t b = 0; b < dim / B;
-       b++, dv += P, o += B, v += code_size(type, B)) {
-    weights c[MIX_ROWS];
+INLINE void mix_tile_q4(float *o, const float *keep, const weights *w, const uint8_t *v, int32_t n, int32_t dim,
+                        const int n_row)
+{
+    int32x4_t a[MIX_ROWS][MIX_WIDE_Q4];
     for (int r = 0; r < n_row; r++)
-      quantize(type, &c[r], w + r * P, dv, n);
-    for (int32_t d = 0; type == Q8 && d < B; d += 4 * MIX_WIDE_Q8)
-      mix_tile_q8(o + d, keep, c, (const int8_t *)v + 4 * d, n, dim, n_row);
-    for (int32_t d = 0; type == Q4 && d < B; d += 4 * MIX_WIDE_Q4)
-      mix_tile_q4(o + d, keep, c, (const uint8_t *)v + 4 * d, n, dim, n_row);
-  }
+        for (int j = 0; j < MIX_WIDE_Q4; j++)
+            a[r][j] = vdupq_n_s32(-w[r].less);
+    for (int32_t t = 0; t < n; t += 8, v += 4 * B)
+        for (int j = 0; j < MIX_WIDE_Q4; j++) {
+            const uint8x16_t x = vld1q_u8(v + 16 * j);
+            for (int r = 0; r < n_row; r++) {
+                a[r][j] = dot4(a[r][j], low_nibbles(x), four_bytes(w[r].low + t));
+                a[r][j] = dot4(a[r][j], high_nibbles(x), four_bytes(w[r].low + t + 4));
+            }
+        }
+    for (int r = 0; r < n_row; r++)
+        for (int j = 0; j < MIX_WIDE_Q4; j++)
+            update(o + r * dim + 4 * j, keep[r], w[r].unit, a[r][j]);
 }
 
-INLINE void mix(int type, float *o, const float *keep, const float *w,
-                const char *v, int32_t n, int32_t n_row, int32_t dim,
-                const void *ahead) {
-  fetch(ahead, (terse_page_type)type, dim);
-  for (; n_row >= 4; n_row -= 4, o += 4 * dim, keep += 4, w += 4 * P)
-    mix_rows(type, o, keep, w, v, n, dim, 4);
-  for (; n_row > 0; n_row--, o += dim, keep++, w += P)
-    mix_rows(type, o, keep, w, v, n, dim, 1);
+INLINE void mix_rows(int type, float *o, const float *keep, const float *w, const char *v, int32_t n,
+                     int32_t dim, const int n_row)
+{
+    const uint16_t *dv = (const uint16_t *)(const void *)(v + code_size(type, dim));
+    for (int32_t b = 0; b < dim / B; b++, dv += P, o += B, v += code_size(type, B)) {
+        weights c[MIX_ROWS];
+        for (int r = 0; r < n_row; r++)
+            quantize(type, &c[r], w + r * P, dv, n);
+        for (int32_t d = 0; type == Q8 && d < B; d += 4 * MIX_WIDE_Q8)
+            mix_tile_q8(o + d, keep, c, (const int8_t *)v + 4 * d, n, dim, n_row);
+        for (int32_t d = 0; type == Q4 && d < B; d += 4 * MIX_WIDE_Q4)
+            mix_tile_q4(o + d, keep, c, (const uint8_t *)v + 4 * d, n, dim, n_row);
+    }
 }
 
-static void mix_q8(float *o, const float *keep, const float *w, const void *v,
-                   int32_t n, int32_t n_row, int32_t dim, const void *ahead) {
-  mix(Q8, o, keep, w, v, n, n_row, dim, ahead);
+INLINE void mix(int type, float *o, const float *keep, const float *w, const char *v, int32_t n, int32_t n_row,
+                int32_t dim, const void *ahead)
+{
+    fetch(ahead, (terse_page_type)type, dim);
+    for (; n_row >= 4; n_row -= 4, o += 4 * dim, keep += 4, w += 4 * P)
+        mix_rows(type, o, keep, w, v, n, dim, 4);
+    for (; n_row > 0; n_row--, o += dim, keep++, w += P)
+        mix_rows(type, o, keep, w, v, n, dim, 1);
 }
 
-static void mix_q4(float *o, const float *keep, const float *w, const void *v,
-                   int32_t n, int32_t n_row, int32_t dim, const void *ahead) {
-  mix(Q4, o, keep, w, v, n, n_row, dim, ahead);
+static void mix_q8(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
+                   int32_t dim, const void *ahead)
+{
+    mix(Q8, o, keep, w, v, n, n_row, dim, ahead);
 }
 
-INLINE void fill_coded(terse_attn_kernels *k) {
-  k->score[Q8] = score_q8;
-  k->score[Q4] = score_q4;
-  k->mix[Q8] = mix_q8;
-  k->mix[Q4] = mix_q4;
+static void mix_q4(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
+                   int32_t dim, const void *ahead)
+{
+    mix(Q4, o, keep, w, v, n, n_row, dim, ahead);
+}
+
+INLINE void fill_coded(terse_attn_kernels *k)
+{
+    k->score[Q8] = score_q8;
+    k->score[Q4] = score_q4;
+    k->mix[Q8] = mix_q8;
+    k->mix[Q4] = mix_q4;
 }
 
 #endif
