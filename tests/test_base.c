@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/team.h"
 #include "base/topology.h"
+#include "file_tree.h"
 #include "simd/cpu.h"
 #include "terse/base.h"
 
@@ -196,39 +197,6 @@ static void affinity_limits_the_threads(void **state)
 }
 
 /* ---- cgroups: a tree of files in a temporary folder ---- */
-
-static char tree[64];
-
-static int make_tree(void **state)
-{
-    (void)state;
-    snprintf(tree, sizeof tree, "/tmp/terse-cgroup-XXXXXX");
-    return mkdtemp(tree) ? 0 : -1;
-}
-
-static int remove_tree(void **state)
-{
-    (void)state;
-    char command[96];
-    snprintf(command, sizeof command, "rm -rf '%s'", tree);
-    return system(command);
-}
-
-/* Writes tree/path, making its folders. */
-static void put(const char *path, const char *text)
-{
-    char full[512];
-    snprintf(full, sizeof full, "%s%s", tree, path);
-    for (char *p = full + strlen(tree) + 1; (p = strchr(p, '/')); p++) {
-        *p = '\0';
-        assert_true(mkdir(full, 0700) == 0 || errno == EEXIST);
-        *p = '/';
-    }
-    FILE *f = fopen(full, "w");
-    assert_non_null(f);
-    assert_true(fputs(text, f) >= 0);
-    assert_int_equal(fclose(f), 0);
-}
 
 #define V2_MOUNT "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
 #define V1_MOUNT "31 24 0:27 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
