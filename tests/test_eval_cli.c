@@ -213,7 +213,7 @@ static void wrong_use_is_told_in_one_line(void **state)
         const char *args, *why;
     } bad[] = {
         { "", "what?" },
-        { "ppl $M", "none of: kl pareto perplexity tasks" },
+        { "ppl $M", "none of: density kl pareto perplexity tasks" },
         { "kl $M", "-f FILE" },
         { "kl -f text", "which model" },
         { "kl $M -f missing", "missing" },
