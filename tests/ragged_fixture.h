@@ -1,5 +1,6 @@
 /* tests/ragged_fixture.h: one store under a policy, its tokens in plain arrays beside it, and softmax attention
- * in float64 over those that a rule of the test's own lets through. */
+ * in float64 over those that a rule of the test's own lets through. Under a policy that moves tokens keys and
+ * queries count as turned by their positions, and are turned by their places among those for the reference. */
 #ifndef TERSE_TESTS_RAGGED_FIXTURE_H
 #define TERSE_TESTS_RAGGED_FIXTURE_H
 
@@ -27,6 +28,8 @@ typedef struct {
     _Alignas(64) float q[RAGGED_MOST][RAGGED_ROWS * RAGGED_DIM];
     float k[RAGGED_MOST][RAGGED_DIM], v[RAGGED_MOST][RAGGED_DIM]; /* the same in every head */
     _Alignas(64) float out[RAGGED_MOST][RAGGED_ROWS * RAGGED_DIM];
+    double freq[RAGGED_LAYERS][RAGGED_DIM / 2]; /* the second layer turns half of its channels, by halves */
+    terse_attend_layer layer[RAGGED_LAYERS];
 } ragged;
 
 static uint64_t ragged_rng = 1;
@@ -43,6 +46,18 @@ static float ragged_utility(int32_t layer, int32_t head, int32_t pos)
     uint32_t x = (uint32_t)(pos * 4 + layer * 2 + head + 1) * 2654435761u;
     x = (x ^ x >> 15) * 2246822519u;
     return (float)(x >> 8) * 0x1p-24f;
+}
+
+/* How the layers turn, if the policy asks. */
+static terse_status ragged_turn(ragged *f, terse_error *err)
+{
+    for (int32_t l = 0; l < RAGGED_LAYERS; l++) {
+        f->layer[l] = (terse_attend_layer){ .freq = f->freq[l], .n_turn = RAGGED_DIM / (l + 1), .halves = l };
+        for (int32_t i = 0; i < RAGGED_DIM / 2; i++)
+            f->freq[l][i] = pow(1000.0, -(double)i / RAGGED_DIM * 2.0);
+    }
+    return terse_attend_turns(f->attend) ? terse_attend_layers(f->attend, f->layer, RAGGED_LAYERS, err)
+                                         : TERSE_OK;
 }
 
 /* NULL if there was no memory (err says so); anything else that goes wrong ends the program. */
@@ -77,6 +92,8 @@ static ragged *ragged_open(const char *policy, const char *stop, terse_kv_type t
         terse_attend_gate(f->attend, 0.5, 40, 2);
         st = terse_kv_marks_open(f->kv, err);
     }
+    if (st == TERSE_OK)
+        st = ragged_turn(f, err);
     if (st == TERSE_OK)
         st = terse_policy_open(f->attend, f->kv, err);
     if (st == TERSE_OK)
@@ -132,6 +149,23 @@ static inline terse_status ragged_run(ragged *f, int32_t n, bool decode, int32_t
     return TERSE_OK;
 }
 
+/* q . k with the key turned by `turns` positions more than the query. */
+static inline double ragged_dot(const ragged *f, int32_t layer, const float *q, const float *k, int32_t turns)
+{
+    const terse_attend_layer *y = &f->layer[layer];
+    const int32_t half = y->n_turn / 2;
+    double sum = 0.0;
+    for (int32_t i = 0; i < half; i++) {
+        const int32_t a = y->halves ? i : 2 * i, b = y->halves ? half + i : 2 * i + 1;
+        const double c = cos(turns * f->freq[layer][i]), s = sin(turns * f->freq[layer][i]);
+        sum += (double)q[a] * ((double)k[a] * c - (double)k[b] * s);
+        sum += (double)q[b] * ((double)k[a] * s + (double)k[b] * c);
+    }
+    for (int32_t d = y->n_turn; d < RAGGED_DIM; d++)
+        sum += (double)q[d] * (double)k[d];
+    return sum;
+}
+
 /* |out - reference| / |reference| of the token at pos, the largest of its rows. */
 static inline double ragged_error(const ragged *f, int32_t pos,
                                   bool (*sees)(int32_t layer, int32_t head, int32_t i, int32_t j),
@@ -140,12 +174,16 @@ static inline double ragged_error(const ragged *f, int32_t pos,
     double worst = 0.0;
     for (int32_t r = 0; r < RAGGED_ROWS; r++) {
         double s[RAGGED_MOST], o[RAGGED_DIM] = { 0.0 }, top = -INFINITY, sum = 0.0, diff = 0.0, size = 0.0;
-        for (int32_t j = 0; j <= pos; j++) {
-            s[j] = 0.0;
-            for (int32_t d = 0; d < RAGGED_DIM; d++)
-                s[j] += 0.25 * (double)f->q[pos][r * RAGGED_DIM + d] * (double)f->k[j][d];
-            s[j] = sees(layer, head, pos, j) ? s[j] : -INFINITY;
+        const bool turns = terse_attend_turns(f->attend);
+        int32_t n = 0;
+        for (int32_t j = 0; j <= pos; j++)
+            n += sees(layer, head, pos, j);
+        for (int32_t j = 0, place = 0; j <= pos; j++) {
+            const bool seen = sees(layer, head, pos, j);
+            const int32_t by = turns ? place - j - (n - 1 - pos) : 0;
+            s[j] = seen ? 0.25 * ragged_dot(f, layer, f->q[pos] + r * RAGGED_DIM, f->k[j], by) : -INFINITY;
             top = fmax(top, s[j]);
+            place += seen;
         }
         for (int32_t j = 0; j <= pos; j++) {
             sum += exp(s[j] - top);

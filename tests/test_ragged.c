@@ -48,6 +48,12 @@ static bool by_small_window(int32_t layer, int32_t head, int32_t i, int32_t j)
     return i == j || j < 33;
 }
 
+static bool by_sinks_alone(int32_t layer, int32_t head, int32_t i, int32_t j)
+{
+    (void)layer, (void)head;
+    return i - j < 2 || j < 32;
+}
+
 static bool all(int32_t layer, int32_t head, int32_t i, int32_t j)
 {
     (void)layer, (void)head, (void)i, (void)j;
@@ -62,6 +68,8 @@ static const struct {
     { "spkv:threshold=0.8,window=64,sinks=0", by_other_numbers },
     { "window:budget=200", by_window },
     { "window:budget=34,sinks=33", by_small_window },
+    { "window:budget=200,rotate=1", by_window },
+    { "window:budget=34,sinks=32,rotate=1", by_sinks_alone },
     { "spkv:threshold=-1", all },
     { "dense", all },
 };
@@ -206,6 +214,7 @@ static void policies_take_over(void **state)
         terse_attend *next;
         assert_int_equal(terse_attend_open(&next, rules[i].policy, "mass:from=0", 0, &err), TERSE_OK);
         terse_attend_gate(next, 0.5, 40, 2);
+        assert_int_equal(terse_attend_layers(next, f->layer, RAGGED_LAYERS, &err), TERSE_OK);
         assert_int_equal(terse_policy_open(next, f->kv, &err), TERSE_OK);
         assert_int_equal(terse_policy_settle(next, f->kv, &err), TERSE_OK);
         for (int32_t u = 0; u < RAGGED_LAYERS * RAGGED_HEADS && terse_attend_drops(next); u++)

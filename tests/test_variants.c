@@ -58,8 +58,10 @@ static fixture *make(variant v, terse_kv_type type)
                               .ctx = CTX,
                               .span = span,
                               .back = v.back };
-    const terse_attend_layer layer[LAYERS] = { { v.softcap, v.sinks ? sinks : NULL },
-                                               { v.softcap, v.sinks ? sinks + ROWS : NULL } };
+    const terse_attend_layer layer[LAYERS] = {
+        { .softcap = v.softcap, .sinks = v.sinks ? sinks : NULL },
+        { .softcap = v.softcap, .sinks = v.sinks ? sinks + ROWS : NULL },
+    };
     if (terse_kv_open(&f->kv, &o, &err) != TERSE_OK ||
         terse_attend_open(&f->attend, NULL, v.stop, v.audit, &err) != TERSE_OK ||
         terse_attend_layers(f->attend, layer, LAYERS, &err) != TERSE_OK ||
@@ -264,13 +266,15 @@ static void nonsense_is_refused(void **state)
     const terse_kv_opts o = { .n_layer = 1, .n_head = 1, .dim_k = 32, .dim_v = 32, .ctx = 64, .span = span };
     assert_int_equal(terse_kv_open(&kv, &o, &err), TERSE_BAD_INPUT);
     assert_int_equal(terse_attend_open(&a, NULL, NULL, 0, &err), TERSE_OK);
-    assert_int_equal(terse_attend_layers(a, &(terse_attend_layer){ -1.0f, NULL }, 1, &err), TERSE_BAD_INPUT);
-    assert_int_equal(terse_attend_layers(a, &(terse_attend_layer){ NAN, NULL }, 1, &err), TERSE_BAD_INPUT);
+    assert_int_equal(terse_attend_layers(a, &(terse_attend_layer){ .softcap = -1.0f }, 1, &err),
+                     TERSE_BAD_INPUT);
+    assert_int_equal(terse_attend_layers(a, &(terse_attend_layer){ .softcap = NAN }, 1, &err), TERSE_BAD_INPUT);
     terse_attend_close(&a);
     /* layers of another number than the store's */
     fixture *f = make((variant){ .span = 40 }, TERSE_KV_F32);
     terse_walk *w;
-    assert_int_equal(terse_attend_layers(f->attend, &(terse_attend_layer){ 0.0f, NULL }, 1, &err), TERSE_OK);
+    assert_int_equal(terse_attend_layers(f->attend, &(terse_attend_layer){ .softcap = 0.0f }, 1, &err),
+                     TERSE_OK);
     assert_int_equal(terse_walk_open(&w, f->kv, f->attend, ROWS, 0, &err), TERSE_BAD_INPUT);
     /* policies that drop tokens keep their own windows */
     assert_int_equal(terse_kv_ragged(f->kv, 64, &err), TERSE_UNSUPPORTED);

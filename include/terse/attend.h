@@ -64,8 +64,9 @@ typedef struct terse_attend terse_attend;
  *   spkv:threshold=0.5,window=128,sinks=4
  *                            the last window tokens, the first sinks, and those whose utility, as the model or
  *                            its gate predicts it, is at least threshold; what is not given is the model's own
- *   window:keep=0.2,budget=0,sinks=4
- *                            the first and the last tokens (StreamingLLM)
+ *   window:keep=0.2,budget=0,sinks=4,rotate=0
+ *                            the first and the last tokens (StreamingLLM); rotate=1: at the positions that
+ *                            they have among each other, as the paper has it, and not in the text
  *   h2o:keep=0.2,budget=0,recent=0.5
  *                            the last tokens (that part of the budget) and those that received the most
  * attention tova:keep=0.2,budget=0,window=32 those to which the last query gives the most weight, alike in a
@@ -103,14 +104,19 @@ TERSE_API void terse_attend_close(terse_attend **a);
  * these. */
 TERSE_API terse_status terse_attend_profile(terse_attend *a, const float *scale, int32_t n_layer,
                                             int32_t n_head, terse_error *err);
-/* What a layer does to scores, beside their scale. */
+/* What a layer does to scores, beside their scale; and how its keys and queries have been turned by their
+ * positions, which only policies that move tokens (window:rotate=1) need to know. Pointers are borrowed until
+ * close. */
 typedef struct {
     float softcap;      /* a score becomes softcap * tanh(score / softcap); 0: it stays */
     const float *sinks; /* [n_head * n_row] logits that take part in the softmax and are worth nothing; NULL:
-                         * none. Borrowed until close */
+                         * none */
+    const double *freq; /* [n_turn / 2] angle per position; NULL: they have not been turned */
+    int32_t n_turn;     /* channels that are, the first of a head: even, at most dim_k */
+    bool halves;        /* pairs (i, n_turn/2 + i), not (2i, 2i + 1) */
 } terse_attend_layer;
-/* layer[n_layer] (copied), before the first walk is opened. Rules know of both: estimates and bounds are
- * capped, the sinks' weight counts as read. */
+/* layer[n_layer] (copied), before the first walk is opened. Rules know of caps and sinks: estimates and bounds
+ * are capped, the sinks' weight counts as read. */
 TERSE_API terse_status terse_attend_layers(terse_attend *a, const terse_attend_layer *layer, int32_t n_layer,
                                            terse_error *err);
 /* "value-skip:eps=0.1": the rule with all its parameters. Borrowed until close. */
@@ -122,7 +128,9 @@ TERSE_API bool terse_attend_drops(const terse_attend *a);
 TERSE_API bool terse_attend_gated(const terse_attend *a);
 /* Whether it goes by attention weights: then tokens are decoded one by one. */
 TERSE_API bool terse_attend_marks(const terse_attend *a);
-/* What such a policy takes where it was not told. Before the first walk is opened. */
+/* Whether it moves tokens to other positions: then layers must say how they turn. */
+TERSE_API bool terse_attend_turns(const terse_attend *a);
+/* What a gated policy takes where it was not told. Before the first walk is opened. */
 TERSE_API void terse_attend_gate(terse_attend *a, double threshold, int32_t window, int32_t sinks);
 /* Sets the budget of a policy that has one: tokens > 0, or a share of them. TERSE_BAD_INPUT if it has none. */
 TERSE_API terse_status terse_attend_budget(terse_attend *a, int32_t tokens, double share, terse_error *err);

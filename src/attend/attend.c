@@ -60,10 +60,13 @@ terse_status terse_attend_profile(terse_attend *a, const float *scale, int32_t n
 terse_status terse_attend_layers(terse_attend *a, const terse_attend_layer *layer, int32_t n_layer,
                                  terse_error *err)
 {
-    for (int32_t l = 0; l < n_layer; l++)
+    for (int32_t l = 0; l < n_layer; l++) {
         if (!(layer[l].softcap >= 0.0f && isfinite(layer[l].softcap)))
             return terse_fail(err, TERSE_BAD_INPUT, "layer %d: a soft cap of %g is negative or not finite", l,
                               (double)layer[l].softcap);
+        if (layer[l].freq && (layer[l].n_turn < 2 || layer[l].n_turn > TERSE_KV_DIM || layer[l].n_turn % 2))
+            return terse_fail(err, TERSE_BAD_INPUT, "layer %d: %d channels that turn", l, layer[l].n_turn);
+    }
     terse_attend_layer *copy = calloc((size_t)(n_layer > 0 ? n_layer : 1), sizeof *copy);
     if (!copy)
         return terse_fail(err, TERSE_NOMEM, "no memory for the layers' caps and sinks");

@@ -30,7 +30,10 @@ terse_status terse_policy_parse(terse_policy_rule *r, const char *text, terse_er
         const size_t len = strlen(known);
         if (strlen(p->name) == n && !memcmp(p->name, text, n)) {
             r->policy = p;
-            return terse_params_parse(p->name, p->param, r->param, text + n, text + strlen(text), err);
+            const terse_status st =
+                terse_params_parse(p->name, p->param, r->param, text + n, text + strlen(text), err);
+            const char *wrong = st == TERSE_OK && p->wrong ? p->wrong(r->param) : NULL;
+            return wrong ? terse_fail(err, TERSE_BAD_INPUT, "KV policy %s: %s", p->name, wrong) : st;
         }
         snprintf(known + len, sizeof known - len, "%s%s", i ? ", " : "", p->name);
     }
@@ -75,6 +78,12 @@ bool terse_attend_marks(const terse_attend *a)
 bool terse_attend_gated(const terse_attend *a)
 {
     return a->policy.policy->gated;
+}
+
+bool terse_attend_turns(const terse_attend *a)
+{
+    const terse_policy *p = a->policy.policy;
+    return p->turns && p->turns(a->policy.param);
 }
 
 static terse_policy_case case_of(const terse_attend *a, const terse_kv *kv, int32_t layer, int32_t head,

@@ -45,6 +45,11 @@ struct terse_policy {
     /* Scoring policies: older tokens that may be held; neighbours on each side that marks are averaged over. */
     int32_t (*older)(const terse_policy_case *c);
     int32_t (*half)(const double *param);
+    /* Are older tokens seen as if all that are held lay side by side? NULL: no. Such a policy holds at most a
+     * page of older tokens, the first ones. */
+    bool (*turns)(const double *param);
+    /* What is wrong with parameters that are each in their range; NULL: nothing. */
+    const char *(*wrong)(const double *param);
 };
 
 extern const terse_policy terse_policy_dense, terse_policy_spkv, terse_policy_window, terse_policy_random,

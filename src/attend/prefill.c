@@ -1,6 +1,7 @@
 /* attend/prefill.c: exact attention of up to a page of tokens at once. It goes the ways of a walk under the
  * rule none with the rows of all tokens side by side, so that it gives the same bits: a page that a token does
  * not see adds nothing to its rows. */
+#include "attend/turn.h"
 #include "attend/walk.h"
 
 static const terse_rule none = { .stop = &terse_stop_none };
@@ -36,7 +37,7 @@ static void prefill_part(terse_walk *w, const terse_part *a, const terse_kv_view
             for (int32_t r = 0; r < rows; r++)
                 w->n[t * rows + r] = fill;
         }
-        w->kernels.score[kv->type_k](w->s, w->query, page, n_row, kv->opts.dim_k, NULL);
+        w->kernels.score[kv->type_k](w->s, terse_walk_query(w, place), page, n_row, kv->opts.dim_k, NULL);
         terse_walk_cap(w, &w->course, w->s, n_row);
         for (int32_t t = 0; t < n; t++)
             terse_walk_mask(w->s + t * rows * TERSE_PAGE, rows, first[t]);
@@ -87,9 +88,12 @@ void terse_walk_prefill(terse_walk *w, int32_t layer, int32_t head, int32_t pos,
     for (int32_t t = 0, m; t < n; t += m) {
         for (m = 1; t + m < n && alike(w, &token[t], &token[t + m]);)
             m++;
-        for (int32_t i = 0; i < m; i++)
-            terse_query_prepare(kv->type_k, w->query + (size_t)i * query_size, q + (size_t)(t + i) * q_stride,
-                                rows, dim_k, scale);
+        w->course.turned = false;
+        for (int32_t i = 0; i < m; i++) {
+            const float *x = q + (size_t)(t + i) * q_stride;
+            terse_query_prepare(kv->type_k, w->query + (size_t)i * query_size, x, rows, dim_k, scale);
+            w->course.turned |= terse_walk_turn(w, layer, &token[t + i], pos + t + i + 1, scale, x, i);
+        }
         prefill_run(w, token + t, m);
         for (int32_t r = 0; r < m * rows; r++)
             terse_walk_divide(out + (size_t)(t + r / rows) * out_stride + (size_t)(r % rows) * (size_t)dim_v,

@@ -5,6 +5,7 @@
  * stop, and the accumulators are merged in a fixed order. Strands may run on several threads. */
 #include "attend/walk.h"
 #include "attend/policy.h"
+#include "attend/turn.h"
 
 #include "simd/expf.h"
 
@@ -147,7 +148,8 @@ static void walk_part(terse_walk *w, terse_walk *lead, terse_part *a, int32_t fr
         float *z = c->apart ? lead->mass + i * rows : w->z;
         for (int32_t r = 0; r < rows; r++)
             w->n[r] = fill;
-        w->kernels.score[kv->type_k](s, lead->query, page, rows, kv->opts.dim_k, ahead);
+        w->kernels.score[kv->type_k](s, terse_walk_query(lead, lead->list[i]), page, rows, kv->opts.dim_k,
+                                     ahead);
         terse_walk_cap(w, c, s, rows);
         terse_walk_mask(s, rows, first);
         w->kernels.weigh(s, rows, w->n, a->m, a->l, w->keep, z);
@@ -254,6 +256,7 @@ int32_t terse_walk_begin(terse_walk *w, int32_t layer, int32_t head, int32_t n_t
     for (int32_t p = 0; c->rank && p < c->n_page; p += 16) /* ranked pages come from anywhere in the table */
         __builtin_prefetch(&table[p]);
     terse_query_prepare(kv->type_k, w->query, q, w->n_row, kv->opts.dim_k, scale);
+    c->turned = terse_walk_turn(w, layer, &c->view, n_token, scale, q, 0);
     terse_walk_start(w, w->n_row);
     begin_rule(w, c, &w->part[0]);
     if (c->n_strand == 1 && !c->rank) {
@@ -416,7 +419,8 @@ void terse_walk_dense(terse_walk *w)
                          .n_token = c->n_token,
                          .n_strand = 1,
                          .softcap = c->softcap,
-                         .sinks = c->sinks };
+                         .sinks = c->sinks,
+                         .turned = c->turned };
     c->n_page = c->view.n_page;
     terse_walk_plan(w, c->order, &c->view);
     terse_walk_start(w, w->n_row);

@@ -37,6 +37,7 @@ typedef struct {
     size_t bytes;       /* of summaries */
     float softcap;      /* terse_attend_layer */
     const float *sinks; /* [n_row] or NULL */
+    bool turned;        /* long-term pages meet other queries than recent ones */
 } terse_course;
 
 struct terse_walk {
@@ -44,17 +45,20 @@ struct terse_walk {
     const terse_attend *attend;
     terse_attn_kernels kernels;
     terse_summary_kernels summary;
-    void (*softcap)(float *x, int32_t n, float cap); /* simd/vec.h */
-    int32_t n_row;                                   /* query heads per KV head */
-    int32_t max_row;                                 /* n_row * TERSE_PAGE: a page of prefill tokens */
-    int32_t n_strand;                                /* at most */
-    int32_t cap;                                     /* places of a (layer, head) */
+    void (*softcap)(float *x, int32_t n, float cap);       /* simd/vec.h */
+    void (*rope[2])(float *x, const float *cs, int32_t n); /* there too: pairs, halves */
+    int32_t n_row;                                         /* query heads per KV head */
+    int32_t max_row;                                       /* n_row * TERSE_PAGE: a page of prefill tokens */
+    int32_t n_strand;                                      /* at most */
+    int32_t cap;                                           /* places of a (layer, head) */
     terse_course course;
     terse_part *part; /* the first part, then [n_strand] strands if there may be more than one */
     size_t map_size;  /* bytes of the mapping that all arrays below live in */
     char *map;
 
     char *query;             /* [max_row] prepared rows */
+    char *turned;            /* [max_row] as older tokens meet them (turn.c); NULL: as they are */
+    float *turning;          /* [n_row][dim_k] a query on its way there */
     float *s;                /* [max_row][P] scores, then weights */
     float *keep, *z;         /* [max_row] */
     int32_t *n;              /* [max_row] tokens of the page that a row sees */
@@ -110,6 +114,12 @@ void terse_part_strand(terse_part *a, const terse_part *first, int32_t n_row, in
 void terse_part_merge(terse_part *part, int32_t n_strand, int32_t n_row, int32_t dim);
 int32_t terse_walk_strands(const terse_walk *w, const terse_rule *rule, int32_t n_known, int32_t n_page);
 const char *terse_walk_block(const terse_walk *lead, int32_t i);
+
+/* The prepared rows that the page in a place of the table meets. */
+static inline const char *terse_walk_query(const terse_walk *lead, int32_t place)
+{
+    return lead->course.turned && place >= lead->kv->n_ring ? lead->turned : lead->query;
+}
 
 /* attend/plan.c */
 

@@ -33,6 +33,10 @@ static size_t lay_out(terse_walk *w, char *base)
             w->part[i] = p;
     }
     w->query = terse_place(base, &at, rows * terse_query_size(kv->type_k, kv->opts.dim_k));
+    const bool turns = terse_attend_turns(a);
+    w->turned = terse_place(base, &at, turns ? rows * terse_query_size(kv->type_k, kv->opts.dim_k) : 0);
+    w->turned = turns ? w->turned : NULL;
+    w->turning = terse_place(base, &at, turns ? row * dim_k * one : 0);
     w->s = terse_place(base, &at, rows * TERSE_PAGE * one);
     w->keep = terse_place(base, &at, rows * one);
     w->z = terse_place(base, &at, rows * one);
@@ -94,6 +98,9 @@ terse_status terse_walk_open_for(terse_walk **out, const terse_kv *kv, const ter
     if (a->layer && a->n_shaped != kv->opts.n_layer)
         return terse_fail(err, TERSE_BAD_INPUT, "caps and sinks of %d layers, the store has %d", a->n_shaped,
                           kv->opts.n_layer);
+    if (terse_attend_turns(a) && !a->layer)
+        return terse_fail(err, TERSE_BAD_INPUT, "KV policy %s must know how keys turn (terse_attend_layers)",
+                          a->policy_text);
     terse_walk *w = terse_calloc64(1, sizeof *w);
     if (!w)
         return terse_fail(err, TERSE_NOMEM, "no memory for attention");
@@ -103,6 +110,8 @@ terse_status terse_walk_open_for(terse_walk **out, const terse_kv *kv, const ter
     w->attend = a;
     w->kernels = kernels.attn;
     w->softcap = kernels.vec.softcap;
+    w->rope[0] = kernels.vec.rope_pairs;
+    w->rope[1] = kernels.vec.rope_halves;
     w->summary = kernels.summary;
     w->n_row = n_row;
     w->n_strand = n_strand;

@@ -7,16 +7,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What the model's layers do to scores. */
-static terse_status shape_layers(terse_attend *a, const terse_model *m, terse_error *err)
+/* What the model's layers do to scores, and how they turn. */
+static terse_status shape_layers(terse_attend *a, const terse_model *m, int32_t ctx, terse_error *err)
 {
-    if (!(m->attn_cap > 0.0f) && !m->arch->sinks)
+    const bool turns = terse_attend_turns(a);
+    if (!(m->attn_cap > 0.0f) && !m->arch->sinks && !turns)
         return TERSE_OK;
+    if (turns && m->arch->latent)
+        return terse_fail(err, TERSE_UNSUPPORTED,
+                          "KV policy %s: keys of latent attention cannot be moved; without rotate=1 they stay",
+                          terse_attend_policy_text(a));
     terse_attend_layer *layer = terse_calloc64((size_t)m->info.n_layer, sizeof *layer);
     if (!layer)
         return terse_fail(err, TERSE_NOMEM, "no memory for a session");
-    for (int32_t l = 0; l < m->info.n_layer; l++)
-        layer[l] = (terse_attend_layer){ m->attn_cap, m->layer[l].sinks };
+    for (int32_t l = 0; l < m->info.n_layer; l++) {
+        const terse_rope *r = terse_rope_of(m, m->layer[l].rope, ctx);
+        layer[l] = (terse_attend_layer){ .softcap = m->attn_cap, .sinks = m->layer[l].sinks };
+        if (r) {
+            layer[l].freq = r->freq;
+            layer[l].n_turn = r->n;
+            layer[l].halves = r->halves;
+        }
+    }
     const terse_status st = terse_attend_layers(a, layer, m->info.n_layer, err);
     free(layer);
     return st;
@@ -71,9 +83,10 @@ static terse_status choose_policy(const terse_session *s, char *name, size_t siz
 }
 
 /* The gate's own numbers, and the profile, if there is one. */
-static terse_status complete_attend(terse_attend *a, const terse_model *m, const terse_gate *gate,
-                                    const terse_profile *profile, terse_error *err)
+static terse_status complete_attend(terse_attend *a, const terse_session *s, const terse_profile *profile,
+                                    terse_error *err)
 {
+    const terse_gate *gate = s->forward.utility;
     if (gate) {
         const terse_gate_info *g = terse_gate_about(gate);
         terse_attend_gate(a, (double)g->threshold, g->window, g->sinks);
@@ -82,7 +95,7 @@ static terse_status complete_attend(terse_attend *a, const terse_model *m, const
                           "KV policy %s goes by predicted utilities: the model has no gate and none was given",
                           terse_attend_policy_text(a));
     }
-    const terse_status st = shape_layers(a, m, err);
+    const terse_status st = shape_layers(a, s->model, s->ctx, err);
     if (st != TERSE_OK || !profile)
         return st;
     const terse_profile_info *i = terse_profile_about(profile);
@@ -106,7 +119,7 @@ terse_status terse_session_attend(terse_attend **out, const terse_session *s, co
         st = terse_attend_open(out, policy ? policy : name, stop, audit, err);
     if (st == TERSE_OK && (st = set_budget(*out, s, err)) != TERSE_OK)
         terse_attend_close(out);
-    if (st == TERSE_OK && (st = complete_attend(*out, s->model, s->forward.utility, profile, err)) != TERSE_OK)
+    if (st == TERSE_OK && (st = complete_attend(*out, s, profile, err)) != TERSE_OK)
         terse_attend_close(out);
     return st;
 }

@@ -323,10 +323,8 @@ terse_status terse_forward_open(terse_forward *f, terse_error *err)
 {
     const terse_model *m = f->model;
     const terse_model_info *i = &m->info;
-    const int32_t ctx = (f->kv->opts.ctx + 255) / 256 * 256; /* as other engines round it */
-    const bool longer = m->rope[TERSE_ROPE_LONG].freq && ctx > m->ctx_orig;
-    f->rope[0] = &m->rope[longer ? TERSE_ROPE_LONG : TERSE_ROPE_FULL];
-    f->rope[1] = &m->rope[TERSE_ROPE_WINDOWED];
+    f->rope[0] = terse_rope_of(m, TERSE_ROPE_FULL, f->kv->opts.ctx);
+    f->rope[1] = terse_rope_of(m, TERSE_ROPE_WINDOWED, f->kv->opts.ctx);
     f->width = pad(larger(width_of_norms(m), larger((size_t)(i->n_head * m->dim_o), (size_t)m->n_ff)));
     if (m->latent.latent) /* every head's part of a token is an input of its own */
         f->width = larger(f->width, (size_t)i->n_head * pad(larger((size_t)m->latent.still, (size_t)i->dim_v)));

@@ -112,6 +112,8 @@ terse_status terse_model_hparams(terse_model *m, terse_error *err);
 terse_status terse_model_bind(terse_model *m, terse_error *err);
 /* model/rope.c: frequencies from base, scaling and factors. */
 terse_status terse_rope_open(terse_model *m, terse_error *err);
+/* What a layer's heads turn by in contexts of ctx tokens; NULL for TERSE_ROPE_NONE. */
+const terse_rope *terse_rope_of(const terse_model *m, int32_t rope, int32_t ctx);
 /* cs[n] = cosine and sine of the angles of position pos, laid out for the kernel of the rope's kind. */
 void terse_rope_at(const terse_rope *r, int32_t pos, float *cs);
 

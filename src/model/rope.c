@@ -1,6 +1,7 @@
 /* model/rope.c: rotary positions (Su et al. 2021) with the scalings that files carry: linear, yarn (Peng et al.
  * 2023), per-frequency factors, and longrope (Ding et al. 2024), two sets of these. Angles are computed in
  * double with SLEEF's portable functions, so that they have the same bits on every machine. */
+#include "attend/turn.h"
 #include "model/model.h"
 
 #include <math.h>
@@ -179,12 +180,16 @@ terse_status terse_rope_open(terse_model *m, terse_error *err)
     return make(&m->rope[TERSE_ROPE_WINDOWED], m, n, &plain, NULL, err);
 }
 
+const terse_rope *terse_rope_of(const terse_model *m, int32_t rope, int32_t ctx)
+{
+    const int32_t whole = (ctx + 255) / 256 * 256; /* as other engines round it */
+    const bool longer = m->rope[TERSE_ROPE_LONG].freq && whole > m->ctx_orig;
+    if (rope == TERSE_ROPE_NONE)
+        return NULL;
+    return &m->rope[rope == TERSE_ROPE_FULL && longer ? TERSE_ROPE_LONG : rope];
+}
+
 void terse_rope_at(const terse_rope *r, int32_t pos, float *cs)
 {
-    const int32_t half = r->n / 2, step = r->halves ? 1 : 2, sine = r->halves ? half : 1;
-    for (int32_t i = 0; i < half; i++) {
-        const Sleef_double_2 sc = Sleef_cinz_sincosd1_u10purec(pos * r->freq[i]);
-        cs[step * i] = (float)(sc.y * r->magnitude);
-        cs[step * i + sine] = (float)(sc.x * r->magnitude);
-    }
+    terse_turn_angles(cs, r->freq, r->n, r->halves, pos, r->magnitude);
 }
