@@ -10,7 +10,7 @@
 #include "simd/dot_unpack_neon.h"
 
 /* Rows of one token, or tokens of one row: what is computed together. */
-enum { TOGETHER = 4, STEP_SIZE_MAX = 8 * sizeof(block_q8_0) };
+enum { TOGETHER = 4 };
 
 /* A product as terse_dot_rows has it. */
 typedef struct {
@@ -23,23 +23,10 @@ typedef struct {
     const terse_acts *x;
 } product;
 
-/* One step of one token. */
-typedef struct {
-    const int8_t *q;
-    const float *d, *s;
-    const int32_t *sum;
-} step_acts;
-
 /* Accumulators of one row times one token. */
 typedef struct {
     float32x4_t acc[2], low[2];
 } sums;
-
-INLINE step_acts acts_at(const terse_acts *x, int32_t t, int32_t step)
-{
-    const size_t at = (size_t)t * (size_t)x->n_pad + (size_t)step * QK;
-    return (step_acts){ x->q + at, x->d + at / 32, x->s + at / 32, x->sum + at / 16 };
-}
 
 /* Sums of blocks 4h to 4h + 3 from those of 16 values, less what the offset of
  * codes has added. */
@@ -119,17 +106,6 @@ INLINE void add_step(int path, const dot_format *f, sums *s, const uint8_t *w, c
     }
 }
 
-/* The last n_block < 8 blocks of a row of blocks of 32 as a whole step, what is
- * missing as zeros: they meet activations that are zero, with scales that are
- * finite. Apart, so that it is not in the middle of the loop. */
-__attribute__((noinline, cold)) static void copy_tail(size_t size, uint8_t out[STEP_SIZE_MAX], const uint8_t *w,
-                                                      int32_t n_block)
-{
-    const size_t used = (size_t)n_block * size;
-    memcpy(out, w, used);
-    memset(out + used, 0, STEP_SIZE_MAX - used);
-}
-
 /* Rows from w (R of them; past n_row copies of the last, which are dropped)
  * times tokens from t (T of them). */
 INLINE void tile(int path, const product *j, float *y, const uint8_t *w, int32_t n_row, int32_t t, const int R,
@@ -193,11 +169,6 @@ DOT_PATHS(PATH_ROWS)
 
 #define PATH_ENTRY(name, path) [path] = rows_##name,
 static path_rows *const paths[] = { DOT_PATHS(PATH_ENTRY) };
-
-/* Float weights: any number of tokens. */
-void terse_dot_floats_neon(terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
-                           int32_t n_row, const terse_acts *x);
-void terse_quantize_neon(const terse_acts *a, int32_t t);
 
 static void rows(terse_dot_type type, float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
                  const terse_acts *x)

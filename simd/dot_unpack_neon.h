@@ -59,6 +59,41 @@ INLINE int offset_of(int path)
     return path >= UNPACKED || path == TERSE_DOT_Q8_0 ? 0 : dot_formats[path].offset;
 }
 
+/* Float weights: any number of tokens. */
+void terse_dot_floats_neon(terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
+                           int32_t n_row, const terse_acts *x);
+void terse_quantize_neon(const terse_acts *a, int32_t t);
+/* All of the tier dotprod, for the few tokens of the tier above it. */
+terse_dot_rows terse_dot_rows_dotprod;
+
+/* ---- steps of 256 values ---- */
+
+enum { STEP_SIZE_MAX = 8 * sizeof(block_q8_0) };
+
+/* One step of one token. */
+typedef struct {
+    const int8_t *q;
+    const float *d, *s;
+    const int32_t *sum;
+} step_acts;
+
+INLINE step_acts acts_at(const terse_acts *x, int32_t t, int32_t step)
+{
+    const size_t at = (size_t)t * (size_t)x->n_pad + (size_t)step * QK;
+    return (step_acts){ x->q + at, x->d + at / 32, x->s + at / 32, x->sum + at / 16 };
+}
+
+/* The last n_block < 8 blocks of a row of blocks of 32 as a whole step, what is
+ * missing as zeros: they meet activations that are zero, with scales that are
+ * finite. Apart, so that it is not in the middle of the loop. */
+__attribute__((noinline, cold)) static void copy_tail(size_t size, uint8_t out[STEP_SIZE_MAX], const uint8_t *w,
+                                                      int32_t n_block)
+{
+    const size_t used = (size_t)n_block * size;
+    memcpy(out, w, used);
+    memset(out + used, 0, STEP_SIZE_MAX - used);
+}
+
 /* ---- codes ---- */
 
 /* Of one block: values 0..15 and 16..31. */
