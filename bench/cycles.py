@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""bench/cycles.py [--build FOLDER] [--cpu NAME]...: what the inner loops of the arm64 kernels cost.
+"""bench/cycles.py [--build FOLDER] [--cpu NAME]... [--many]: what the inner loops of the arm64 kernels cost.
 
 llvm-mca predicts the cycles of a round of each loop from a model of the processor: all loads hit the first-level
 cache and nothing is mispredicted, so this is the arithmetic beside which memory has to be slower. A loop is found in
 the disassembly: a jump back over the most work of the wanted kind that holds no other loop with such work. Needs the
 build of `cmake --preset arm64` and Debian's llvm-19 (older ones take an A57
 for both processors) and binutils-aarch64-linux-gnu. The Cortex-A76 is the core of the Neoverse N1: take the latter.
+
+--many: the loops for many tokens, whose work is products of a code of a weight and one of an activation.
 """
 import argparse
 import re
@@ -31,6 +33,18 @@ KERNELS = [
     ("mix q8, 4 heads", "attn_coded_dotprod", "mix_q8", "sdot", 18, 32),
     ("score q4, 4 heads", "attn_coded_dotprod", "score_q4", "sdot", 64, 8 * 18),
     ("mix q4, 4 heads", "attn_coded_dotprod", "mix_q4", "sdot", 32, 64),
+]
+
+# with --many: products per round in place of bytes
+KERNELS_MANY = [
+    ("Q8_0, dotprod", "dot_dotprod", "rows_q8_0", "sdot", 64, 1024),
+    ("Q4_0, dotprod", "dot_dotprod", "rows_q4_0", "sdot", 64, 1024),
+    ("Q4_K, dotprod", "dot_dotprod", "rows_q4_k", "sdot", 64, 1024),
+    ("Q6_K, dotprod", "dot_dotprod", "rows_q6_k", "sdot", 64, 1024),
+    ("Q8_0, Q4_0, IQ4, MXFP4, i8mm", "dot_i8mm", "pair_plain", "smmla", 32, 1024),
+    ("Q4_K, Q5_K, Q4_1, Q5_1, i8mm", "dot_i8mm", "pair_min", "smmla", 32, 1024),
+    ("Q6_K, Q3_K, i8mm", "dot_i8mm", "pair_sub", "smmla", 32, 1024),
+    ("Q2_K, i8mm", "dot_i8mm", "pair_sub_low", "smmla", 32, 1024),
 ]
 
 
@@ -66,7 +80,7 @@ def predict(code, cpu):
     """Cycles of a round when many follow each other."""
     text = "".join(re.sub(r"\b[0-9a-f]+ <[^>]*>", "round", t) + "\n" for _, t, _ in code if not t.startswith("nop"))
     tool = next(filter(shutil.which, (f"llvm-mca-{v}" for v in range(25, 13, -1))), "llvm-mca")
-    command = [tool, "-march=aarch64", f"-mcpu={cpu}", "-mattr=+dotprod", "-iterations=200"]
+    command = [tool, "-march=aarch64", f"-mcpu={cpu}", "-mattr=+dotprod,+i8mm", "-iterations=200"]
     out = subprocess.run(command, input="round:\n" + text, capture_output=True, text=True, check=True).stdout
     return int(re.search(r"Total Cycles:\s+(\d+)", out)[1]) / 200
 
@@ -75,16 +89,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build/arm64")
     parser.add_argument("--cpu", action="append")
+    parser.add_argument("--many", action="store_true")
     options = parser.parse_args()
-    cpus = options.cpu or ["cortex-a76", "neoverse-n1"]
-    print("| kernel | bytes | instructions |", *(f"{c}: cycles, per byte |" for c in cpus))
+    cpus = options.cpu or (["neoverse-n2", "neoverse-v1"] if options.many else ["neoverse-n1"])
+    what_counts, share = ("products", "products per cycle") if options.many else ("bytes", "cycles per byte")
+    print(f"| kernel | {what_counts} | instructions |", *(f"{c}: cycles, {share} |" for c in cpus))
     print("| --- | --- | --- |", *("--- |" for _ in cpus))
-    for title, name, function, what, n, size in KERNELS:
+    for title, name, function, what, n, size in KERNELS_MANY if options.many else KERNELS:
         code = loop_with(disassemble(options.build, name, function), what, n)
         if code is None:
             sys.exit(f"cycles: no loop with {n} {what} in {function} of {name}: KERNELS does not fit this compiler")
         cycles = [predict(code, c) for c in cpus]
-        print(f"| {title} | {size} | {len(code)} |", *(f"{c:.0f}, {c / size:.2f} |" for c in cycles))
+        print(f"| {title} | {size} | {len(code)} |",
+              *(f"{c:.0f}, {size / c:.1f} |" if options.many else f"{c:.0f}, {c / size:.2f} |" for c in cycles))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@
 #include <sys/auxv.h>
 #endif
 
-enum reg { ECX1, EBX7, ECX7, XCR0, HWCAP };
+enum reg { ECX1, EBX7, ECX7, XCR0, HWCAP, HWCAP2 };
 
 static const struct feature {
     const char *name;
@@ -27,6 +27,7 @@ static const struct feature {
     { "AVX512DQ", TERSE_TIER_AVX512, EBX7, 1u << 17 },   { "AVX512VL", TERSE_TIER_AVX512, EBX7, 1u << 31 },
     { "AVX512VNNI", TERSE_TIER_AVX512, ECX7, 1u << 11 }, { "saved-ZMM", TERSE_TIER_AVX512, XCR0, 0xe6 },
     { "ASIMD", TERSE_TIER_NEON, HWCAP, 1u << 1 },        { "ASIMDDP", TERSE_TIER_DOTPROD, HWCAP, 1u << 20 },
+    { "I8MM", TERSE_TIER_I8MM, HWCAP2, 1u << 13 },
 };
 
 /* A tier and those that it needs below it: lower ones first. */
@@ -37,6 +38,7 @@ static const struct {
     { TERSE_TIER_AVX512, TERSE_TIER_AVX2 | TERSE_TIER_AVX512 },
     { TERSE_TIER_NEON, TERSE_TIER_NEON },
     { TERSE_TIER_DOTPROD, TERSE_TIER_NEON | TERSE_TIER_DOTPROD },
+    { TERSE_TIER_I8MM, TERSE_TIER_NEON | TERSE_TIER_DOTPROD | TERSE_TIER_I8MM },
 };
 enum { N_FEATURE = sizeof features / sizeof *features, N_CHAIN = sizeof chains / sizeof *chains };
 
@@ -58,15 +60,15 @@ terse_cpuid terse_cpuid_read(void)
     }
 #elif defined(__aarch64__) && defined(__linux__)
     id.hwcap = getauxval(AT_HWCAP);
+    id.hwcap2 = getauxval(AT_HWCAP2);
 #endif
     return id;
 }
 
 static bool has(const terse_cpuid *id, const struct feature *f)
 {
-    const uint64_t regs[] = {
-        [ECX1] = id->ecx1, [EBX7] = id->ebx7, [ECX7] = id->ecx7, [XCR0] = id->xcr0, [HWCAP] = id->hwcap
-    };
+    const uint64_t regs[] = { [ECX1] = id->ecx1, [EBX7] = id->ebx7,   [ECX7] = id->ecx7,
+                              [XCR0] = id->xcr0, [HWCAP] = id->hwcap, [HWCAP2] = id->hwcap2 };
     return (regs[f->reg] & f->bits) == f->bits;
 }
 

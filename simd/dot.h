@@ -100,6 +100,7 @@ void terse_dot_init_avx2(terse_dot_kernels *k);
 void terse_dot_init_avx512(terse_dot_kernels *k);
 void terse_dot_init_neon(terse_dot_kernels *k);
 void terse_dot_init_dotprod(terse_dot_kernels *k);
+void terse_dot_init_i8mm(terse_dot_kernels *k);
 
 /* The terse_dot_type that multiplies tensors of GGUF type ggml_type, or -1. All types that GGUF files store
  * weights in; Q8_1 and Q8_K are intermediate results and in no file. */

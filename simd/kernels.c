@@ -43,5 +43,9 @@ void terse_kernels_for(terse_kernels *k, uint32_t cpu)
         terse_peak_init_dotprod(&k->peak);
     }
 #endif
+#ifdef TERSE_HAVE_I8MM
+    if (cpu & TERSE_TIER_I8MM)
+        terse_dot_init_i8mm(&k->dot);
+#endif
     (void)cpu;
 }

@@ -272,6 +272,9 @@ bool check_dot(checkkernel *c)
             s.n = len * (1 + check_below(c, len == QK ? 4 : len == 1 ? 300 : 33));
             ok = check_shape(c, &s);
         }
+        /* What kernels for many tokens cut into pieces: rows of more than 2048 values, more than 256 tokens. */
+        ok = ok &&
+             check_shape(c, &(shape){ .type = type, .mood = EXTREME, .n = 2560, .n_row = 7, .n_token = 259 });
     }
     return ok;
 }

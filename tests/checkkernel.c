@@ -201,11 +201,9 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         uint32_t mask;
-    } tiers[] = { { "scalar", TERSE_CPU_SCALAR },
-                  { "avx2", TERSE_CPU_AVX2 },
-                  { "avx512", TERSE_CPU_AVX512 },
-                  { "neon", TERSE_CPU_NEON },
-                  { "dotprod", TERSE_CPU_DOTPROD } };
+    } tiers[] = { { "scalar", TERSE_CPU_SCALAR },   { "avx2", TERSE_CPU_AVX2 },
+                  { "avx512", TERSE_CPU_AVX512 },   { "neon", TERSE_CPU_NEON },
+                  { "dotprod", TERSE_CPU_DOTPROD }, { "i8mm", TERSE_CPU_I8MM } };
     enum { N_TIER = sizeof tiers / sizeof *tiers };
     options o = { .seed = 1 };
     if (!parse(&o, argc, argv)) {

@@ -56,7 +56,7 @@ static void a_tier_needs_all_its_features(void **state)
 static void arm_tells_of_its_tiers_by_capabilities(void **state)
 {
     (void)state;
-    enum { ASIMD = 1 << 1, ASIMDDP = 1 << 20 };
+    enum { ASIMD = 1 << 1, ASIMDDP = 1 << 20, I8MM = 1 << 13 };
     char text[160];
     terse_cpuid id = { .hwcap = ASIMD };
     assert_int_equal(terse_cpuid_tiers(&id), TERSE_TIER_SCALAR | TERSE_TIER_NEON);
@@ -67,7 +67,14 @@ static void arm_tells_of_its_tiers_by_capabilities(void **state)
     terse_cpuid_missing(&id, TERSE_TIER_NEON, text, sizeof text);
     assert_string_equal(text, "ASIMD");
     id.hwcap = ASIMD | ASIMDDP;
-    assert_int_equal(terse_cpuid_tiers(&id), TERSE_TIER_SCALAR | TERSE_TIER_NEON | TERSE_TIER_DOTPROD);
+    const uint32_t dotprod = TERSE_TIER_SCALAR | TERSE_TIER_NEON | TERSE_TIER_DOTPROD;
+    assert_int_equal(terse_cpuid_tiers(&id), dotprod);
+    id.hwcap2 = I8MM;
+    assert_int_equal(terse_cpuid_tiers(&id), dotprod | TERSE_TIER_I8MM);
+    id.hwcap = ASIMD;
+    assert_int_equal(terse_cpuid_tiers(&id), TERSE_TIER_SCALAR | TERSE_TIER_NEON);
+    terse_cpuid_missing(&id, TERSE_TIER_I8MM, text, sizeof text);
+    assert_string_equal(text, "ASIMDDP");
 }
 
 static void a_tier_needs_the_system_to_save_its_registers(void **state)
@@ -124,8 +131,9 @@ static void tiers_by_name(void **state)
     } tiers[] = { { "avx2", TERSE_CPU_AVX2 },
                   { "avx512", TERSE_CPU_AVX512 },
                   { "neon", TERSE_CPU_NEON },
-                  { "dotprod", TERSE_CPU_DOTPROD } };
-    for (int i = 0; i < 4; i++) {
+                  { "dotprod", TERSE_CPU_DOTPROD },
+                  { "i8mm", TERSE_CPU_I8MM } };
+    for (size_t i = 0; i < sizeof tiers / sizeof *tiers; i++) {
         mask = 77;
         if (have & tiers[i].tier) {
             assert_int_equal(terse_cpu_tiers_upto(tiers[i].name, &mask, &err), TERSE_OK);

@@ -189,7 +189,7 @@ static void json_counts_agree(void **state)
     assert_int_equal(number(j, NULL, "generated_tokens"), 20);
     assert_int_equal(number(j, NULL, "seed"), 7);
     assert_int_equal(number(j, NULL, "threads"), 1);
-    assert_non_null(strstr("scalar avx2 avx512 neon dotprod", string(j, NULL, "isa")));
+    assert_non_null(strstr("scalar avx2 avx512 neon dotprod i8mm", string(j, NULL, "isa")));
     assert_true(k > 0 && v > 0 && k + v <= number(j, "bytes", "dense_kv"));
     assert_true(number(j, "bytes", "summary") > 0);
     assert_int_equal(number(j, "bytes", "weights") % 19, 0); /* the decode steps */

@@ -53,13 +53,14 @@ enum {
     TERSE_CPU_AVX512 = 1u << 2, /* the above, AVX-512 F BW DQ VL VNNI */
     TERSE_CPU_NEON = 1u << 3,   /* 64-bit ARM, any */
     TERSE_CPU_DOTPROD =
-        1u << 4, /* the above, dot products of bytes (Armv8.2 dotprod: Cortex-A76, Neoverse N1) */
-    TERSE_CPU_LAST = TERSE_CPU_DOTPROD
+        1u << 4,              /* the above, dot products of bytes (Armv8.2 dotprod: Cortex-A76, Neoverse N1) */
+    TERSE_CPU_I8MM = 1u << 5, /* the above, products of matrices of bytes (Armv8.6: Neoverse N2, Cortex-A710) */
+    TERSE_CPU_LAST = TERSE_CPU_I8MM
 };
 /* All tiers that this machine can run. Thread-safe. */
 TERSE_API uint32_t terse_cpu_tiers(void);
-/* Mask of the tiers up to the named one ("scalar", "avx2", "avx512", "neon", "dotprod"; NULL or "": everything
- * the machine has). TERSE_BAD_INPUT if the name is unknown or the machine lacks it. */
+/* Mask of the tiers up to the named one ("scalar", "avx2", "avx512", "neon", "dotprod", "i8mm"; NULL or "":
+ * everything the machine has). TERSE_BAD_INPUT if the name is unknown or the machine lacks it. */
 TERSE_API terse_status terse_cpu_tiers_upto(const char *name, uint32_t *mask, terse_error *err);
 /* Name of the highest tier in the mask. */
 TERSE_API const char *terse_cpu_tier_name(uint32_t mask);

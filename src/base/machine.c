@@ -9,17 +9,15 @@
 _Static_assert((int)TERSE_TIER_SCALAR == (int)TERSE_CPU_SCALAR && (int)TERSE_TIER_AVX2 == (int)TERSE_CPU_AVX2 &&
                    (int)TERSE_TIER_AVX512 == (int)TERSE_CPU_AVX512 &&
                    (int)TERSE_TIER_NEON == (int)TERSE_CPU_NEON &&
-                   (int)TERSE_TIER_DOTPROD == (int)TERSE_CPU_DOTPROD,
+                   (int)TERSE_TIER_DOTPROD == (int)TERSE_CPU_DOTPROD &&
+                   (int)TERSE_TIER_I8MM == (int)TERSE_CPU_I8MM,
                "simd/cpu.h and terse/base.h number the tiers alike");
 
 static const struct {
     const char *name;
     uint32_t tier;
-} tiers[] = { { "scalar", TERSE_CPU_SCALAR },
-              { "avx2", TERSE_CPU_AVX2 },
-              { "avx512", TERSE_CPU_AVX512 },
-              { "neon", TERSE_CPU_NEON },
-              { "dotprod", TERSE_CPU_DOTPROD } };
+} tiers[] = { { "scalar", TERSE_CPU_SCALAR }, { "avx2", TERSE_CPU_AVX2 },       { "avx512", TERSE_CPU_AVX512 },
+              { "neon", TERSE_CPU_NEON },     { "dotprod", TERSE_CPU_DOTPROD }, { "i8mm", TERSE_CPU_I8MM } };
 enum { N_TIER = sizeof tiers / sizeof *tiers };
 
 uint32_t terse_cpu_tiers(void)
@@ -47,7 +45,8 @@ terse_status terse_cpu_tiers_upto(const char *name, uint32_t *mask, terse_error 
         return TERSE_OK;
     }
     return terse_fail(err, TERSE_BAD_INPUT,
-                      "tier \"%.40s\" is unknown; it is one of scalar, avx2, avx512, neon, dotprod", name);
+                      "tier \"%.40s\" is unknown; it is one of scalar, avx2, avx512, neon, dotprod, i8mm",
+                      name);
 }
 
 const char *terse_cpu_tier_name(uint32_t mask)

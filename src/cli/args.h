@@ -54,7 +54,7 @@ terse_option_group terse_args_sample_group(terse_sample_opts *a);
 /* What other programs have and a CPU engine does not need. */
 terse_option_group terse_args_ignored_group(void);
 
-/* The kernel tiers that TERSE_ISA allows ("scalar", "avx2", "avx512", "neon", "dotprod"; unset: all that the machine has). */
+/* The kernel tiers that TERSE_ISA allows ("scalar", "avx2", "avx512", "neon", "dotprod", "i8mm"; unset: all). */
 terse_status terse_args_isa(uint32_t *cpu, terse_error *err);
 
 #endif
