@@ -30,16 +30,16 @@ static terse_status check(const terse_session_opts *o, terse_error *err)
 static terse_status open_marks(terse_session *s, const terse_attend *a, bool observe, terse_error *err)
 {
     const size_t heads = (size_t)s->model->info.n_layer * (size_t)s->model->info.n_head;
-    terse_forward *f = &s->forward;
-    if (terse_attend_marks(a) || f->utility) {
-        const terse_status st = terse_kv_marks_open(s->kv, err);
+    terse_sequence *q = &s->seq;
+    if (terse_attend_marks(a) || s->forward.utility) {
+        const terse_status st = terse_kv_marks_open(q->kv, err);
         if (st != TERSE_OK)
             return st;
     }
-    if ((terse_attend_marks(a) || observe) && !f->seen) {
-        f->seen = terse_calloc64(heads * TERSE_SEEN * (size_t)s->kv->opts.dim_k, sizeof *f->seen);
-        f->n_seen = 0;
-        if (!f->seen)
+    if ((terse_attend_marks(a) || observe) && !q->seen) {
+        q->seen = terse_calloc64(heads * TERSE_SEEN * (size_t)q->kv->opts.dim_k, sizeof *q->seen);
+        q->n_seen = 0;
+        if (!q->seen)
             return terse_fail(err, TERSE_NOMEM, "no memory for the last queries");
     }
     return TERSE_OK;
@@ -63,13 +63,13 @@ static terse_status open_store(terse_session *s, const terse_session_opts *o, te
                                .limit = o->kv_limit,
                                .span = span,
                                .back = o->back };
-    terse_status st = terse_kv_open(&s->kv, &kv, err);
+    terse_status st = terse_kv_open(&s->seq.kv, &kv, err);
     free(span);
     if (st != TERSE_OK)
         return st;
-    s->kv->step = s->forward.chunk;
+    s->seq.kv->step = s->forward.chunk;
     st = open_marks(s, s->attend, o->observe, err);
-    return st == TERSE_OK ? terse_policy_open(s->attend, s->kv, err) : st;
+    return st == TERSE_OK ? terse_policy_open(s->attend, s->seq.kv, err) : st;
 }
 
 /* A list is closed whether it is complete or not. */
@@ -96,7 +96,7 @@ static terse_status open_walks(terse_walk ***out, const terse_session *s, const 
     if (!walk)
         return terse_fail(err, TERSE_NOMEM, "no memory for attention");
     for (int32_t t = 0; t < n && st == TERSE_OK; t++)
-        st = terse_walk_open_for(&walk[t], s->kv, a, n_row, s->forward.n_strand, cap, s->cpu, err);
+        st = terse_walk_open_for(&walk[t], s->seq.kv, a, n_row, s->forward.n_strand, cap, s->cpu, err);
     if (st == TERSE_OK)
         *out = walk;
     else
@@ -117,18 +117,20 @@ static terse_status open_forward(terse_session *s, const terse_session_opts *o, 
     const terse_model_info *i = &s->model->info;
     terse_forward *f = &s->forward;
     f->model = s->model;
-    f->kv = s->kv;
+    f->ctx = s->ctx;
+    f->dim_k = s->seq.kv->opts.dim_k;
+    f->dim_v = s->seq.kv->opts.dim_v;
     f->n_thread = o->threads ? o->threads : terse_cpu_threads();
     f->n_strand = o->strands ? o->strands : strands_for(f->n_thread, i->n_head_kv);
-    f->attend = s->attend;
+    s->seq.attend = s->attend;
     f->abort = o->abort;
     f->watch = o->watch;
     terse_kernels_for(&f->kernels, s->cpu);
-    f->stats = terse_calloc64((size_t)i->n_layer * (size_t)i->n_head_kv, sizeof *f->stats);
+    s->seq.stats = terse_calloc64((size_t)i->n_layer * (size_t)i->n_head_kv, sizeof *s->seq.stats);
     s->logits = terse_calloc64((size_t)i->n_vocab, sizeof *s->logits);
-    if (!f->stats || !s->logits)
+    if (!s->seq.stats || !s->logits)
         return terse_fail(err, TERSE_NOMEM, "no memory for a session");
-    const terse_status st = open_walks(&f->walk, s, s->attend, 0, err);
+    const terse_status st = open_walks(&s->seq.walk, s, s->attend, 0, err);
     return st == TERSE_OK ? terse_forward_open(f, err) : st;
 }
 
@@ -166,7 +168,7 @@ terse_status terse_session_open(terse_session **out, const terse_model *m, const
         goto fail;
     if ((st = open_store(s, o, err)) != TERSE_OK)
         goto fail;
-    if ((st = terse_kv_summary_open(s->kv, s->attend->needs, err)) != TERSE_OK)
+    if ((st = terse_kv_summary_open(s->seq.kv, s->attend->needs, err)) != TERSE_OK)
         goto fail;
     if ((st = open_forward(s, o, err)) != TERSE_OK)
         goto fail;
@@ -183,11 +185,11 @@ void terse_session_close(terse_session **p)
     if (!s)
         return;
     terse_forward_close(&s->forward);
-    close_walks(s->forward.walk, n_walks(s));
-    free(s->forward.stats);
-    free(s->forward.seen);
+    close_walks(s->seq.walk, n_walks(s));
+    free(s->seq.stats);
+    free(s->seq.seen);
     free(s->logits);
-    terse_kv_close(&s->kv);
+    terse_kv_close(&s->seq.kv);
     terse_attend_close(&s->attend);
     terse_gate_close(&s->gate);
     free(s);
@@ -204,13 +206,13 @@ static void prepare(void *ctx, int32_t thread, int32_t n_thread)
     for (int32_t u; (u = terse_phase_take(&s->preparing)) < n; terse_phase_finish(&s->preparing, n)) {
         const int32_t heads = s->model->info.n_head_kv;
         if (terse_attend_marks(s->attend))
-            terse_policy_trim(s->forward.walk[thread], s->kv, u / heads, u % heads, terse_kv_count(s->kv));
+            terse_policy_trim(s->seq.walk[thread], s->seq.kv, u / heads, u % heads, terse_kv_count(s->seq.kv));
         else if (terse_attend_drops(s->attend))
-            terse_policy_revise(s->attend, s->kv, u / heads, u % heads);
+            terse_policy_revise(s->attend, s->seq.kv, u / heads, u % heads);
         if (s->n_centered < 0 && s->attend->needs & TERSE_KV_CENTER)
-            terse_kv_center_unit(s->kv, (size_t)u);
-        if (s->kv->n_summary)
-            terse_kv_summary_all(s->kv, (size_t)u);
+            terse_kv_center_unit(s->seq.kv, (size_t)u);
+        if (s->seq.kv->n_summary)
+            terse_kv_summary_all(s->seq.kv, (size_t)u);
     }
     terse_phase_wait(&s->preparing, n);
 }
@@ -225,39 +227,43 @@ static terse_status admit(terse_session *s, const int32_t *tokens, int32_t n, te
         if (tokens[t] < 0 || tokens[t] >= n_vocab)
             return terse_fail(err, TERSE_BAD_INPUT, "token id %d is not in the vocabulary of %d", tokens[t],
                               n_vocab);
-    if ((s->kv->n_ring || s->model->info.n_windowed) && n <= s->ctx - terse_kv_count(s->kv))
+    if ((s->seq.kv->n_ring || s->model->info.n_windowed) && n <= s->ctx - terse_kv_count(s->seq.kv))
         return TERSE_OK; /* no room for all of a prompt is needed: step by step, as pages come back */
-    if (!s->kv->n_ring)
-        return terse_kv_reserve(s->kv, n, err);
+    if (!s->seq.kv->n_ring)
+        return terse_kv_reserve(s->seq.kv, n, err);
     return terse_fail(err, TERSE_BAD_INPUT, "%d tokens do not fit behind %d in a context of %d", n,
-                      terse_kv_count(s->kv), s->ctx);
+                      terse_kv_count(s->seq.kv), s->ctx);
 }
 
-/* One batch; commits what it put. */
+/* One batch; commits what it put. logits: [n][n_vocab] if all are wanted, else [n_vocab]; NULL: none. */
 static terse_status step(terse_session *s, const int32_t *tokens, int32_t n, bool decode, float *logits,
                          bool all, terse_error *err)
 {
     terse_forward *f = &s->forward;
+    terse_sequence *q = &s->seq;
+    const terse_segment segment = { q, 0, n, terse_kv_count(q->kv), decode };
     f->tokens = tokens;
     f->n = n;
-    f->pos = terse_kv_count(s->kv);
-    f->decode = decode;
+    f->segment = &segment;
+    f->n_segment = 1;
+    f->n_wanted = 0;
+    for (int32_t t = all ? 0 : n - 1; logits && t < n; t++)
+        f->wanted[f->n_wanted++] = t;
     f->logits = logits;
-    f->all_logits = all;
-    const terse_status st = terse_kv_reserve(s->kv, n, err);
+    const terse_status st = terse_kv_reserve(q->kv, n, err);
     if (st != TERSE_OK)
         return st;
-    if (f->pos == 0) {
-        f->n_seen = 0;
-        f->judged = terse_attend_marks(s->attend);
+    if (segment.pos == 0) {
+        q->n_seen = 0;
+        q->judged = terse_attend_marks(s->attend);
     }
     if (!terse_forward_run(f))
         return terse_fail(err, TERSE_INTERRUPTED, "interrupted");
     if (terse_gguf_broken(s->model->gguf))
         return terse_fail(err, TERSE_IO, "%s: the file was cut short while it was in use",
                           terse_gguf_path(s->model->gguf));
-    terse_kv_commit(s->kv, n);
-    f->n_seen = f->n_seen + n < TERSE_SEEN ? f->n_seen + n : TERSE_SEEN;
+    terse_kv_commit(q->kv, n);
+    q->n_seen = q->n_seen + n < TERSE_SEEN ? q->n_seen + n : TERSE_SEEN;
     return TERSE_OK;
 }
 
@@ -271,7 +277,7 @@ static void take_back(terse_session *s, int32_t n)
 terse_status terse_session_prefill(terse_session *s, const int32_t *tokens, int32_t n, const float **logits,
                                    float *all, terse_error *err)
 {
-    const int32_t before = terse_kv_count(s->kv);
+    const int32_t before = terse_kv_count(s->seq.kv);
     terse_status st = admit(s, tokens, n, err);
     for (int32_t t = 0; t < n && st == TERSE_OK;) {
         const int32_t m = n - t < s->forward.chunk ? n - t : s->forward.chunk;
@@ -301,7 +307,7 @@ static void survey(void *ctx, int32_t thread, int32_t n_thread)
     const int32_t heads = s->model->info.n_head_kv, n = s->model->info.n_layer * heads;
     (void)n_thread;
     for (int32_t u; (u = terse_phase_take(&s->preparing)) < n; terse_phase_finish(&s->preparing, n))
-        terse_judge_survey(&s->forward, s->forward.walk[thread], u / heads, u % heads);
+        terse_judge_survey(&s->forward, &s->seq, s->seq.walk[thread], u / heads, u % heads);
     terse_phase_wait(&s->preparing, n);
 }
 
@@ -309,7 +315,7 @@ static void survey(void *ctx, int32_t thread, int32_t n_thread)
 static terse_status prepare_all(terse_session *s, terse_error *err)
 {
     const bool drops = terse_attend_drops(s->attend);
-    const terse_status st = terse_policy_settle(s->attend, s->kv, err);
+    const terse_status st = terse_policy_settle(s->attend, s->seq.kv, err);
     if (st != TERSE_OK)
         return st;
     if (terse_attend_marks(s->attend)) {
@@ -321,9 +327,9 @@ static terse_status prepare_all(terse_session *s, terse_error *err)
         terse_team_run(s->forward.team, prepare, s);
     }
     if (drops)
-        terse_kv_settle(s->kv);
+        terse_kv_settle(s->seq.kv);
     if (s->n_centered < 0 && s->attend->needs & TERSE_KV_CENTER)
-        s->n_centered = terse_kv_count(s->kv);
+        s->n_centered = terse_kv_count(s->seq.kv);
     s->prepared = true;
     return TERSE_OK;
 }
@@ -331,7 +337,7 @@ static terse_status prepare_all(terse_session *s, terse_error *err)
 /* Decodes tokens[n] in batches, the first row of logits at rows. On failure the session is as it was. */
 static terse_status decode(terse_session *s, const int32_t *tokens, int32_t n, float *rows, terse_error *err)
 {
-    const int32_t before = terse_kv_count(s->kv);
+    const int32_t before = terse_kv_count(s->seq.kv);
     terse_status st = admit(s, tokens, n, err);
     if (st != TERSE_OK)
         return st;
@@ -369,52 +375,52 @@ terse_status terse_session_rule(terse_session *s, const char *policy, const char
     terse_walk **walk = NULL;
     terse_status st = terse_session_attend(&attend, s, policy, stop, profile, audit, err);
     if (st == TERSE_OK)
-        st = terse_kv_summary_open(s->kv, attend->needs, err);
+        st = terse_kv_summary_open(s->seq.kv, attend->needs, err);
     s->prepared = false;
     if (st == TERSE_OK)
         st = open_marks(s, attend, false, err);
     if (st == TERSE_OK)
         st = open_walks(&walk, s, attend, 0, err);
     if (st == TERSE_OK)
-        st = terse_policy_open(attend, s->kv, err); /* walks know how large it will be */
+        st = terse_policy_open(attend, s->seq.kv, err); /* walks know how large it will be */
     if (st != TERSE_OK) {
         close_walks(walk, n_walks(s));
         terse_attend_close(&attend);
         return st;
     }
-    close_walks(s->forward.walk, n_walks(s));
+    close_walks(s->seq.walk, n_walks(s));
     terse_attend_close(&s->attend);
-    s->forward.walk = walk;
-    s->forward.attend = s->attend = attend;
-    s->forward.judged = false;
+    s->seq.walk = walk;
+    s->seq.attend = s->attend = attend;
+    s->seq.judged = false;
     terse_session_stats_reset(s);
     return TERSE_OK;
 }
 
 terse_status terse_session_copy(terse_session *to, const terse_session *from, terse_error *err)
 {
-    const terse_kv_opts *a = &to->kv->opts, *b = &from->kv->opts;
+    const terse_kv_opts *a = &to->seq.kv->opts, *b = &from->seq.kv->opts;
     terse_walk **walk = NULL;
     terse_session_truncate(to, 0);
     if (to->model != from->model || a->ctx != b->ctx || a->type_k != b->type_k || a->type_v != b->type_v)
         return terse_fail(err, TERSE_BAD_INPUT, "sessions of other models, contexts or types cannot be copied");
-    terse_status st = open_walks(&walk, to, to->attend, from->kv->cap, err);
+    terse_status st = open_walks(&walk, to, to->attend, from->seq.kv->cap, err);
     if (st != TERSE_OK)
         return st;
-    close_walks(to->forward.walk, n_walks(to));
-    to->forward.walk = walk;
-    if ((st = terse_kv_copy(to->kv, from->kv, err)) == TERSE_OK)
-        st = terse_policy_open(to->attend, to->kv, err);
+    close_walks(to->seq.walk, n_walks(to));
+    to->seq.walk = walk;
+    if ((st = terse_kv_copy(to->seq.kv, from->seq.kv, err)) == TERSE_OK)
+        st = terse_policy_open(to->attend, to->seq.kv, err);
     if (st != TERSE_OK) {
         terse_session_truncate(to, 0);
         return st;
     }
     const size_t heads = (size_t)to->model->info.n_layer * (size_t)to->model->info.n_head;
-    const bool seen = to->forward.seen && from->forward.seen;
+    const bool seen = to->seq.seen && from->seq.seen;
     if (seen)
-        memcpy(to->forward.seen, from->forward.seen, heads * TERSE_SEEN * (size_t)a->dim_k * sizeof(float));
-    to->forward.n_seen = seen ? from->forward.n_seen : 0;
-    to->forward.judged = false;
+        memcpy(to->seq.seen, from->seq.seen, heads * TERSE_SEEN * (size_t)a->dim_k * sizeof(float));
+    to->seq.n_seen = seen ? from->seq.n_seen : 0;
+    to->seq.judged = false;
     to->n_centered = -1;
     to->prepared = false;
     memcpy(to->logits, from->logits, (size_t)to->model->info.n_vocab * sizeof *to->logits);
@@ -423,12 +429,12 @@ terse_status terse_session_copy(terse_session *to, const terse_session *from, te
 
 bool terse_session_truncate(terse_session *s, int32_t n)
 {
-    const int32_t before = terse_kv_count(s->kv);
-    if (!terse_kv_truncate(s->kv, n < 0 ? 0 : n))
+    const int32_t before = terse_kv_count(s->seq.kv);
+    if (!terse_kv_truncate(s->seq.kv, n < 0 ? 0 : n))
         return false;
-    const int32_t gone = before - terse_kv_count(s->kv);
-    s->forward.n_seen = s->forward.n_seen > gone ? s->forward.n_seen - gone : 0;
-    if (terse_kv_count(s->kv) < s->n_centered) {
+    const int32_t gone = before - terse_kv_count(s->seq.kv);
+    s->seq.n_seen = s->seq.n_seen > gone ? s->seq.n_seen - gone : 0;
+    if (terse_kv_count(s->seq.kv) < s->n_centered) {
         s->n_centered = -1;
         s->prepared = false;
     }
@@ -440,7 +446,7 @@ const terse_model *terse_session_model(const terse_session *s)
 }
 int32_t terse_session_count(const terse_session *s)
 {
-    return terse_kv_count(s->kv);
+    return terse_kv_count(s->seq.kv);
 }
 int32_t terse_session_ctx(const terse_session *s)
 {
@@ -468,24 +474,24 @@ bool terse_session_bounded(const terse_session *s)
 }
 int64_t terse_session_held(const terse_session *s)
 {
-    return terse_kv_held(s->kv);
+    return terse_kv_held(s->seq.kv);
 }
 terse_kv_held_info terse_session_held_of(const terse_session *s, int32_t layer, int32_t head)
 {
     const terse_kv_view v =
-        terse_kv_view_at(s->kv, terse_kv_unit(s->kv, layer, head), terse_kv_count(s->kv) - 1);
+        terse_kv_view_at(s->seq.kv, terse_kv_unit(s->seq.kv, layer, head), terse_kv_count(s->seq.kv) - 1);
     return (terse_kv_held_info){ v.to - v.from, v.n_long };
 }
 size_t terse_session_kv_bytes(const terse_session *s)
 {
-    return terse_kv_bytes(s->kv);
+    return terse_kv_bytes(s->seq.kv);
 }
 
 terse_attend_stats terse_session_stats(const terse_session *s)
 {
     terse_attend_stats sum = { 0 };
     for (int32_t u = 0; u < s->model->info.n_layer * s->model->info.n_head_kv; u++)
-        terse_attend_stats_add(&sum, &s->forward.stats[u]);
+        terse_attend_stats_add(&sum, &s->seq.stats[u]);
     return sum;
 }
 
@@ -494,7 +500,7 @@ const terse_attend_stats *terse_session_stats_of(const terse_session *s, int32_t
     const terse_model_info *i = &s->model->info;
     if (layer < 0 || layer >= i->n_layer || head < 0 || head >= i->n_head_kv)
         return NULL;
-    return &s->forward.stats[layer * i->n_head_kv + head];
+    return &s->seq.stats[layer * i->n_head_kv + head];
 }
 
 terse_spending terse_session_spent(const terse_session *s)
@@ -506,14 +512,14 @@ void terse_session_stats_reset(terse_session *s)
 {
     s->forward.spent = (terse_spending){ 0 };
     const terse_model_info *i = &s->model->info;
-    memset(s->forward.stats, 0, (size_t)i->n_layer * (size_t)i->n_head_kv * sizeof *s->forward.stats);
+    memset(s->seq.stats, 0, (size_t)i->n_layer * (size_t)i->n_head_kv * sizeof *s->seq.stats);
 }
 
 void terse_session_tap(terse_session *s, terse_tap tap)
 {
-    s->forward.tap = tap;
+    s->seq.tap = tap;
 }
 const terse_kv *terse_session_kv(const terse_session *s)
 {
-    return s->kv;
+    return s->seq.kv;
 }

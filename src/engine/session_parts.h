@@ -12,7 +12,7 @@ struct terse_session {
     terse_attend *attend;
     terse_gate *gate; /* of a file of its own */
     terse_kv_type type_k, type_v;
-    terse_kv *kv;
+    terse_sequence seq;
     terse_forward forward;
     float *logits; /* [n_vocab] */
     int32_t ctx;

@@ -184,9 +184,24 @@ static void embed(terse_worker *w)
         scale(x, e->n_in, f->model->embed_scale);
         for (int32_t r = 0; r < 2; r++)
             if (f->rope[r]->freq)
-                terse_rope_at(f->rope[r], f->pos + t, f->cs[r] + (size_t)t * (size_t)f->rope[r]->n);
+                terse_rope_at(f->rope[r], f->rows[t].pos, f->cs[r] + (size_t)t * (size_t)f->rope[r]->n);
     }
     terse_end_phase(w, p, f->n, TERSE_SPENT_EMBED);
+}
+
+/* The rows that are wanted, one behind the other. */
+static const float *gather(terse_worker *w, size_t n_embd)
+{
+    terse_forward *f = w->f;
+    const int32_t first = f->wanted[0], n = f->n_wanted;
+    if (f->wanted[n - 1] - first == n - 1)
+        return f->x + (size_t)first * n_embd;
+    terse_phase *p = terse_next_phase(w);
+    for (int32_t i; (i = terse_phase_take(p)) < 1; terse_phase_finish(p, 1))
+        for (int32_t k = 0; k < n; k++)
+            memmove(f->x + (size_t)k * n_embd, f->x + (size_t)f->wanted[k] * n_embd, n_embd * sizeof *f->x);
+    terse_end_phase(w, p, 1, TERSE_SPENT_LOGITS);
+    return f->x;
 }
 
 static void logits(terse_worker *w)
@@ -194,8 +209,8 @@ static void logits(terse_worker *w)
     terse_forward *f = w->f;
     const terse_linear *o = &f->model->output;
     const size_t n_embd = (size_t)o->n_in;
-    const int32_t n = f->all_logits ? f->n : 1, rows = terse_piece_rows(o), pieces = terse_pieces(o);
-    const float *x = f->x + (size_t)(f->n - n) * n_embd;
+    const int32_t n = f->n_wanted, rows = terse_piece_rows(o), pieces = terse_pieces(o);
+    const float *x = gather(w, n_embd);
     const float cap = f->model->logits_cap;
     terse_inputs in = terse_inputs_begin(w, x, n_embd, n, o->n_in, &f->model->output_norm);
     terse_phase *p = terse_next_phase(w);
@@ -225,7 +240,7 @@ static void work(void *ctx, int32_t thread, int32_t n_thread)
         }
         terse_layer_run(&w, l);
     }
-    if (f->logits)
+    if (f->n_wanted)
         logits(&w);
 }
 
@@ -241,8 +256,21 @@ static void add_spent(terse_forward *f)
     f->spent.ns[TERSE_SPENT_WAIT] += left;
 }
 
+/* What a row is told by its segment. */
+static void number_rows(terse_forward *f)
+{
+    f->decode = true;
+    for (int32_t i = 0; i < f->n_segment; i++) {
+        const terse_segment *g = &f->segment[i];
+        f->decode &= g->decode;
+        for (int32_t t = 0; t < g->n; t++)
+            f->rows[g->row + t] = (terse_row){ g->seq, g->pos + t };
+    }
+}
+
 bool terse_forward_run(terse_forward *f)
 {
+    number_rows(f);
     const bool watch = f->watch && f->decode;
     if (watch) {
         memset(f->own_spent, 0, (size_t)f->n_thread * sizeof *f->own_spent);
@@ -274,11 +302,11 @@ static void lay_out_heads(terse_forward *f, char *base, size_t *at)
     const terse_model *m = f->model;
     const terse_model_info *i = &m->info;
     const size_t n = (size_t)f->chunk, one = sizeof(float), heads = n * (size_t)i->n_head;
-    const bool same_k = m->dim_q == f->kv->opts.dim_k, same_v = m->dim_o == f->kv->opts.dim_v;
+    const bool same_k = m->dim_q == f->dim_k, same_v = m->dim_o == f->dim_v;
     f->q = terse_place(base, at, heads * (size_t)m->dim_q * one);
     f->att = terse_place(base, at, heads * (size_t)m->dim_o * one);
-    f->query = same_k ? f->q : terse_place(base, at, heads * (size_t)f->kv->opts.dim_k * one);
-    f->mixed = same_v ? f->att : terse_place(base, at, heads * (size_t)f->kv->opts.dim_v * one);
+    f->query = same_k ? f->q : terse_place(base, at, heads * (size_t)f->dim_k * one);
+    f->mixed = same_v ? f->att : terse_place(base, at, heads * (size_t)f->dim_v * one);
     f->k = terse_place(base, at, n * (size_t)(i->n_head_kv * i->dim_k) * one);
     f->v = terse_place(base, at, n * (size_t)(i->n_head_kv * i->dim_v) * one);
     f->low = terse_place(base, at, n * (size_t)m->latent.q_rank * one);
@@ -301,7 +329,9 @@ static size_t lay_out(terse_forward *f, char *base)
     lay_out_heads(f, base, &at);
     f->gate = terse_place(base, &at, n * (size_t)m->n_ff * one);
     f->utility_in = terse_place(base, &at, f->utility ? n * (size_t)f->utility->most * one : 0);
-    f->split = terse_place(base, &at, (size_t)i->n_head_kv * sizeof *f->split);
+    f->rows = terse_place(base, &at, n * sizeof *f->rows);
+    f->wanted = terse_place(base, &at, n * sizeof *f->wanted);
+    f->split = terse_place(base, &at, n * (size_t)i->n_head_kv * sizeof *f->split);
     f->piece = terse_place(base, &at, threads * n * TERSE_PIECE_ROWS * one);
     f->own_x = terse_place(base, &at, threads * f->width * one);
     f->own = terse_place(base, &at, threads * sizeof *f->own);
@@ -323,12 +353,12 @@ terse_status terse_forward_open(terse_forward *f, terse_error *err)
 {
     const terse_model *m = f->model;
     const terse_model_info *i = &m->info;
-    f->rope[0] = terse_rope_of(m, TERSE_ROPE_FULL, f->kv->opts.ctx);
-    f->rope[1] = terse_rope_of(m, TERSE_ROPE_WINDOWED, f->kv->opts.ctx);
+    f->rope[0] = terse_rope_of(m, TERSE_ROPE_FULL, f->ctx);
+    f->rope[1] = terse_rope_of(m, TERSE_ROPE_WINDOWED, f->ctx);
     f->width = pad(larger(width_of_norms(m), larger((size_t)(i->n_head * m->dim_o), (size_t)m->n_ff)));
     if (m->latent.latent) /* every head's part of a token is an input of its own */
         f->width = larger(f->width, (size_t)i->n_head * pad(larger((size_t)m->latent.still, (size_t)i->dim_v)));
-    f->n_phase = i->n_layer * PHASES + 3;
+    f->n_phase = i->n_layer * PHASES + 4;
     f->map_size = terse_align_up(lay_out(f, NULL), (size_t)2 << 20);
     f->map = terse_pages_map(f->map_size);
     if (!f->map)

@@ -1,4 +1,5 @@
-/* model/forward.h: one pass of a batch of consecutive tokens through the layers, by a team of threads.
+/* model/forward.h: one pass of a batch of tokens, of one sequence or of several, through the layers, by a team
+ * of threads.
  *
  * The pass is a row of phases (base/team.h), each cut into pieces by shape. A piece's result does not depend on
  * who computes it, and a token's result not on the tokens beside it, so the bits are the same for any number of
@@ -30,30 +31,57 @@ typedef struct {
     void *ctx;
 } terse_tap;
 
+/* A timeline of tokens: what attention works on. */
+typedef struct {
+    terse_kv *kv;
+    const terse_attend *attend; /* its policy decides what stays in kv */
+    terse_walk **walk;          /* [n_thread], then [n_head_kv] leads if n_strand > 1 */
+    terse_attend_stats *stats;  /* [n_layer][n_head_kv]; decode adds to it */
+    terse_tap tap;              /* attended NULL: nobody looks */
+    float *seen; /* [n_layer][TERSE_SEEN][n_head][pages' channels] queries of the last tokens, of position p at
+                  * p % TERSE_SEEN; NULL: nobody asks for them */
+    int32_t n_seen; /* how many of them are of this sequence */
+    bool judged;    /* marks hold the sums since the first token */
+} terse_sequence;
+
+/* Consecutive tokens of a sequence in a batch; a sequence has one segment at most. */
+typedef struct {
+    terse_sequence *seq;
+    int32_t row, n; /* rows of the batch: row ... row + n - 1 */
+    int32_t pos;    /* position of the first */
+    bool decode;    /* each under the stop rule, one after the other; else under exact attention */
+} terse_segment;
+
+/* Whose token a row of the batch is, and where. */
+typedef struct {
+    terse_sequence *seq;
+    int32_t pos;
+} terse_row;
+
 typedef struct {
     const terse_model *model;
     terse_kernels kernels;
-    terse_kv *kv;
-    const terse_attend *attend; /* its policy decides what stays in kv */
-    const terse_gate *utility;  /* predicts utilities; NULL: there are none */
-    terse_walk **walk;          /* [n_thread], then [n_head_kv] leads if n_strand > 1 */
+    const terse_gate *utility; /* predicts utilities; NULL: there are none */
+    int32_t ctx;               /* tokens that a sequence may hold */
+    int32_t dim_k, dim_v;      /* channels of the pages, of all sequences */
     int32_t n_strand; /* parts that threads may share the pages of a KV head in; the bits depend on it */
-    terse_attend_stats *stats; /* [n_layer][n_head_kv]; decode adds to it */
     terse_team *team;
     int32_t n_thread, chunk;
     const terse_rope
         *rope[2];             /* TERSE_ROPE_FULL or TERSE_ROPE_LONG, as the context asks; TERSE_ROPE_WINDOWED */
     const atomic_bool *abort; /* may be NULL */
-    terse_tap tap;            /* attended NULL: nobody looks */
-    bool watch;               /* decode steps add to spent */
+    bool watch;               /* batches of decoded tokens alone add to spent */
     terse_spending spent;
 
-    /* The batch: n <= chunk tokens, the first at position pos. decode: each under the stop rule, one after the
-     * other. */
+    /* The batch: n <= chunk tokens, those of the segments one behind the other. */
     const int32_t *tokens;
-    int32_t n, pos;
-    bool decode, all_logits;
-    float *logits; /* [1 or n][n_vocab] */
+    int32_t n;
+    const terse_segment *segment; /* [n_segment] */
+    int32_t n_segment;
+    int32_t *wanted; /* [chunk], ours; n_wanted rows that logits are asked for, rising: filled by the caller */
+    int32_t n_wanted;
+    float *logits; /* [n_wanted][n_vocab] */
+    bool decode;   /* all segments; set by terse_forward_run */
 
     /* Working memory, token-major, in one mapping: it is committed as longer batches touch it. */
     char *map;
@@ -65,17 +93,14 @@ typedef struct {
     float *branch;        /* [chunk][n_embd] of layers that norm it before it is added */
     float *low, *kv_low, *kv_all; /* model/mla.c: [chunk][...] compressed queries; latents and the key parts
                                    * that turn; every head's keys and values */
-    float *seen; /* [n_layer][TERSE_SEEN][n_head][pages' channels] queries of the last tokens, of position p at
-                  * p % TERSE_SEEN; NULL: nobody asks for them */
-    int32_t n_seen;    /* how many of them are of this sequence */
-    bool judged;       /* marks hold the sums since the first token */
-    float *utility_in; /* [chunk][...] results of the gate's first matrix */
-    int32_t *split;    /* [n_head_kv] strands of a head's walk */
-    float *piece;      /* [n_thread][chunk][TERSE_PIECE_ROWS] results of a piece that are used up at once */
-    terse_acts acts;   /* shared by the team: a chunk of tokens */
-    terse_acts *own;   /* [n_thread] one token, for decode: a copy each saves a phase */
-    float *own_x;      /* [n_thread][width] */
-    size_t width;      /* of own_x and the widest input of a matrix */
+    float *utility_in;            /* [chunk][...] results of the gate's first matrix */
+    terse_row *rows;              /* [chunk] */
+    int32_t *split;               /* [chunk][n_head_kv] strands of the walk of a segment's head */
+    float *piece;    /* [n_thread][chunk][TERSE_PIECE_ROWS] results of a piece that are used up at once */
+    terse_acts acts; /* shared by the team: a chunk of tokens */
+    terse_acts *own; /* [n_thread] one token, for decode: a copy each saves a phase */
+    float *own_x;    /* [n_thread][width] */
+    size_t width;    /* of own_x and the widest input of a matrix */
     terse_moe moe;
     terse_spending *own_spent; /* [n_thread] in this step, but for the waiting */
     int64_t began;             /* ns, this step */
@@ -84,8 +109,8 @@ typedef struct {
     atomic_bool aborted;
 } terse_forward;
 
-/* Takes all working memory and the team. model, kv, walk, stats, kernels, n_thread, chunk, abort are set by the
- * caller. */
+/* Takes all working memory and the team. Everything down to abort but the team and rope is set by the caller.
+ */
 terse_status terse_forward_open(terse_forward *f, terse_error *err);
 void terse_forward_close(terse_forward *f);
 /* Computes the batch. False if it was aborted: what was put into the KV pages is then not to be committed. */
@@ -168,7 +193,7 @@ void terse_project(terse_worker *w, const terse_linear *const *m, float *const *
                    const float *src, const terse_norm *norm);
 /* Row of query head `head` of token t, as walks take it: [pages' channels]. */
 float *terse_query(const terse_forward *f, int32_t t, int32_t head);
-/* Stores k[dim_k] and v[dim_v] of token t. */
+/* Stores k[dim_k] and v[dim_v] of row t. */
 void terse_put(terse_forward *f, int32_t l, int32_t head, int32_t t, const float *k, const float *v);
 /* Latent attention (mla.c): queries and latents of all tokens; key and value of token t into the pages; what
  * heads make of the latents that their walks have mixed. */
@@ -189,8 +214,10 @@ void terse_activate(const terse_forward *f, float *gate, const float *up, int32_
 /* What a scoring policy does behind the attention of layer l (judge.c). */
 enum { TERSE_SEEN = 64 };
 void terse_judge(terse_worker *w, int32_t l);
-/* Marks of a (layer, head) by the queries that are remembered, before the first step behind a prompt. */
-void terse_judge_survey(terse_forward *f, terse_walk *walk, int32_t l, int32_t head);
+/* Marks of a (layer, head) of a sequence by the queries that are remembered, before the first step behind a
+ * prompt. */
+void terse_judge_survey(const terse_forward *f, const terse_sequence *s, terse_walk *walk, int32_t l,
+                        int32_t head);
 
 /* Room for the activations of n_token tokens, and for the experts (terse_place: base NULL measures). */
 void terse_acts_place(terse_acts *a, char *base, size_t *at, size_t n_token, size_t width);

@@ -82,7 +82,8 @@ static void put(terse_forward *f, int32_t l, int32_t head, int32_t t, const floa
 {
     const terse_gate *g = f->utility;
     const float *hidden = g ? f->utility_in + (size_t)t * (size_t)g->layer[l].in.n_out : NULL;
-    terse_policy_put(f->attend, f->kv, l, head, f->pos + t, k, v,
+    const terse_row *row = &f->rows[t];
+    terse_policy_put(row->seq->attend, row->seq->kv, l, head, row->pos, k, v,
                      g ? terse_gate_utility(g, l, head, hidden) : 0.0f);
 }
 
@@ -98,7 +99,7 @@ static void put_padded(terse_forward *f, int32_t l, int32_t head, int32_t t, con
 void terse_put(terse_forward *f, int32_t l, int32_t head, int32_t t, const float *k, const float *v)
 {
     const terse_model_info *i = &f->model->info;
-    if (i->dim_k == f->kv->opts.dim_k && i->dim_v == f->kv->opts.dim_v)
+    if (i->dim_k == f->dim_k && i->dim_v == f->dim_v)
         put(f, l, head, t, k, v);
     else
         put_padded(f, l, head, t, k, v);
@@ -106,13 +107,13 @@ void terse_put(terse_forward *f, int32_t l, int32_t head, int32_t t, const float
 
 float *terse_query(const terse_forward *f, int32_t t, int32_t head)
 {
-    return f->query + ((size_t)t * (size_t)f->model->info.n_head + (size_t)head) * (size_t)f->kv->opts.dim_k;
+    return f->query + ((size_t)t * (size_t)f->model->info.n_head + (size_t)head) * (size_t)f->dim_k;
 }
 
 /* Where the walk of query head `head` leaves its result. */
 static float *result(const terse_forward *f, int32_t t, int32_t head)
 {
-    return f->mixed + ((size_t)t * (size_t)f->model->info.n_head + (size_t)head) * (size_t)f->kv->opts.dim_v;
+    return f->mixed + ((size_t)t * (size_t)f->model->info.n_head + (size_t)head) * (size_t)f->dim_v;
 }
 
 /* Finishes the key and the queries of one KV head's group for token t of the batch, and stores key and value in
@@ -151,91 +152,142 @@ static void collect(terse_forward *f, int32_t head, int32_t t)
                (size_t)m->dim_o * sizeof *f->att);
 }
 
-/* Each token of the batch is put and walked before the next one is put, so that the walk finds pages, radii and
- * summaries as decoding one by one would leave them, whatever the rule. */
-static void attend_decode(terse_worker *w, int32_t l)
+/* ---- attention: pieces of work are (segment, KV head); those of one head are taken one after the other, so
+ * that pages which several sequences share may still be in a cache ---- */
+
+/* Do the tokens of a segment all read everything, and share the reading? */
+static bool shares(const terse_segment *g, int32_t l)
+{
+    return !g->decode ||
+           (g->n > 1 && !g->seq->tap.attended && terse_walk_is_dense(g->seq->walk[0], l, g->pos + g->n));
+}
+
+/* Puts the tokens of a segment that share their reading. */
+static void put_all(terse_forward *f, const terse_segment *g, int32_t l, int32_t head)
+{
+    terse_attend_stats *stats = &g->seq->stats[l * f->model->info.n_head_kv + head];
+    for (int32_t t = 0; t < g->n; t++) {
+        const int32_t pos = g->pos + t, rest = TERSE_PAGE - pos % TERSE_PAGE;
+        rotate_and_put(f, l, head, g->row + t);
+        if (g->decode && (t == 0 || rest == TERSE_PAGE))
+            terse_walk_count_dense(g->seq->kv, l, pos, smaller(rest, g->n - t), stats);
+    }
+}
+
+/* What the walk of row t has found. */
+static void finish_walk(terse_forward *f, const terse_segment *g, int32_t l, int32_t head, int32_t t)
+{
+    const int32_t first = head * (f->model->info.n_head / f->model->info.n_head_kv);
+    const terse_tap *tap = &g->seq->tap;
+    if (tap->attended)
+        tap->attended(tap->ctx, l, head, f->rows[t].pos, terse_query(f, t, first), result(f, t, first));
+    collect(f, head, t);
+}
+
+/* Each token is put and walked before the next one is put, so that the walk finds pages, radii and summaries as
+ * decoding one by one would leave them, whatever the rule. */
+static void walk_each(terse_worker *w, const terse_segment *g, int32_t l, int32_t head)
+{
+    terse_forward *f = w->f;
+    const int32_t heads = f->model->info.n_head_kv, first = head * (f->model->info.n_head / heads);
+    for (int32_t t = g->row; t < g->row + g->n; t++) {
+        rotate_and_put(f, l, head, t);
+        terse_walk_decode(g->seq->walk[w->thread], l, head, f->rows[t].pos + 1, f->model->scale,
+                          terse_query(f, t, first), result(f, t, first), &g->seq->stats[l * heads + head]);
+        finish_walk(f, g, l, head, t);
+    }
+}
+
+static int32_t first_page(const terse_segment *g)
+{
+    return g->pos / TERSE_PAGE;
+}
+
+static int32_t last_page(const terse_segment *g)
+{
+    return (g->pos + g->n - 1) / TERSE_PAGE;
+}
+
+/* The tokens of a segment that lie in one page: the k-th from behind, for the long ones go first. */
+static void walk_page(terse_worker *w, const terse_segment *g, int32_t l, int32_t head, int32_t k)
 {
     terse_forward *f = w->f;
     const terse_model_info *i = &f->model->info;
-    const int32_t heads = i->n_head_kv, group = i->n_head / heads;
-    terse_phase *p = terse_next_phase(w);
-    for (int32_t h; (h = terse_phase_take(p)) < heads; terse_phase_finish(p, heads))
-        for (int32_t t = 0; t < f->n; t++) {
-            const float *q = terse_query(f, t, h * group);
-            float *out = result(f, t, h * group);
-            rotate_and_put(f, l, h, t);
-            terse_walk_decode(f->walk[w->thread], l, h, f->pos + t + 1, f->model->scale, q, out,
-                              &f->stats[l * heads + h]);
-            if (f->tap.attended)
-                f->tap.attended(f->tap.ctx, l, h, f->pos + t, q, out);
-            collect(f, h, t);
-        }
-    terse_end_phase(w, p, heads, TERSE_SPENT_ATTEND);
+    const int32_t group = i->n_head / i->n_head_kv, page = last_page(g) - k;
+    const int32_t from = page == first_page(g) ? g->pos : page * TERSE_PAGE;
+    const int32_t to = smaller((page + 1) * TERSE_PAGE, g->pos + g->n), row = g->row + from - g->pos;
+    terse_walk_prefill(g->seq->walk[w->thread], l, head, from, to - from, f->model->scale,
+                       terse_query(f, row, head * group), (size_t)i->n_head * (size_t)f->dim_k,
+                       result(f, row, head * group), (size_t)i->n_head * (size_t)f->dim_v);
+    for (int32_t t = row; t < row + to - from; t++)
+        collect(f, head, t);
 }
 
-/* As above for one token, the pages of every KV head split among the threads. */
+/* Tokens that read everything are put at first, and walked by pages when all of them are there. */
+static void attend_whole(terse_worker *w, int32_t l)
+{
+    terse_forward *f = w->f;
+    const int32_t heads = f->model->info.n_head_kv, n = f->n_segment, whole = heads * n;
+    int32_t pieces = 0;
+    for (int32_t i = 0; i < n; i++)
+        if (shares(&f->segment[i], l))
+            pieces += heads * (last_page(&f->segment[i]) - first_page(&f->segment[i]) + 1);
+    terse_phase *p = terse_next_phase(w);
+    for (int32_t k; (k = terse_phase_take(p)) < whole; terse_phase_finish(p, whole)) {
+        const terse_segment *g = &f->segment[k % n];
+        if (shares(g, l))
+            put_all(f, g, l, k / n);
+        else
+            walk_each(w, g, l, k / n);
+    }
+    terse_end_phase(w, p, whole, TERSE_SPENT_ATTEND);
+    if (!pieces)
+        return;
+    p = terse_next_phase(w);
+    for (int32_t k; (k = terse_phase_take(p)) < pieces; terse_phase_finish(p, pieces)) {
+        const terse_segment *g = f->segment;
+        for (int32_t m;; g++) {
+            m = shares(g, l) ? heads * (last_page(g) - first_page(g) + 1) : 0;
+            if (k < m)
+                break;
+            k -= m;
+        }
+        walk_page(w, g, l, k % heads, k / heads);
+    }
+    terse_end_phase(w, p, pieces, TERSE_SPENT_ATTEND);
+}
+
+/* As walk_each for segments of one token, the pages of every KV head split among the threads. */
 static void attend_split(terse_worker *w, int32_t l)
 {
     terse_forward *f = w->f;
-    const terse_model_info *i = &f->model->info;
-    const int32_t heads = i->n_head_kv, group = i->n_head / heads, strands = heads * f->n_strand;
-    terse_walk **lead = f->walk + f->n_thread;
+    const int32_t heads = f->model->info.n_head_kv, group = f->model->info.n_head / heads;
+    const int32_t whole = heads * f->n_segment, strands = whole * f->n_strand;
     terse_phase *p = terse_next_phase(w);
-    for (int32_t h; (h = terse_phase_take(p)) < heads; terse_phase_finish(p, heads)) {
-        rotate_and_put(f, l, h, 0);
-        f->split[h] =
-            terse_walk_begin(lead[h], l, h, f->pos + 1, f->model->scale, terse_query(f, 0, h * group));
+    for (int32_t k; (k = terse_phase_take(p)) < whole; terse_phase_finish(p, whole)) {
+        const terse_segment *g = &f->segment[k / heads];
+        const int32_t h = k % heads;
+        rotate_and_put(f, l, h, g->row);
+        f->split[k] = terse_walk_begin(g->seq->walk[f->n_thread + h], l, h, g->pos + 1, f->model->scale,
+                                       terse_query(f, g->row, h * group));
     }
-    terse_end_phase(w, p, heads, TERSE_SPENT_ATTEND);
+    terse_end_phase(w, p, whole, TERSE_SPENT_ATTEND);
     p = terse_next_phase(w);
-    for (int32_t k; (k = terse_phase_take(p)) < strands; terse_phase_finish(p, strands))
-        if (k / heads < f->split[k % heads])
-            terse_walk_strand(lead[k % heads], f->walk[w->thread], k / heads);
+    for (int32_t k; (k = terse_phase_take(p)) < strands; terse_phase_finish(p, strands)) {
+        const terse_sequence *s = f->segment[k % whole / heads].seq;
+        if (k / whole < f->split[k % whole])
+            terse_walk_strand(s->walk[f->n_thread + k % heads], s->walk[w->thread], k / whole);
+    }
     terse_end_phase(w, p, strands, TERSE_SPENT_ATTEND);
     p = terse_next_phase(w);
-    for (int32_t h; (h = terse_phase_take(p)) < heads; terse_phase_finish(p, heads)) {
-        float *out = result(f, 0, h * group);
-        terse_walk_end(lead[h], out, &f->stats[l * heads + h]);
-        if (f->tap.attended)
-            f->tap.attended(f->tap.ctx, l, h, f->pos, terse_query(f, 0, h * group), out);
-        collect(f, h, 0);
+    for (int32_t k; (k = terse_phase_take(p)) < whole; terse_phase_finish(p, whole)) {
+        const terse_segment *g = &f->segment[k / heads];
+        const int32_t h = k % heads;
+        terse_walk_end(g->seq->walk[f->n_thread + h], result(f, g->row, h * group),
+                       &g->seq->stats[l * heads + h]);
+        finish_walk(f, g, l, h, g->row);
     }
-    terse_end_phase(w, p, heads, TERSE_SPENT_ATTEND);
-}
-
-/* Tokens of a batch that read everything share the reading. A piece is one KV head and the tokens of the batch
- * that lie in one page; the long ones go first. */
-static void attend_prefill(terse_worker *w, int32_t l)
-{
-    terse_forward *f = w->f;
-    const terse_model_info *i = &f->model->info;
-    const int32_t heads = i->n_head_kv, group = i->n_head / heads;
-    const size_t q_stride = (size_t)i->n_head * (size_t)f->kv->opts.dim_k,
-                 o_stride = (size_t)i->n_head * (size_t)f->kv->opts.dim_v;
-    terse_phase *p = terse_next_phase(w);
-    for (int32_t h; (h = terse_phase_take(p)) < heads; terse_phase_finish(p, heads))
-        for (int32_t t = 0; t < f->n; t++) {
-            const int32_t pos = f->pos + t, rest = TERSE_PAGE - pos % TERSE_PAGE;
-            rotate_and_put(f, l, h, t);
-            if (f->decode && (t == 0 || rest == TERSE_PAGE))
-                terse_walk_count_dense(f->kv, l, pos, smaller(rest, f->n - t), &f->stats[l * heads + h]);
-        }
-    terse_end_phase(w, p, heads, TERSE_SPENT_ATTEND);
-
-    const int32_t first = f->pos / TERSE_PAGE, last = (f->pos + f->n - 1) / TERSE_PAGE;
-    const int32_t pieces = heads * (last - first + 1);
-    p = terse_next_phase(w);
-    for (int32_t k; (k = terse_phase_take(p)) < pieces; terse_phase_finish(p, pieces)) {
-        const int32_t h = k % heads, page = last - k / heads;
-        const int32_t from = page == first ? f->pos : page * TERSE_PAGE;
-        const int32_t to = smaller((page + 1) * TERSE_PAGE, f->pos + f->n);
-        terse_walk_prefill(f->walk[w->thread], l, h, from, to - from, f->model->scale,
-                           terse_query(f, from - f->pos, h * group), q_stride,
-                           result(f, from - f->pos, h * group), o_stride);
-        for (int32_t t = from; t < to; t++)
-            collect(f, h, t - f->pos);
-    }
-    terse_end_phase(w, p, pieces, TERSE_SPENT_ATTEND);
+    terse_end_phase(w, p, whole, TERSE_SPENT_ATTEND);
 }
 
 /* x += norm(branch) for all tokens. */
@@ -297,19 +349,24 @@ static void gate_and_up(terse_worker *w, const terse_layer *y)
     terse_end_phase(w, p, pieces, TERSE_SPENT_GATE_UP);
 }
 
+/* Splitting pays where there are fewer walks than threads. The bits are the same. */
+static bool splits(const terse_forward *f)
+{
+    for (int32_t i = 0; i < f->n_segment; i++)
+        if (!f->segment[i].decode || f->segment[i].n > 1)
+            return false;
+    return f->n_strand > 1 && (f->n_segment == 1 || f->n_segment * f->model->info.n_head_kv < f->n_thread);
+}
+
 static void attend(terse_worker *w, int32_t l)
 {
-    terse_forward *f = w->f;
-    const bool shared = f->n > 1 && !f->tap.attended && terse_walk_is_dense(f->walk[0], l, f->pos + f->n);
-    if (f->decode && f->n == 1 && f->n_strand > 1)
+    if (splits(w->f))
         attend_split(w, l);
-    else if (f->decode && !shared)
-        attend_decode(w, l);
     else
-        attend_prefill(w, l);
+        attend_whole(w, l);
     terse_judge(w, l);
-    if (f->model->latent.latent)
-        terse_mla_values(w, &f->model->layer[l]);
+    if (w->f->model->latent.latent)
+        terse_mla_values(w, &w->f->model->layer[l]);
 }
 
 /* A parallel layer's feed-forward sees what attention sees; shared experts see what the others see: gate and up

@@ -39,8 +39,7 @@ static void absorb(terse_worker *w, const terse_layer *y)
         float *q = f->q + (size_t)h * (size_t)dim;
         const terse_acts a = head_inputs(f, h, m->still, q, stride);
         const terse_linear k_b = terse_stack_at(&y->k_b, h);
-        terse_linear_rows(f, &k_b, 0, k_b.n_out, &a, terse_query(f, 0, h),
-                          (size_t)heads * (size_t)f->kv->opts.dim_k);
+        terse_linear_rows(f, &k_b, 0, k_b.n_out, &a, terse_query(f, 0, h), (size_t)heads * (size_t)f->dim_k);
         for (int32_t t = 0; t < f->n; t++) {
             float *turning = q + (size_t)t * stride + m->still;
             terse_turn(f, y->rope, t, turning);
@@ -115,7 +114,7 @@ void terse_mla_values(terse_worker *w, const terse_layer *y)
 {
     terse_forward *f = w->f;
     const int32_t heads = f->model->info.n_head;
-    const size_t dim = (size_t)f->kv->opts.dim_v, dim_o = (size_t)f->model->dim_o;
+    const size_t dim = (size_t)f->dim_v, dim_o = (size_t)f->model->dim_o;
     terse_phase *p = terse_next_phase(w);
     for (int32_t h; (h = terse_phase_take(p)) < heads; terse_phase_finish(p, heads)) {
         const terse_acts a =
