@@ -7,8 +7,16 @@
 #include "terse/profile.h"
 #include <stdatomic.h>
 
+/* One caller at a time, for a session and all that stand beside it. */
+typedef struct terse_session terse_session;
+
 /* Zero means default: { 0 } and NULL are both valid. */
 typedef struct {
+    /* Another session of the same model, or NULL. The new one shares its threads, its working memory and the
+     * memory of its pages, and takes ctx, threads, strands, chunk, types, kv_limit (of all together), back,
+     * gate, cpu, watch and abort from it, whatever is set here. Such sessions can go through the model together
+     * (terse_session_batch), and a copy of one into another shares its pages. They are closed in any order. */
+    const terse_session *beside;
     int32_t ctx;     /* tokens; 0: the model's trained context */
     int32_t threads; /* 0: terse_cpu_threads() */
     int32_t
@@ -32,9 +40,6 @@ typedef struct {
     const atomic_bool *abort;     /* looked at between layers; true ends the call with TERSE_INTERRUPTED */
 } terse_session_opts;
 
-/* One caller at a time. */
-typedef struct terse_session terse_session;
-
 /* The model is borrowed until close. */
 TERSE_API terse_status terse_session_open(terse_session **out, const terse_model *m,
                                           const terse_session_opts *opts, terse_error *err);
@@ -55,6 +60,20 @@ TERSE_API terse_status terse_session_decode(terse_session *s, int32_t token, con
  * gets every row. On failure the session holds the tokens that it held before. */
 TERSE_API terse_status terse_session_decode_many(terse_session *s, const int32_t *tokens, int32_t n, float *all,
                                                  terse_error *err);
+/* The next tokens of one session in a batch: tokens[n], of the last n_logits of which logits are wanted. */
+typedef struct {
+    terse_session *session;
+    const int32_t *tokens;
+    int32_t n, n_logits;
+    bool prefill; /* under exact attention, as terse_session_prefill; else as terse_session_decode_many, where a
+                     policy that scores tokens (h2o, tova, snapkv, pyramidkv) allows one token at a time */
+} terse_batch_part;
+/* Appends the next tokens of several sessions that stand beside each other, of each at most once, with the bits
+ * that calls one by one would give; the weights are read once for all of them. Together at most
+ * terse_session_chunk tokens. logits: caller's [n_logits of all parts][n_vocab], in the order of the parts. On
+ * failure all sessions hold the tokens that they held before; err says which part it was. */
+TERSE_API terse_status terse_session_batch(const terse_batch_part *part, int32_t n_part, float *logits,
+                                           terse_error *err);
 /* Later decode steps follow another policy and stop rule (terse_attend_open) with another profile (copied;
  * NULL: none); the tokens stay, the stats start again. On failure the session keeps what it had. */
 TERSE_API terse_status terse_session_rule(terse_session *s, const char *policy, const char *stop,
@@ -70,6 +89,7 @@ TERSE_API bool terse_session_truncate(terse_session *s, int32_t n);
 TERSE_API const terse_model *terse_session_model(const terse_session *s);
 TERSE_API int32_t terse_session_count(const terse_session *s); /* tokens held */
 TERSE_API int32_t terse_session_ctx(const terse_session *s);   /* tokens it can hold */
+TERSE_API int32_t terse_session_chunk(const terse_session *s); /* tokens that a batch can have */
 TERSE_API int32_t terse_session_threads(const terse_session *s);
 TERSE_API const char *terse_session_tier(const terse_session *s);   /* "avx512" */
 TERSE_API const char *terse_session_policy(const terse_session *s); /* "spkv:threshold=0.7" */

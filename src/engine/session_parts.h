@@ -7,18 +7,25 @@
 #include "model/forward.h"
 #include "terse/session.h"
 
-struct terse_session {
-    const terse_model *model;
-    terse_attend *attend;
+/* Threads and working memory, for all sessions that stand beside each other. */
+typedef struct {
+    terse_forward forward;
     terse_gate *gate; /* of a file of its own */
     terse_kv_type type_k, type_v;
-    terse_sequence seq;
-    terse_forward forward;
-    float *logits; /* [n_vocab] */
-    int32_t ctx;
+    size_t limit; /* opts.kv_limit */
     uint32_t cpu;
+    int32_t n_session;
+    int32_t *tokens;        /* [chunk] of a batch of several sessions */
+    terse_segment *segment; /* [chunk] */
+} terse_engine;
+
+struct terse_session {
+    const terse_model *model;
+    terse_engine *engine;
+    terse_attend *attend;
+    terse_sequence seq;
+    float *logits;   /* [n_vocab] */
     char budget[24]; /* opts.budget */
-    size_t limit;    /* opts.kv_limit */
     terse_phase preparing;
     bool prepared;      /* the store knows what the rule needs, but for what decoding adds by itself */
     int32_t n_centered; /* tokens that the KV store's centers are the mean of; -1: to be made again */

@@ -38,8 +38,10 @@ static terse_status shape_layers(terse_attend *a, const terse_model *m, int32_t 
 static size_t token_bytes(const terse_session *s)
 {
     const terse_model_info *i = &s->model->info;
-    const size_t k = terse_page_block_size(terse_kv_page_type(s->type_k), terse_kv_dim(s->type_k, i->dim_k)),
-                 v = terse_page_block_size(terse_kv_page_type(s->type_v), terse_kv_dim(s->type_v, i->dim_v));
+    const size_t k = terse_page_block_size(terse_kv_page_type(s->engine->type_k),
+                                           terse_kv_dim(s->engine->type_k, i->dim_k)),
+                 v = terse_page_block_size(terse_kv_page_type(s->engine->type_v),
+                                           terse_kv_dim(s->engine->type_v, i->dim_v));
     return (k + v) / TERSE_PAGE * (size_t)i->n_layer * (size_t)i->n_head_kv;
 }
 
@@ -71,13 +73,13 @@ static terse_status choose_policy(const terse_session *s, char *name, size_t siz
         SPARE = 256,
         LEAST = 64
     }; /* tokens: recent pages that are kept a little longer; and a sensible budget */
-    const size_t most = s->limit / token_bytes(s), spare = (size_t)s->forward.chunk + SPARE;
-    snprintf(name, size, "%s", s->forward.utility ? "spkv" : "dense");
-    if (!s->limit || most >= (size_t)s->ctx || s->forward.utility)
+    const size_t most = s->engine->limit / token_bytes(s), spare = (size_t)s->engine->forward.chunk + SPARE;
+    snprintf(name, size, "%s", s->engine->forward.utility ? "spkv" : "dense");
+    if (!s->engine->limit || most >= (size_t)s->engine->forward.ctx || s->engine->forward.utility)
         return TERSE_OK;
     if (most < spare + LEAST)
         return terse_fail(err, TERSE_NOMEM, "KV policy auto: %zu KiB hold %zu tokens, %zu are the least",
-                          s->limit >> 10, most, spare + LEAST);
+                          s->engine->limit >> 10, most, spare + LEAST);
     snprintf(name, size, "h2o:budget=%zu", most - spare);
     return TERSE_OK;
 }
@@ -86,7 +88,7 @@ static terse_status choose_policy(const terse_session *s, char *name, size_t siz
 static terse_status complete_attend(terse_attend *a, const terse_session *s, const terse_profile *profile,
                                     terse_error *err)
 {
-    const terse_gate *gate = s->forward.utility;
+    const terse_gate *gate = s->engine->forward.utility;
     if (gate) {
         const terse_gate_info *g = terse_gate_about(gate);
         terse_attend_gate(a, (double)g->threshold, g->window, g->sinks);
@@ -95,7 +97,7 @@ static terse_status complete_attend(terse_attend *a, const terse_session *s, con
                           "KV policy %s goes by predicted utilities: the model has no gate and none was given",
                           terse_attend_policy_text(a));
     }
-    const terse_status st = shape_layers(a, s->model, s->ctx, err);
+    const terse_status st = shape_layers(a, s->model, s->engine->forward.ctx, err);
     if (st != TERSE_OK || !profile)
         return st;
     const terse_profile_info *i = terse_profile_about(profile);
@@ -108,7 +110,7 @@ terse_status terse_session_attend(terse_attend **out, const terse_session *s, co
                                   terse_error *err)
 {
     char name[48];
-    snprintf(name, sizeof name, "%s", s->forward.utility ? "spkv" : "dense");
+    snprintf(name, sizeof name, "%s", s->engine->forward.utility ? "spkv" : "dense");
     terse_status st = TERSE_OK;
     *out = NULL;
     if (policy && strcmp(policy, "auto") == 0) {

@@ -1,0 +1,254 @@
+/* Batches of several sessions: the bits that each would have alone, whatever its policy and rule, whoever is in
+ * the batch; and what a batch refuses. */
+#include "make_model.h"
+#include "terse/terse.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { N_VOCAB = 96, CTX = 1024, CHUNK = 160 };
+
+static char path[64];
+static terse_model *model;
+
+static int setup(void **state)
+{
+    (void)state;
+    terse_error err;
+    make_model_opts o = { .n_layer = 2,
+                          .n_embd = 128,
+                          .n_head = 8,
+                          .n_head_kv = 2,
+                          .head_dim = 32,
+                          .n_ff = 256,
+                          .n_vocab = N_VOCAB,
+                          .n_ctx = CTX,
+                          .q_gain = 4.0f,
+                          .output = true,
+                          .seed = 11 };
+    o.types = (make_model_types){ .embd = TERSE_TYPE_Q8_0,
+                                  .output = TERSE_TYPE_Q8_0,
+                                  .q = TERSE_TYPE_Q4_0,
+                                  .k = TERSE_TYPE_Q8_0,
+                                  .v = TERSE_TYPE_Q8_0,
+                                  .o = TERSE_TYPE_Q4_0,
+                                  .gate = TERSE_TYPE_Q4_0,
+                                  .up = TERSE_TYPE_Q4_0,
+                                  .down = TERSE_TYPE_Q4_0 };
+    snprintf(path, sizeof path, "/tmp/terse-batch-%d.gguf", (int)getpid());
+    if (make_model(path, &o, &err) != TERSE_OK || terse_model_open(&model, path, &err) != TERSE_OK) {
+        print_error("%s\n", err.text);
+        return -1;
+    }
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    terse_model_close(&model);
+    unlink(path);
+    return 0;
+}
+
+static terse_session *open_with(const terse_session_opts *opts)
+{
+    terse_error err = { 0 };
+    terse_session *s;
+    if (terse_session_open(&s, model, opts, &err) != TERSE_OK)
+        fail_msg("%s", err.text);
+    return s;
+}
+
+static uint32_t roll(uint32_t *seed, uint32_t n)
+{
+    *seed = *seed * 1664525u + 1013904223u;
+    return (*seed >> 8) % n;
+}
+
+/* ---- random schedules ---- */
+
+typedef struct {
+    const char *policy, *stop;
+} setting;
+
+static const setting settings[] = {
+    { NULL, "none" },
+    { NULL, "mass:delta=0.1,floor=0,from=0+value-share:left=0.05" },
+    { "window:sinks=4,budget=96", "none" },
+    { NULL, "stability:tau=0.05,phi=0.05,patience=2" },
+    { "h2o:budget=100", "none" },
+    { "snapkv:budget=90", "value-skip:eps=0.3" },
+    { NULL, "none" },
+};
+enum { N_SESSION = sizeof settings / sizeof *settings };
+
+/* A part of random length for session i, which holds `held` tokens. */
+static terse_batch_part part_of(terse_session *s, int32_t i, int32_t held, int32_t *tokens, uint32_t *seed)
+{
+    const bool scores = settings[i].policy && settings[i].policy[0] != 'w';
+    const bool prefill = held == 0 || roll(seed, 4) == 0;
+    const int32_t n = prefill  ? 1 + (int32_t)roll(seed, roll(seed, 3) ? 12 : CHUNK / N_SESSION)
+                      : scores ? 1
+                               : 1 + (int32_t)roll(seed, 2) * (int32_t)roll(seed, 4);
+    for (int32_t t = 0; t < n; t++)
+        tokens[t] = (int32_t)roll(seed, N_VOCAB);
+    const int32_t wanted[] = { 0, 1, n };
+    return (terse_batch_part){ s, tokens, n, prefill ? wanted[roll(seed, 3)] : n, prefill };
+}
+
+/* The same tokens for a session of its own; the logits that the batch gave. */
+static void check_alone(terse_session *alone, const terse_batch_part *p, const float *rows, int32_t i)
+{
+    static float all[CHUNK * N_VOCAB];
+    terse_error err = { 0 };
+    const terse_status st = p->prefill ? terse_session_prefill(alone, p->tokens, p->n, NULL, all, &err)
+                                       : terse_session_decode_many(alone, p->tokens, p->n, all, &err);
+    if (st != TERSE_OK)
+        fail_msg("%s", err.text);
+    const float *want = all + (size_t)(p->n - p->n_logits) * N_VOCAB;
+    if (memcmp(want, rows, (size_t)p->n_logits * N_VOCAB * sizeof *want))
+        fail_msg("session %d, %s of %d tokens behind %d: other bits in a batch", i,
+                 p->prefill ? "prompt" : "decoding", p->n, terse_session_count(alone) - p->n);
+}
+
+static void any_batch_gives_the_bits_of_one(void **state)
+{
+    (void)state;
+    static float rows[CHUNK * N_VOCAB];
+    static int32_t tokens[N_SESSION][CHUNK];
+    for (uint32_t round = 0; round < 6; round++) {
+        terse_session *beside[N_SESSION], *alone[N_SESSION];
+        uint32_t seed = 77 + round;
+        for (int32_t i = 0; i < N_SESSION; i++) {
+            terse_session_opts o = { .ctx = CTX,
+                                     .threads = 1 + (int32_t)round % 3,
+                                     .strands = 1 + (int32_t)round % 2,
+                                     .chunk = CHUNK,
+                                     .type_k = round % 2 ? TERSE_KV_Q8 : TERSE_KV_F16,
+                                     .policy = settings[i].policy,
+                                     .stop = settings[i].stop };
+            alone[i] = open_with(&o);
+            o.beside = i ? beside[0] : NULL;
+            beside[i] = open_with(&o);
+        }
+        for (int32_t step = 0; step < 60; step++) {
+            terse_batch_part part[N_SESSION];
+            int32_t who[N_SESSION], n = 0;
+            for (int32_t i = 0; i < N_SESSION; i++)
+                if (roll(&seed, 3) && terse_session_count(beside[i]) < CTX - CHUNK) {
+                    part[n] = part_of(beside[i], i, terse_session_count(beside[i]), tokens[i], &seed);
+                    who[n++] = i;
+                }
+            terse_error err = { 0 };
+            if (n && terse_session_batch(part, n, rows, &err) != TERSE_OK)
+                fail_msg("%s", err.text);
+            for (int32_t k = 0, at = 0; k < n; at += part[k++].n_logits)
+                check_alone(alone[who[k]], &part[k], rows + (size_t)at * N_VOCAB, who[k]);
+        }
+        for (int32_t i = 0; i < N_SESSION; i++) {
+            const terse_attend_stats a = terse_session_stats(alone[i]), b = terse_session_stats(beside[i]);
+            assert_memory_equal(&a, &b, sizeof a);
+            terse_session_close(&alone[i]);
+        }
+        for (uint32_t i = 0; i < N_SESSION; i++)
+            terse_session_close(&beside[(i + round) % N_SESSION]);
+    }
+}
+
+/* ---- edges ---- */
+
+static void refuse(const terse_batch_part *part, int32_t n, const char *what)
+{
+    static float rows[CHUNK * N_VOCAB];
+    terse_error err = { 0 };
+    int32_t before[4];
+    for (int32_t i = 0; i < n; i++)
+        before[i] = terse_session_count(part[i].session);
+    assert_int_equal(terse_session_batch(part, n, rows, &err), TERSE_BAD_INPUT);
+    if (!strstr(err.text, what))
+        fail_msg("'%s' does not say '%s'", err.text, what);
+    for (int32_t i = 0; i < n; i++)
+        assert_int_equal(terse_session_count(part[i].session), before[i]);
+}
+
+static void refuses(void **state)
+{
+    (void)state;
+    static const int32_t ids[CHUNK + 1] = { 1, 2, 3 }, bad[] = { 1, N_VOCAB };
+    terse_session_opts o = { .ctx = 256, .threads = 1, .chunk = CHUNK };
+    terse_session *a = open_with(&o), *stranger = open_with(&o);
+    o.beside = a;
+    terse_session *b = open_with(&o);
+    o.policy = "tova:budget=64";
+    terse_session *c = open_with(&o);
+    terse_error err = { 0 };
+    assert_int_equal(terse_session_batch(NULL, 0, NULL, &err), TERSE_BAD_INPUT);
+    refuse((terse_batch_part[]){ { a, ids, 1, 1, true }, { stranger, ids, 1, 1, true } }, 2, "part 1");
+    refuse((terse_batch_part[]){ { a, ids, 1, 1, true }, { a, ids, 1, 1, true } }, 2, "that of part 0");
+    refuse((terse_batch_part[]){ { a, ids, 1, 1, true }, { b, bad, 2, 1, true } }, 2,
+           "part 1 of the batch: token id 96");
+    refuse((terse_batch_part[]){ { a, ids, 1, 1, true }, { b, ids, 0, 0, true } }, 2, "no tokens");
+    refuse((terse_batch_part[]){ { a, ids, 2, 3, true } }, 1, "last 3 tokens of 2");
+    refuse((terse_batch_part[]){ { a, ids, 1, 1, true }, { b, ids, CHUNK, 1, true } }, 2,
+           "161 tokens in a batch");
+    refuse((terse_batch_part[]){ { a, ids, 1, 1, true }, { c, ids, 2, 1, false } }, 2, "one token at a time");
+    assert_int_equal(terse_session_prefill(b, ids, CHUNK, NULL, NULL, &err), TERSE_OK);
+    refuse((terse_batch_part[]){ { a, ids, 60, 1, true }, { b, ids, 97, 1, true } }, 2, "part 1");
+    terse_session_close(&a);
+    terse_session_close(&stranger);
+    float row[2 * N_VOCAB]; /* those that are left still have their threads */
+    const terse_batch_part last[] = { { b, ids, 1, 1, false }, { c, ids, 3, 1, true } };
+    assert_int_equal(terse_session_batch(last, 2, row, &err), TERSE_OK);
+    terse_session_close(&b);
+    terse_session_close(&c);
+}
+
+/* An interrupted batch leaves every session as it was. */
+static void interrupted(void **state)
+{
+    (void)state;
+    static const int32_t ids[] = { 5, 6, 7 };
+    atomic_bool stop;
+    atomic_init(&stop, false);
+    terse_session_opts o = { .ctx = 256, .threads = 2, .abort = &stop };
+    terse_session *a = open_with(&o);
+    o.beside = a;
+    terse_session *b = open_with(&o);
+    terse_error err = { 0 };
+    float want[2 * N_VOCAB], got[2 * N_VOCAB];
+    assert_int_equal(terse_session_prefill(a, ids, 3, NULL, NULL, &err), TERSE_OK);
+    const terse_batch_part part[] = { { a, ids, 1, 1, false }, { b, ids, 3, 1, true } };
+    atomic_store(&stop, true);
+    assert_int_equal(terse_session_batch(part, 2, got, &err), TERSE_INTERRUPTED);
+    assert_int_equal(terse_session_count(a), 3);
+    assert_int_equal(terse_session_count(b), 0);
+    atomic_store(&stop, false);
+    assert_int_equal(terse_session_batch(part, 2, got, &err), TERSE_OK);
+    terse_session *fresh = open_with(&(terse_session_opts){ .ctx = 256, .threads = 1 });
+    const float *row;
+    assert_int_equal(terse_session_prefill(fresh, ids, 3, &row, NULL, &err), TERSE_OK);
+    memcpy(want + N_VOCAB, row, sizeof want / 2);
+    assert_int_equal(terse_session_decode(fresh, ids[0], &row, &err), TERSE_OK);
+    memcpy(want, row, sizeof want / 2);
+    assert_memory_equal(want, got, sizeof want);
+    terse_session_close(&a);
+    terse_session_close(&b);
+    terse_session_close(&fresh);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(any_batch_gives_the_bits_of_one),
+        cmocka_unit_test(refuses),
+        cmocka_unit_test(interrupted),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
