@@ -1,5 +1,7 @@
 /* Batches of several sessions: the bits that each would have alone, whatever its policy and rule, whoever is in
  * the batch; and what a batch refuses. */
+#include "engine/tap.h"
+#include "kv/store.h"
 #include "make_model.h"
 #include "terse/terse.h"
 
@@ -162,6 +164,79 @@ static void any_batch_gives_the_bits_of_one(void **state)
     }
 }
 
+/* ---- copies ---- */
+
+enum { N_PREFIX = 300, N_COPY = 3 };
+
+/* A random batch of the copies, or some of their last tokens taken back; the same for those that share nothing.
+ */
+static void go_on(const setting *how, terse_session **beside, terse_session **apart, uint32_t *seed)
+{
+    static float rows[CHUNK * N_VOCAB];
+    static int32_t tokens[N_COPY][CHUNK];
+    terse_batch_part part[N_COPY];
+    terse_error err = { 0 };
+    int32_t who[N_COPY], n = 0;
+    for (int32_t i = 0; i < N_COPY; i++) {
+        const int32_t held = terse_session_count(beside[i]);
+        if (held > N_PREFIX / 2 && roll(seed, 6) == 0) {
+            const int32_t to = held - (int32_t)roll(seed, 50);
+            assert_true(terse_session_truncate(beside[i], to));
+            assert_true(terse_session_truncate(apart[i], to));
+        } else if (held < CTX - CHUNK && roll(seed, 3)) {
+            part[n] = part_of(beside[i], (int32_t)(how - settings), held, tokens[i], seed);
+            who[n++] = i;
+        }
+    }
+    if (n && terse_session_batch(part, n, rows, &err) != TERSE_OK)
+        fail_msg("%s", err.text);
+    for (int32_t k = 0, at = 0; k < n; at += part[k++].n_logits)
+        check_alone(apart[who[k]], &part[k], rows + (size_t)at * N_VOCAB, who[k]);
+}
+
+static void copies_share_pages_until_they_write(void **state)
+{
+    (void)state;
+    int32_t prefix[N_PREFIX];
+    uint32_t seed = 5;
+    for (int32_t t = 0; t < N_PREFIX; t++)
+        prefix[t] = (int32_t)roll(&seed, N_VOCAB);
+    for (int32_t k = 0; k < N_SESSION; k++) {
+        terse_error err = { 0 };
+        terse_session *beside[N_COPY], *apart[N_COPY];
+        terse_session_opts o = {
+            .ctx = CTX, .threads = 3, .chunk = CHUNK, .policy = settings[k].policy, .stop = settings[k].stop
+        };
+        terse_session *from = open_with(&o);
+        assert_int_equal(terse_session_prefill(from, prefix, N_PREFIX, NULL, NULL, &err), TERSE_OK);
+        const terse_pool *pool = terse_session_kv(from)->pool;
+        const int32_t used = pool->n_slab * TERSE_SLAB_PAGES - pool->n_free;
+        for (int32_t i = 0; i < N_COPY; i++) {
+            apart[i] = open_with(&o);
+            assert_int_equal(terse_session_copy(apart[i], from, &err), TERSE_OK);
+        }
+        o.beside = from;
+        for (int32_t i = 0; i < N_COPY; i++) {
+            beside[i] = open_with(&o);
+            assert_int_equal(terse_session_copy(beside[i], from, &err), TERSE_OK);
+        }
+        assert_int_equal(pool->n_slab * TERSE_SLAB_PAGES - pool->n_free, used); /* no page more */
+        if (k % 2)
+            terse_session_close(&from);
+        for (int32_t step = 0; step < 40; step++)
+            go_on(&settings[k], beside, apart, &seed);
+        terse_session_close(&from);
+        for (int32_t i = 1; i < N_COPY; i++)
+            terse_session_close(&beside[i]);
+        terse_session_truncate(beside[0], 0);
+        assert_int_equal(pool->n_free, pool->n_slab * TERSE_SLAB_PAGES);
+        assert_int_equal(pool->n_extra, 0);
+        terse_session_close(&beside[0]);
+        for (int32_t i = 0; i < N_COPY; i++)
+            terse_session_close(&apart[i]);
+    }
+}
+
 /* ---- edges ---- */
 
 static void refuse(const terse_batch_part *part, int32_t n, const char *what)
@@ -247,6 +322,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_batch_gives_the_bits_of_one),
+        cmocka_unit_test(copies_share_pages_until_they_write),
         cmocka_unit_test(refuses),
         cmocka_unit_test(interrupted),
     };

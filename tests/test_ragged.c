@@ -145,7 +145,7 @@ static int64_t held_by_rule(int32_t n, bool (*sees)(int32_t layer, int32_t head,
 
 static int32_t pages_in_use(const terse_kv *kv)
 {
-    return kv->n_slab * TERSE_SLAB_PAGES - kv->n_free;
+    return kv->pool->n_slab * TERSE_SLAB_PAGES - kv->pool->n_free;
 }
 
 static void what_is_dropped_leaves_memory(void **state)

@@ -240,7 +240,7 @@ static void stores_give_up_what_nobody_sees(void **state)
     const int32_t gone = (500 - 20 + 1 - 50) / TERSE_PAGE;
     assert_int_equal(f->kv->n_gone[0], 0);
     assert_int_equal(f->kv->n_gone[1], gone);
-    const int32_t used = f->kv->n_slab * TERSE_SLAB_PAGES - f->kv->n_free;
+    const int32_t used = f->kv->pool->n_slab * TERSE_SLAB_PAGES - f->kv->pool->n_free;
     assert_int_equal(used, 2 * f->kv->n_page - gone);
     /* Back as far as was promised, not as far as the pages end. */
     assert_true(terse_kv_truncate(f->kv, 480));
@@ -250,7 +250,7 @@ static void stores_give_up_what_nobody_sees(void **state)
     assert_int_equal(terse_kv_count(f->kv), 490);
     /* All of it always; then every page is free. */
     assert_true(terse_kv_truncate(f->kv, 0));
-    assert_int_equal(f->kv->n_free, f->kv->n_slab * TERSE_SLAB_PAGES);
+    assert_int_equal(f->kv->pool->n_free, f->kv->pool->n_slab * TERSE_SLAB_PAGES);
     put(f, 300, 1, NULL);
     assert_int_equal(f->kv->n_page, 10);
     drop(f);

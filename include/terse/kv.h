@@ -27,21 +27,24 @@ TERSE_API const char *terse_kv_type_name(terse_kv_type type);
  * queries, and change no result. */
 TERSE_API int32_t terse_kv_dim(terse_kv_type type, int32_t n);
 
+/* One sequence: its page tables and pages. One writer at a time; readers may share it between writes. */
+typedef struct terse_kv terse_kv;
+
 typedef struct {
     int32_t n_layer, n_head;      /* n_head: KV heads per layer */
     int32_t dim_k, dim_v;         /* channels per head: multiples of 16, of 32 for q8, q4; up to 576 */
     terse_kv_type type_k, type_v; /* default f16 */
     int32_t ctx;                  /* tokens that the sequence may hold */
     size_t limit;                 /* bytes that the pages may take; 0: no limit */
+    const terse_kv *beside; /* a store of the same channels and types, or NULL: pages come from its memory,
+                             * under its limit. Such stores have one writer at a time together, but for calls of
+                             * terse_kv_put between a reserve and the next one; they are closed in any order */
     /* [n_layer] tokens that a token of the layer sees, itself among them; 0: all before it. Copied; NULL: all
      * zero. Pages behind a layer's span are given back, but for `back` tokens (0: 256) that truncate may take
      * back. */
     const int32_t *span;
     int32_t back;
 } terse_kv_opts;
-
-/* One sequence: its page tables and pages. One writer at a time; readers may share it between writes. */
-typedef struct terse_kv terse_kv;
 
 TERSE_API terse_status terse_kv_open(terse_kv **out, const terse_kv_opts *opts, terse_error *err);
 TERSE_API void terse_kv_close(terse_kv **kv);
@@ -76,7 +79,8 @@ enum {
  * keys (and values, for the center) that it has not yet seen. Tokens of one (layer, head) must then be put in
  * order. TERSE_NOMEM leaves the store as it was. */
 TERSE_API terse_status terse_kv_summarize(terse_kv *kv, uint32_t what, terse_error *err);
-/* Bytes of memory that pages hold now, and bytes of one token in all layers and heads. */
+/* Bytes of memory that pages hold now, of all stores beside this one too; bytes of one token in all layers and
+ * heads. */
 TERSE_API size_t terse_kv_bytes(const terse_kv *kv);
 TERSE_API size_t terse_kv_token_bytes(const terse_kv *kv);
 

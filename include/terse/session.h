@@ -79,7 +79,8 @@ TERSE_API terse_status terse_session_batch(const terse_batch_part *part, int32_t
 TERSE_API terse_status terse_session_rule(terse_session *s, const char *policy, const char *stop,
                                           const terse_profile *profile, int32_t audit, terse_error *err);
 /* `to` goes on from where `from` is: the same tokens, keys and values, under its own policy and rule. Both of
- * one model, with the same ctx and types. On failure `to` holds no tokens. */
+ * one model, with the same ctx and types. If they stand beside each other, they share the pages until one of
+ * them writes to one. On failure `to` holds no tokens. */
 TERSE_API terse_status terse_session_copy(terse_session *to, const terse_session *from, terse_error *err);
 /* Forgets the tokens from position n on. False, and nothing is changed, if a layer with a sliding window has
  * given up what the token at position n would see (opts.back); n = 0 is always possible. Under a policy that
@@ -102,7 +103,8 @@ typedef struct {
 } terse_kv_held_info;
 TERSE_API int64_t terse_session_held(const terse_session *s);
 TERSE_API terse_kv_held_info terse_session_held_of(const terse_session *s, int32_t layer, int32_t head);
-TERSE_API size_t terse_session_kv_bytes(const terse_session *s); /* memory that KV pages hold */
+TERSE_API size_t
+terse_session_kv_bytes(const terse_session *s); /* memory that KV pages hold, of all sessions beside it too */
 
 /* What attention read in decode steps since open or the last reset: all layers, or one (layer, KV head):
  * borrowed until close, NULL if there is none such. */

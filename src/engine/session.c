@@ -62,6 +62,7 @@ static terse_status open_store(terse_session *s, const terse_session_opts *o, te
                                .type_v = s->engine->type_v,
                                .ctx = f->ctx,
                                .limit = s->engine->limit,
+                               .beside = o->beside ? o->beside->seq.kv : NULL,
                                .span = span,
                                .back = o->beside ? o->beside->seq.kv->opts.back : o->back };
     const terse_status st = terse_kv_open(&s->seq.kv, &kv, err);

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BACK = 64 /* tokens that can be taken back */, SPARE = 2 * TERSE_SLAB_PAGES };
+enum { BACK = 64 /* tokens that can be taken back */ };
 
 static size_t units(const terse_kv *kv)
 {
@@ -67,15 +67,11 @@ static terse_status open_places(places *p, terse_kv *kv, int32_t n_ring, terse_e
     if (all > INT32_MAX / 2)
         return terse_fail(err, TERSE_NOMEM, "page tables of %d tokens are too large: use a smaller context",
                           kv->opts.ctx);
-    const int32_t n_slab = (int32_t)(all / TERSE_SLAB_PAGES + 1);
-    if (n_slab > kv->n_slab_max) {
-        char **slab = realloc(kv->slab, (size_t)n_slab * sizeof *slab);
-        kv->slab = slab ? slab : kv->slab;
-        int32_t *list = realloc(kv->free, (size_t)n_slab * TERSE_SLAB_PAGES * sizeof *list);
-        kv->free = list ? list : kv->free;
-        if (!slab || !list)
-            return terse_fail(err, TERSE_NOMEM, "no memory for page tables: use a smaller context");
-        kv->n_slab_max = n_slab;
+    if ((int64_t)all > kv->n_place) {
+        const terse_status st = terse_pool_room(kv->pool, (int64_t)all - kv->n_place, err);
+        if (st != TERSE_OK)
+            return st;
+        kv->n_place = (int64_t)all;
     }
     p->table = calloc(all, sizeof *p->table);
     p->radius = calloc(all, sizeof *p->radius);
@@ -128,6 +124,7 @@ static void move_token(terse_kv *kv, char *to, int32_t to_t, const char *from, i
 static void take_in(terse_kv *kv, size_t u, int32_t slot, int32_t pos, const char *from, int32_t t)
 {
     const int32_t place = kv->n_ring + slot / TERSE_PAGE;
+    terse_kv_own(kv, place_of(kv, u, place));
     char *page = page_in(kv, u, place);
     float *radius = &kv->radius[u * (size_t)kv->cap + (size_t)place];
     move_token(kv, page, slot % TERSE_PAGE, from, t);
@@ -198,6 +195,7 @@ void terse_kv_marks_clear(terse_kv *kv)
 void terse_kv_ragged_put(terse_kv *kv, size_t u, int32_t pos, const float *k, const float *v)
 {
     const int32_t block = pos / TERSE_PAGE, place = block % kv->n_ring, t = pos % TERSE_PAGE;
+    terse_kv_own(kv, place_of(kv, u, place));
     char *page = page_in(kv, u, place);
     float *radius = &kv->radius[u * (size_t)kv->cap + (size_t)place];
     terse_page_put_k(kv->type_k, page, t, k, kv->opts.dim_k);
@@ -218,7 +216,7 @@ static terse_status make_room(terse_kv *kv, int32_t n_block, int32_t n_more, ter
         const int32_t more = terse_kv_pages_of(kv->n_long[u] + n_more) - kv->n_long_page[u];
         need += larger(more, 0);
     }
-    const terse_status st = terse_kv_grow(kv, need, err);
+    const terse_status st = terse_kv_promise(kv, need, terse_kv_shared(kv), err);
     if (st != TERSE_OK)
         return st;
     for (size_t u = 0; u < unit; u++) {
@@ -242,31 +240,6 @@ terse_status terse_kv_ragged_reserve(terse_kv *kv, int32_t n, terse_error *err)
     return make_room(kv, larger(kv->n_block, terse_kv_pages_of(end)), larger(end - kv->window - left, 0), err);
 }
 
-/* Moves the pages of the highest slabs to free places of the others and unmaps those slabs. */
-static void shrink(terse_kv *kv)
-{
-    const int32_t used = kv->n_slab * TERSE_SLAB_PAGES - kv->n_free;
-    const int32_t n_slab = used / TERSE_SLAB_PAGES + 2, end = n_slab * TERSE_SLAB_PAGES;
-    if (n_slab >= kv->n_slab)
-        return;
-    int32_t n_free = 0;
-    for (int32_t i = 0; i < kv->n_free; i++)
-        if (kv->free[i] < end)
-            kv->free[n_free++] = kv->free[i];
-    kv->n_free = n_free;
-    for (size_t u = 0; u < units(kv); u++)
-        for (int32_t i = first_block(kv); i < kv->n_block + kv->n_long_page[u]; i++) {
-            int32_t *id = place_of(kv, u, i < kv->n_block ? i % kv->n_ring : kv->n_ring + i - kv->n_block);
-            if (*id < end)
-                continue;
-            const int32_t to = kv->free[--kv->n_free];
-            memcpy(terse_kv_block(kv, to), terse_kv_block(kv, *id), kv->page_size);
-            *id = to;
-        }
-    while (kv->n_slab > n_slab)
-        terse_pages_unmap(kv->slab[--kv->n_slab], kv->slab_size);
-}
-
 static void free_block(terse_kv *kv, int32_t b)
 {
     for (size_t u = 0; u < units(kv); u++)
@@ -282,8 +255,7 @@ void terse_kv_settle(terse_kv *kv)
     for (size_t u = 0; u < units(kv); u++)
         while (kv->n_long_page[u] > terse_kv_pages_of(kv->n_long[u]))
             terse_kv_give(kv, *place_of(kv, u, kv->n_ring + --kv->n_long_page[u]));
-    if (kv->n_free >= SPARE)
-        shrink(kv);
+    terse_kv_shrink(kv);
 }
 
 /* Slots whose token is in the window of the next one again, or is not in the sequence any more. */
@@ -297,9 +269,11 @@ static void take_back(terse_kv *kv)
         }
 }
 
-void terse_kv_ragged_truncate(terse_kv *kv, int32_t n)
+bool terse_kv_ragged_truncate(terse_kv *kv, int32_t n)
 {
     const int32_t first = first_block(kv);
+    if (n && terse_kv_promise(kv, 0, terse_kv_shared(kv), NULL) != TERSE_OK)
+        return false; /* tokens that change places may need a page of their own */
     kv->n_token = n < kv->n_token ? n : kv->n_token;
     kv->recent = kv->recent < kv->n_token ? kv->recent : kv->n_token;
     const int32_t end = kv->recent < kv->n_token ? terse_kv_pages_of(kv->n_token) : first_block(kv);
@@ -313,7 +287,9 @@ void terse_kv_ragged_truncate(terse_kv *kv, int32_t n)
             terse_kv_measure(kv, u, last % kv->n_ring, rest);
         kv->ring_summary[u] = kv->ring_summary[u] < last ? kv->ring_summary[u] : last;
     }
+    terse_kv_release(kv);
     terse_kv_settle(kv);
+    return true;
 }
 
 int64_t terse_kv_held(const terse_kv *kv)
@@ -344,7 +320,7 @@ static terse_status split_dense(places *to, terse_kv *kv, int32_t window, terse_
             const size_t i = u * (size_t)to->cap + (size_t)(to->n_ring + b0);
             to->table[i] = terse_kv_take(kv);
             to->radius[i] = to->radius[u * (size_t)to->cap + (size_t)(b0 % to->n_ring)];
-            memcpy(terse_kv_block(kv, to->table[i]), page_in(kv, u, b0), kv->page_size);
+            memcpy(terse_kv_block(kv, to->table[i]), page_in(kv, u, b0), kv->pool->page_size);
         }
         to->n_long[u] = first;
         to->n_long_page[u] = terse_kv_pages_of(first);
@@ -430,6 +406,18 @@ void terse_kv_ragged_close(terse_kv *kv)
     free(kv->mark);
 }
 
+/* The same page, or another one in another pool. */
+static void copy_page(terse_kv *to, int32_t *place, const terse_kv *from, int32_t id)
+{
+    if (to->pool == from->pool) {
+        *place = id;
+        terse_kv_share(to, id);
+        return;
+    }
+    *place = terse_kv_take(to);
+    memcpy(terse_kv_block(to, *place), terse_kv_block(from, id), to->pool->page_size);
+}
+
 /* Copies of the pages in use, into tables that are empty. */
 static void copy_pages(terse_kv *to, const terse_kv *from)
 {
@@ -441,8 +429,7 @@ static void copy_pages(terse_kv *to, const terse_kv *from)
             const size_t at = u * (size_t)to->cap + (size_t)place;
             if (from->n_gone && i < from->n_gone[u / (size_t)from->opts.n_head])
                 continue;
-            to->table[at] = to->free[--to->n_free];
-            memcpy(terse_kv_block(to, to->table[at]), terse_kv_block(from, from->table[at]), to->page_size);
+            copy_page(to, &to->table[at], from, from->table[at]);
             to->radius[at] = from->radius[at];
         }
         if (!from->n_ring)
@@ -467,10 +454,12 @@ terse_status terse_kv_copy(terse_kv *to, const terse_kv *from, terse_error *err)
     to->window = from->window;
     to->step = from->step;
     to->recent = to->n_block = 0;
-    const int64_t used = (int64_t)from->n_slab * TERSE_SLAB_PAGES - from->n_free;
-    if ((st = terse_kv_grow(to, used, err)) != TERSE_OK)
+    const terse_pool *pool = from->pool;
+    const int64_t used = (int64_t)pool->n_slab * TERSE_SLAB_PAGES - pool->n_free;
+    if (to->pool != pool && (st = terse_kv_grow(to, used, err)) != TERSE_OK)
         return st;
     copy_pages(to, from);
+    terse_kv_summary_copy(to, from);
     for (size_t u = 0; to->mark && from->mark && u < units(to); u++)
         memcpy(terse_kv_mark(to, u, 0), terse_kv_mark(from, u, 0), (size_t)from->n_token * sizeof *to->mark);
     memcpy(to->center, from->center, units(to) * (size_t)to->opts.dim_v * sizeof *to->center);

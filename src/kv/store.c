@@ -1,6 +1,4 @@
-/* kv/store.c: pages, page tables and their memory. Slabs are mapped when the free list runs dry and kept until
- * the sequence closes; a page is zeroed when it is handed out, so that the lanes past its last token are
- * finite. */
+/* kv/store.c: page tables, and tokens in their pages. */
 #include "kv/store.h"
 
 #include "base/memory.h"
@@ -55,6 +53,10 @@ static terse_status check(const terse_kv_opts *o, terse_error *err)
         return terse_fail(err, TERSE_BAD_INPUT,
                           "KV store of %d layers, %d heads and %d tokens: 1 to %d, %d and %d are possible",
                           o->n_layer, o->n_head, o->ctx, MAX_UNITS, MAX_UNITS, MAX_CTX);
+    const terse_kv_opts *b = o->beside ? &o->beside->opts : o;
+    if (o->dim_k != b->dim_k || o->dim_v != b->dim_v || o->type_k != b->type_k || o->type_v != b->type_v)
+        return terse_fail(err, TERSE_BAD_INPUT,
+                          "KV stores of other channels or types cannot share their memory");
     if (!terse_page_dim_ok(terse_kv_page_type(o->type_k), o->dim_k))
         return terse_fail(err, TERSE_UNSUPPORTED, "keys of %d channels cannot be stored as %s", o->dim_k,
                           terse_kv_type_name(o->type_k));
@@ -81,6 +83,19 @@ static bool copy_spans(terse_kv *kv, const terse_kv_opts *opts)
     return true;
 }
 
+/* The pool that pages come from, with room for n of them. */
+static terse_status join_pool(terse_kv *kv, const terse_kv *beside, int64_t n)
+{
+    terse_pool *p = beside ? beside->pool : NULL;
+    terse_status st = TERSE_OK;
+    if (!p && (st = terse_pool_open(&p, kv->block_k + kv->block_v, kv->opts.limit, NULL)) != TERSE_OK)
+        return st;
+    terse_pool_join(p, kv);
+    if ((st = terse_pool_room(p, n, NULL)) == TERSE_OK)
+        kv->n_place = n;
+    return st;
+}
+
 terse_status terse_kv_open(terse_kv **out, const terse_kv_opts *opts, terse_error *err)
 {
     *out = NULL;
@@ -92,27 +107,23 @@ terse_status terse_kv_open(terse_kv **out, const terse_kv_opts *opts, terse_erro
         return terse_fail(err, TERSE_NOMEM, "no memory for a KV store");
     kv->opts = *opts;
     kv->opts.span = NULL;
+    kv->opts.beside = NULL;
     kv->opts.back = opts->back > 0 ? opts->back : BACK;
     kv->type_k = terse_kv_page_type(opts->type_k);
     kv->type_v = terse_kv_page_type(opts->type_v);
     kv->block_k = terse_page_block_size(kv->type_k, opts->dim_k);
     kv->block_v = terse_page_block_size(kv->type_v, opts->dim_v);
-    kv->page_size = kv->block_k + kv->block_v;
-    kv->slab_size = terse_align_up(kv->page_size * TERSE_SLAB_PAGES, (size_t)2 << 20);
     kv->cap = terse_kv_pages_of(opts->ctx);
     kv->step = opts->ctx;
 
     const size_t unit = (size_t)opts->n_layer * (size_t)opts->n_head, all = unit * (size_t)kv->cap;
-    if (all > INT32_MAX / 2)
+    if (all > INT32_MAX / 2 || join_pool(kv, opts->beside, (int64_t)all) != TERSE_OK)
         goto fail;
-    kv->n_slab_max = (int32_t)(all / TERSE_SLAB_PAGES + 1);
     /* Plain calloc: the pages of a large context's tables are committed as they are used. */
-    kv->slab = calloc((size_t)kv->n_slab_max, sizeof *kv->slab);
-    kv->free = calloc((size_t)kv->n_slab_max * TERSE_SLAB_PAGES, sizeof *kv->free);
     kv->table = calloc(all, sizeof *kv->table);
     kv->radius = calloc(all, sizeof *kv->radius);
     kv->center = terse_calloc64(unit * (size_t)opts->dim_v, sizeof *kv->center);
-    if (!kv->slab || !kv->free || !kv->table || !kv->radius || !kv->center || !copy_spans(kv, opts))
+    if (!kv->table || !kv->radius || !kv->center || !copy_spans(kv, opts))
         goto fail;
     *out = kv;
     return TERSE_OK;
@@ -127,10 +138,9 @@ void terse_kv_close(terse_kv **p)
     terse_kv *kv = p ? *p : NULL;
     if (!kv)
         return;
-    for (int32_t i = 0; i < kv->n_slab; i++)
-        terse_pages_unmap(kv->slab[i], kv->slab_size);
-    free(kv->slab);
-    free(kv->free);
+    if (kv->pool && (kv->pool->store != kv || kv->next))
+        terse_kv_truncate(kv, 0);
+    terse_pool_leave(kv);
     free(kv->table);
     free(kv->radius);
     free(kv->center);
@@ -149,53 +159,12 @@ int32_t terse_kv_count(const terse_kv *kv)
 
 size_t terse_kv_bytes(const terse_kv *kv)
 {
-    return (size_t)kv->n_slab * kv->slab_size;
+    return (size_t)kv->pool->n_slab * kv->pool->slab_size;
 }
 
 size_t terse_kv_token_bytes(const terse_kv *kv)
 {
-    return kv->page_size / TERSE_PAGE * (size_t)kv->opts.n_layer * (size_t)kv->opts.n_head;
-}
-
-/* One more slab on the free list, lowest page on top. */
-static terse_status grow(terse_kv *kv, terse_error *err)
-{
-    const size_t limit = kv->opts.limit;
-    if (limit && terse_kv_bytes(kv) + kv->slab_size > limit)
-        return terse_fail(
-            err, TERSE_NOMEM,
-            "the KV cache of %d tokens has reached its limit of %zu KiB: it grows by %zu KiB at a time",
-            kv->n_token, limit >> 10, kv->slab_size >> 10);
-    char *slab = kv->n_slab < kv->n_slab_max ? terse_pages_map(kv->slab_size) : NULL;
-    if (!slab)
-        return terse_fail(err, TERSE_NOMEM, "no memory for more KV pages after %d tokens (%zu MiB in use)",
-                          kv->n_token, terse_kv_bytes(kv) >> 20);
-    for (int32_t i = TERSE_SLAB_PAGES - 1; i >= 0; i--)
-        kv->free[kv->n_free++] = kv->n_slab * TERSE_SLAB_PAGES + i;
-    kv->slab[kv->n_slab++] = slab;
-    return TERSE_OK;
-}
-
-terse_status terse_kv_grow(terse_kv *kv, int64_t need, terse_error *err)
-{
-    while (kv->n_free < need) {
-        const terse_status st = grow(kv, err);
-        if (st != TERSE_OK)
-            return st;
-    }
-    return TERSE_OK;
-}
-
-int32_t terse_kv_take(terse_kv *kv)
-{
-    const int32_t id = kv->free[--kv->n_free];
-    memset(terse_kv_block(kv, id), 0, kv->page_size);
-    return id;
-}
-
-void terse_kv_give(terse_kv *kv, int32_t id)
-{
-    kv->free[kv->n_free++] = id;
+    return kv->pool->page_size / TERSE_PAGE * (size_t)kv->opts.n_layer * (size_t)kv->opts.n_head;
 }
 
 terse_status terse_kv_reserve(terse_kv *kv, int32_t n, terse_error *err)
@@ -207,7 +176,9 @@ terse_status terse_kv_reserve(terse_kv *kv, int32_t n, terse_error *err)
         return terse_kv_ragged_reserve(kv, n, err);
     const int32_t unit = kv->opts.n_layer * kv->opts.n_head;
     const int32_t n_page = terse_kv_pages_of(kv->n_token + n);
-    const terse_status st = terse_kv_grow(kv, (int64_t)(n_page - kv->n_page) * unit, err);
+    const bool partial = kv->n_token % TERSE_PAGE && kv->pool->n_extra > 0;
+    const terse_status st =
+        terse_kv_promise(kv, (int64_t)(n_page - kv->n_page) * unit, partial ? unit : 0, err);
     if (st != TERSE_OK)
         return st;
     for (; kv->n_page < n_page; kv->n_page++)
@@ -244,6 +215,7 @@ void terse_kv_put(terse_kv *kv, int32_t layer, int32_t head, int32_t pos, const 
         terse_kv_ragged_put(kv, u, pos, k, v);
         return;
     }
+    terse_kv_own(kv, &kv->table[i]);
     char *page = terse_kv_block(kv, kv->table[i]);
     const int32_t t = pos % TERSE_PAGE;
     terse_page_put_k(kv->type_k, page, t, k, kv->opts.dim_k);
@@ -275,6 +247,7 @@ static void leave_behind(terse_kv *kv)
 void terse_kv_commit(terse_kv *kv, int32_t n)
 {
     kv->n_token += n;
+    terse_kv_release(kv);
     leave_behind(kv);
     if (kv->n_ring)
         terse_kv_settle(kv);
@@ -303,11 +276,10 @@ bool terse_kv_truncate(terse_kv *kv, int32_t n)
     n = n < kv->n_token ? n : kv->n_token;
     if (!can_go_back(kv, n))
         return false;
-    if (kv->n_ring) {
-        terse_kv_ragged_truncate(kv, n);
-        return true;
-    }
+    if (kv->n_ring)
+        return terse_kv_ragged_truncate(kv, n);
     const int32_t unit = kv->opts.n_layer * kv->opts.n_head, heads = kv->opts.n_head;
+    terse_kv_release(kv);
     kv->n_token = n;
     terse_kv_summary_forget(kv, n / TERSE_PAGE);
     while (kv->n_page > terse_kv_pages_of(n)) {

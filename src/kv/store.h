@@ -2,25 +2,20 @@
 #ifndef TERSE_KV_STORE_H
 #define TERSE_KV_STORE_H
 
+#include "kv/pool.h"
 #include "simd/summary.h"
-#include "terse/kv.h"
-
-/* Pages come from slabs of this many, mapped one slab at a time. A page is a K block and a V block behind it.
- */
-enum { TERSE_SLAB_PAGES = 512 };
 
 struct terse_kv {
     terse_kv_opts opts;
     terse_page_type type_k, type_v;
-    size_t block_k, block_v, page_size, slab_size; /* bytes */
-    int32_t cap;                                   /* places per (layer, head): n_ring and what ctx needs */
-    int32_t n_token;                               /* committed */
-    int32_t n_page;                                /* pages per (layer, head) in use while none is dropped */
-
-    char **slab; /* [n_slab_max] */
-    int32_t n_slab, n_slab_max;
-    int32_t *free; /* stack of page ids; room for every page */
-    int32_t n_free;
+    size_t block_k, block_v; /* bytes */
+    terse_pool *pool;
+    terse_kv *next;   /* another store of the pool */
+    int64_t n_place;  /* of its table, all (layer, head) */
+    int64_t promised; /* free pages of the pool */
+    int32_t cap;      /* places per (layer, head): n_ring and what ctx needs */
+    int32_t n_token;  /* committed */
+    int32_t n_page;   /* pages per (layer, head) in use while none is dropped */
 
     int32_t *table; /* [n_layer][n_head][cap] page ids: recent pages, then the long-term ones in slot order */
     float *radius;  /* [n_layer][n_head][cap] max |v - c| over the page's tokens, rounded up */
@@ -73,6 +68,8 @@ void terse_kv_summary_ring(terse_kv *kv, size_t u, int32_t end);
 void terse_kv_summary_again(terse_kv *kv, size_t u, int32_t place);
 /* All that are missing in unit u. */
 void terse_kv_summary_all(terse_kv *kv, size_t u);
+/* Those of a store that `to` is a copy of, where it has all kinds that `to` keeps. */
+void terse_kv_summary_copy(terse_kv *to, const terse_kv *from);
 /* Long-term pages from n on have changed; 0: so have the recent ones. */
 void terse_kv_summary_forget(terse_kv *kv, int32_t n);
 
@@ -98,7 +95,8 @@ static inline const int32_t *terse_kv_table(const terse_kv *kv, int32_t layer, i
 /* The K block of page id; the V block is block_k bytes behind. */
 static inline char *terse_kv_block(const terse_kv *kv, int32_t id)
 {
-    return kv->slab[id / TERSE_SLAB_PAGES] + (size_t)(id % TERSE_SLAB_PAGES) * kv->page_size;
+    const terse_pool *p = kv->pool;
+    return p->slab[id / TERSE_SLAB_PAGES] + (size_t)(id % TERSE_SLAB_PAGES) * p->page_size;
 }
 
 /* Slots of long-term pages. */
@@ -189,7 +187,7 @@ int32_t terse_kv_ring_for(const terse_kv *kv, int32_t window);
 /* Their parts in store.c's functions of the same names. */
 terse_status terse_kv_ragged_reserve(terse_kv *kv, int32_t n, terse_error *err);
 void terse_kv_ragged_put(terse_kv *kv, size_t u, int32_t pos, const float *k, const float *v);
-void terse_kv_ragged_truncate(terse_kv *kv, int32_t n);
+bool terse_kv_ragged_truncate(terse_kv *kv, int32_t n);
 void terse_kv_ragged_close(terse_kv *kv);
 /* Position of the token that leaves the window when the one at pos is put; -1: none does. */
 static inline int32_t terse_kv_leaver(const terse_kv *kv, int32_t pos)
@@ -217,14 +215,10 @@ void terse_kv_settle(terse_kv *kv);
 /* Tokens that are held, of all (layer, head). */
 int64_t terse_kv_held(const terse_kv *kv);
 /* `to` becomes a copy of `from`, which has the same shape, types and ctx. Walks of `to` must be opened again.
- * On failure `to` is empty. */
+ * Stores of one pool share the pages until one of them changes one. On failure `to` is empty. */
 terse_status terse_kv_copy(terse_kv *to, const terse_kv *from, terse_error *err);
 
-/* kv/store.c, for ragged.c: pages free for `need`; one of them, zeroed; and back; radius of the page in a
- * place. */
-terse_status terse_kv_grow(terse_kv *kv, int64_t need, terse_error *err);
-int32_t terse_kv_take(terse_kv *kv);
-void terse_kv_give(terse_kv *kv, int32_t id);
+/* kv/store.c, for ragged.c: radius of the page in a place. */
 void terse_kv_measure(terse_kv *kv, size_t u, int32_t place, int32_t fill);
 float terse_kv_radius(const terse_kv *kv, size_t u, const char *page, int32_t t);
 

@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static size_t units(const terse_kv *kv)
 {
@@ -80,6 +81,29 @@ void terse_kv_summary_forget(terse_kv *kv, int32_t n)
         kv->n_summary[u] = kv->n_summary[u] < n ? kv->n_summary[u] : n;
     for (size_t u = 0; kv->n_ring && n == 0 && u < units(kv); u++)
         kv->ring_summary[u] = 0;
+}
+
+static void copy_tiles(const terse_kv *to, char *tiles, const terse_kv *from, const char *source, size_t u,
+                       int32_t n, size_t tile)
+{
+    if (tiles)
+        memcpy(tiles + u * (size_t)to->n_tile * tile, source + u * (size_t)from->n_tile * tile,
+               (size_t)n * tile);
+}
+
+void terse_kv_summary_copy(terse_kv *to, const terse_kv *from)
+{
+    const bool lacks = (to->moments && !from->moments) || (to->box && !from->box);
+    if (!to->n_summary || !from->n_summary || lacks)
+        return;
+    for (size_t u = 0; u < units(to); u++) {
+        const int32_t n = (from->n_ring + from->n_summary[u] + TERSE_TILE - 1) / TERSE_TILE;
+        copy_tiles(to, to->moments, from, from->moments, u, n, terse_moments_size(to->opts.dim_k));
+        copy_tiles(to, to->box, from, from->box, u, n, terse_box_size(to->opts.dim_k));
+        to->n_summary[u] = from->n_summary[u];
+        if (to->n_ring)
+            to->ring_summary[u] = from->ring_summary[u];
+    }
 }
 
 /* Of the TERSE_PAGE keys of a full page. */
