@@ -84,6 +84,7 @@ static const setting settings[] = {
     { NULL, "none" },
     { NULL, "mass:delta=0.1,floor=0,from=0+value-share:left=0.05" },
     { "window:sinks=4,budget=96", "none" },
+    { "window:sinks=4,budget=96,rotate=1", "mass:delta=0.1,floor=0,from=0" },
     { NULL, "stability:tau=0.05,phi=0.05,patience=2" },
     { "h2o:budget=100", "none" },
     { "snapkv:budget=90", "value-skip:eps=0.3" },
