@@ -116,7 +116,8 @@ static void pass(const bench *b, int32_t calls)
             if (b->kernel == SCORE)
                 b->k->attn.score[b->type](b->s, b->query, block, b->group, b->dim, ahead);
             else if (b->kernel == MIX)
-                b->k->attn.mix[b->type](b->out, b->keep, b->w, block, P, b->group, b->dim, ahead);
+                b->k->attn.mix[b->type](b->out, b->keep, b->w, block, terse_tokens_first(P), b->group, b->dim,
+                                        ahead, terse_tokens_first(P));
             else if (b->kernel == MOMENTS)
                 b->k->summary.moments(b->s, b->w, P, b->query, block, b->group, b->dim);
             else

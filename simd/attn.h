@@ -25,6 +25,47 @@ static inline size_t terse_query_size(terse_page_type type, int32_t dim)
 #define TERSE_DITHER(t)                                                                                        \
     (((float)(((t)&1) << 4 | ((t)&2) << 2 | ((t)&4) | ((t)&8) >> 2 | ((t)&16) >> 4) + 0.5f) / TERSE_PAGE - 0.5f)
 
+static inline void terse_prefetch(const char *p)
+{
+    __builtin_prefetch(p, 0, 2);
+    __asm__ volatile(""); /* gcc 12 may drop a loop that does nothing but prefetch */
+}
+
+/* The first n tokens of a page. */
+static inline uint32_t terse_tokens_first(int32_t n)
+{
+    return n >= TERSE_PAGE ? 0xffffffffu : (1u << n) - 1;
+}
+
+/* The tokens that share a piece of grain tokens (a power of two) with one of them. */
+static inline uint32_t terse_tokens_widen(uint32_t tokens, int32_t grain)
+{
+    const uint32_t piece = terse_tokens_first(grain);
+    for (int32_t step = grain / 2; step > 0; step /= 2)
+        tokens |= tokens >> step;
+    return (tokens & 0xffffffffu / piece) * piece;
+}
+
+/* Sends the memory of some tokens of a V block on its way to the second-level cache. */
+static inline void terse_tokens_fetch(terse_page_type type, const char *v, int32_t dim, uint32_t tokens)
+{
+    const bool coded = terse_page_coded(type);
+    const size_t all = terse_page_block_size(type, dim),
+                 scales = (size_t)(coded ? dim / TERSE_KV_BLOCK * 64 : 0);
+    const size_t n_block = (size_t)(coded ? dim / TERSE_KV_BLOCK : 1), block = (all - scales) / n_block;
+    const int32_t grain = terse_page_grain(type, dim);
+    const size_t piece = block / TERSE_PAGE * (size_t)grain;
+    for (size_t i = all - scales; tokens && i < all; i += 64)
+        terse_prefetch(v + i);
+    while (tokens) {
+        const int32_t t = __builtin_ctz(tokens) / grain;
+        tokens &= ~(((1u << grain) - 1) << t * grain);
+        for (size_t b = 0; b < n_block; b++)
+            for (size_t i = 0; i < piece; i += 64)
+                terse_prefetch(v + b * block + (size_t)t * piece + i);
+    }
+}
+
 typedef struct {
     const char *tier; /* the last one that filled an entry */
 
@@ -44,7 +85,9 @@ typedef struct {
      * z over 16 lanes (t mod 16), folded by halving. n[row] = 0 leaves m and l, with keep 1 and z 0. */
     void (*weigh)(float *s, int32_t n_row, const int32_t *n, float *m, float *l, float *keep, float *z);
 
-    /* o[row][d] = o[row][d] * keep[row] + sum over t < n of w[row][t] * v[t][d]; o rows are dim floats, @64.
+    /* o[row][d] = o[row][d] * keep[row] + sum over t in tokens of w[row][t] * v[t][d]; o rows are dim floats,
+     * @64. tokens: bit t for token t; values of the others and, where a whole piece of terse_page_grain
+     * is left out, their memory are not touched. `soon`: tokens of the block ahead, where there is one.
      *   f32, f16, bf16: fmaf chain over t.
      *   q8, q4: per 32 channels the products w'[t] = w[t] * dv[b][t] become integers c[t] of up to `top`; exact
      *     integer sums isum = sum c[t] * code; o = fmaf(max |w'| / top, (float)isum, o * keep).
@@ -52,9 +95,17 @@ typedef struct {
      *         show beside what q8 loses of the values.
      *     q4: top = 127, c = round(w' * (top / max |w'|) + TERSE_DITHER(t)): one byte. Rounded at different
      *         thresholds, many small weights keep their sum; at one threshold all of them would be 0.
-     * w[row][t] is 0 where a row sees fewer than n tokens, and not negative. */
-    void (*mix[TERSE_PAGE_TYPES])(float *o, const float *keep, const float *w, const void *v, int32_t n,
-                                  int32_t n_row, int32_t dim, const void *ahead);
+     * w[row][t] is 0 where a row does not see one of the tokens, and not negative. */
+    void (*mix[TERSE_PAGE_TYPES])(float *o, const float *keep, const float *w, const void *v, uint32_t tokens,
+                                  int32_t n_row, int32_t dim, const void *ahead, uint32_t soon);
+
+    /* lane[row][t % 16] = sum of w (squares: of w^2) over the weights w[page][row][t] <= tau[row] of n_page
+     * pages, one behind the other: fmaf chains. */
+    void (*below)(const float *w, int32_t n_page, int32_t n_row, const float *tau, bool squares, float *lane);
+
+    /* The tokens of a page with !(w[row][t] <= tau[row]) for some row, in whole pieces of `grain` tokens (a
+     * power of two); to lane[row][t % 16] the weights of the others are added. */
+    uint32_t (*pick)(const float *w, int32_t n_row, const float *tau, int32_t grain, float *lane);
 
     /* How the output has moved, for x = o[row] * inv[row]: inner[row] = x . last[row], square[row] = x . x,
      * then last[row] = x. fmaf chains on 16 lanes (d mod 16), folded by halving. dim a multiple of 16. */

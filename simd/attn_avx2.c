@@ -124,17 +124,62 @@ static void settle(float *last, const float *o, const float *inv, int32_t n_row,
     }
 }
 
+/* ---- choice of tokens ---- */
+
+INLINE __m256 small(__m256 x, float tau)
+{
+    return _mm256_cmp_ps(x, _mm256_set1_ps(tau), _CMP_LE_OQ);
+}
+
+INLINE __m256 add_below(__m256 sum, const float *w, float tau, bool squares)
+{
+    const __m256 all = _mm256_loadu_ps(w), x = _mm256_and_ps(all, small(all, tau));
+    return _mm256_fmadd_ps(x, squares ? x : _mm256_set1_ps(1.0f), sum);
+}
+
+static void below(const float *w, int32_t n_page, int32_t n_row, const float *tau, bool squares, float *lane)
+{
+    for (int32_t r = 0; r < n_row; r++, w += P) {
+        __m256 sum[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() };
+        for (int32_t p = 0; p < n_page; p++)
+            for (int j = 0; j < 4; j++)
+                sum[j % 2] = add_below(sum[j % 2], w + p * n_row * P + 8 * j, tau[r], squares);
+        _mm256_storeu_ps(lane + r * 16, sum[0]);
+        _mm256_storeu_ps(lane + r * 16 + 8, sum[1]);
+    }
+}
+
+static uint32_t pick(const float *w, int32_t n_row, const float *tau, int32_t grain, float *lane)
+{
+    uint32_t spared = 0xffffffffu;
+    for (int32_t r = 0; r < n_row; r++) {
+        uint32_t row = 0;
+        for (int32_t t = 0; t < P; t += 8)
+            row |= (uint32_t)_mm256_movemask_ps(small(_mm256_loadu_ps(w + r * P + t), tau[r])) << t;
+        spared &= row;
+    }
+    const uint32_t tokens = terse_tokens_widen(~spared, grain);
+    for (int32_t r = 0; r < n_row; r++)
+        for (int32_t t = 0; t < P; t += 8) {
+            float *sum = lane + r * 16 + t % 16;
+            const __m256 x = _mm256_and_ps(_mm256_loadu_ps(w + r * P + t), within(~tokens, t));
+            _mm256_storeu_ps(sum, _mm256_add_ps(_mm256_loadu_ps(sum), x));
+        }
+    return tokens;
+}
+
 /* ---- mix ---- */
 
 /* n_row rows by 16 channels. */
 INLINE void mix_tile(terse_page_type type, float *o, const float *keep, const float *w, const void *v,
-                     int32_t n, int32_t dim, const int n_row)
+                     uint32_t tokens, int32_t dim, const int n_row)
 {
     __m256 a[TILE_ROWS][2];
     for (int r = 0; r < n_row; r++)
         for (int j = 0; j < 2; j++)
             a[r][j] = _mm256_mul_ps(_mm256_loadu_ps(o + r * dim + 8 * j), _mm256_set1_ps(keep[r]));
-    for (int32_t t = 0; t < n; t++) {
+    for (; tokens; tokens &= tokens - 1) {
+        const int32_t t = __builtin_ctz(tokens);
         const __m256 x0 = load(type, v, (size_t)t * (size_t)dim),
                      x1 = load(type, v, (size_t)t * (size_t)dim + 8);
         for (int r = 0; r < n_row; r++) {
@@ -149,36 +194,34 @@ INLINE void mix_tile(terse_page_type type, float *o, const float *keep, const fl
 }
 
 INLINE void mix_float(terse_page_type type, float *o, const float *keep, const float *w, const void *v,
-                      int32_t n, int32_t n_row, int32_t dim)
+                      uint32_t tokens, int32_t n_row, int32_t dim, const void *ahead, uint32_t soon)
 {
     const size_t width = type == TERSE_PAGE_F32 ? 4 : 2;
+    fetch_tokens(ahead, type, dim, soon);
     for (; n_row >= 4; n_row -= 4, o += 4 * dim, keep += 4, w += 4 * P)
         for (int32_t d = 0; d < dim; d += 16)
-            mix_tile(type, o + d, keep, w, (const char *)v + (size_t)d * width, n, dim, 4);
+            mix_tile(type, o + d, keep, w, (const char *)v + (size_t)d * width, tokens, dim, 4);
     for (; n_row > 0; n_row--, o += dim, keep++, w += P)
         for (int32_t d = 0; d < dim; d += 16)
-            mix_tile(type, o + d, keep, w, (const char *)v + (size_t)d * width, n, dim, 1);
+            mix_tile(type, o + d, keep, w, (const char *)v + (size_t)d * width, tokens, dim, 1);
 }
 
-static void mix_f32(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                    int32_t dim, const void *ahead)
+static void mix_f32(float *o, const float *keep, const float *w, const void *v, uint32_t tokens, int32_t n_row,
+                    int32_t dim, const void *ahead, uint32_t soon)
 {
-    fetch(ahead, TERSE_PAGE_F32, dim);
-    mix_float(TERSE_PAGE_F32, o, keep, w, v, n, n_row, dim);
+    mix_float(TERSE_PAGE_F32, o, keep, w, v, tokens, n_row, dim, ahead, soon);
 }
 
-static void mix_f16(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                    int32_t dim, const void *ahead)
+static void mix_f16(float *o, const float *keep, const float *w, const void *v, uint32_t tokens, int32_t n_row,
+                    int32_t dim, const void *ahead, uint32_t soon)
 {
-    fetch(ahead, TERSE_PAGE_F16, dim);
-    mix_float(TERSE_PAGE_F16, o, keep, w, v, n, n_row, dim);
+    mix_float(TERSE_PAGE_F16, o, keep, w, v, tokens, n_row, dim, ahead, soon);
 }
 
-static void mix_bf16(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                     int32_t dim, const void *ahead)
+static void mix_bf16(float *o, const float *keep, const float *w, const void *v, uint32_t tokens, int32_t n_row,
+                     int32_t dim, const void *ahead, uint32_t soon)
 {
-    fetch(ahead, TERSE_PAGE_BF16, dim);
-    mix_float(TERSE_PAGE_BF16, o, keep, w, v, n, n_row, dim);
+    mix_float(TERSE_PAGE_BF16, o, keep, w, v, tokens, n_row, dim, ahead, soon);
 }
 
 void terse_attn_init_avx2(terse_attn_kernels *k)
@@ -189,6 +232,8 @@ void terse_attn_init_avx2(terse_attn_kernels *k)
         .peak = peak,
         .weigh = weigh,
         .settle = settle,
+        .below = below,
+        .pick = pick,
         .mix = { [TERSE_PAGE_F32] = mix_f32, [TERSE_PAGE_F16] = mix_f16, [TERSE_PAGE_BF16] = mix_bf16 },
     };
     terse_attn_coded_avx2(k);

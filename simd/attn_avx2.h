@@ -33,6 +33,21 @@ INLINE __m256 live(int32_t n, int32_t t)
     return _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(n - t), lane));
 }
 
+/* Sends tokens of the next block of values there. */
+INLINE void fetch_tokens(const char *p, terse_page_type type, int32_t dim, uint32_t tokens)
+{
+    if (p)
+        terse_tokens_fetch(type, p, dim, tokens);
+}
+
+/* All ones in the lanes of tokens t to t + 7 that are in the set. */
+INLINE __m256 within(uint32_t tokens, int32_t t)
+{
+    const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    const __m256i some = _mm256_and_si256(_mm256_set1_epi32((int32_t)(tokens >> t)), bit);
+    return _mm256_castsi256_ps(_mm256_cmpeq_epi32(some, bit));
+}
+
 INLINE float max8(__m256 x)
 {
     __m128 m = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));

@@ -82,7 +82,7 @@ INLINE float top_of(const float *s, uint32_t live, float m)
 static void peak(const float *s, int32_t n_row, const int32_t *n, float *m)
 {
     for (int32_t r = 0; r < n_row; r++)
-        m[r] = top_of(s + r * P, first(n[r]), m[r]);
+        m[r] = top_of(s + r * P, terse_tokens_first(n[r]), m[r]);
 }
 
 /* Sums of 4 rows of 16 lanes at once: the same halving as fold16_avx512, the rows side by side. */
@@ -102,7 +102,7 @@ INLINE void weigh_4(float *s, const int32_t *n, float *m, float *l, float *keep,
     __m512 x[4][2], e[4];
     uint32_t live[4];
     for (int r = 0; r < 4; r++) {
-        live[r] = first(n[r]);
+        live[r] = terse_tokens_first(n[r]);
         x[r][0] = _mm512_mask_loadu_ps(low, (__mmask16)live[r], s + r * P);
         x[r][1] = _mm512_mask_loadu_ps(low, (__mmask16)(live[r] >> 16), s + r * P + 16);
         e[r] = _mm512_max_ps(x[r][0], x[r][1]);
@@ -128,7 +128,7 @@ INLINE void weigh_4(float *s, const int32_t *n, float *m, float *l, float *keep,
 
 INLINE void weigh_1(float *s, int32_t n, float *m, float *l, float *keep, float *z)
 {
-    const uint32_t live = first(n);
+    const uint32_t live = terse_tokens_first(n);
     const float top = top_of(s, live, *m);
     const __m512 t = _mm512_set1_ps(top);
     const __m512 e0 = exp_below_0_avx512(_mm512_sub_ps(_mm512_loadu_ps(s), t), (__mmask16)live);
@@ -182,75 +182,146 @@ static void settle(float *last, const float *o, const float *inv, int32_t n_row,
     }
 }
 
+/* ---- choice of tokens ---- */
+
+INLINE __mmask16 small(__m512 x, float tau)
+{
+    return _mm512_cmp_ps_mask(x, _mm512_set1_ps(tau), _CMP_LE_OQ);
+}
+
+INLINE __m512 add_below(__m512 sum, const float *w, float tau, bool squares)
+{
+    const __m512 x = _mm512_loadu_ps(w), y = squares ? x : _mm512_set1_ps(1.0f);
+    return _mm512_mask3_fmadd_ps(x, y, sum, small(x, tau));
+}
+
+INLINE void below_row(const float *w, int32_t n_page, int32_t n_row, float tau, bool squares, float *lane)
+{
+    __m512 sum = _mm512_setzero_ps();
+    for (int32_t p = 0; p < n_page; p++, w += n_row * P)
+        sum = add_below(add_below(sum, w, tau, squares), w + 16, tau, squares);
+    _mm512_storeu_ps(lane, sum);
+}
+
+/* Four rows: four chains of sums. */
+INLINE void below_4(const float *w, int32_t n_page, int32_t n_row, const float *tau, bool squares, float *lane)
+{
+    __m512 sum[4];
+    for (int r = 0; r < 4; r++)
+        sum[r] = _mm512_setzero_ps();
+    for (int32_t p = 0; p < n_page; p++, w += n_row * P)
+        for (int r = 0; r < 4; r++)
+            sum[r] = add_below(add_below(sum[r], w + r * P, tau[r], squares), w + r * P + 16, tau[r], squares);
+    for (int r = 0; r < 4; r++)
+        _mm512_storeu_ps(lane + 16 * r, sum[r]);
+}
+
+static void below(const float *w, int32_t n_page, int32_t n_row, const float *tau, bool squares, float *lane)
+{
+    int32_t r = 0;
+    for (; r + 4 <= n_row; r += 4)
+        below_4(w + r * P, n_page, n_row, tau + r, squares, lane + r * 16);
+    for (; r < n_row; r++)
+        below_row(w + r * P, n_page, n_row, tau[r], squares, lane + r * 16);
+}
+
+static uint32_t pick(const float *w, int32_t n_row, const float *tau, int32_t grain, float *lane)
+{
+    uint32_t spared = 0xffffffffu;
+    for (int32_t r = 0; r < n_row; r++) {
+        const __mmask16 low = small(_mm512_loadu_ps(w + r * P), tau[r]),
+                        high = small(_mm512_loadu_ps(w + r * P + 16), tau[r]);
+        spared &= (uint32_t)low | (uint32_t)high << 16;
+    }
+    const uint32_t tokens = terse_tokens_widen(~spared, grain);
+    for (int32_t r = 0; r < n_row; r++) {
+        __m512 sum = _mm512_loadu_ps(lane + r * 16);
+        sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps((__mmask16)~tokens, w + r * P));
+        sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps((__mmask16)(~tokens >> 16), w + r * P + 16));
+        _mm512_storeu_ps(lane + r * 16, sum);
+    }
+    return tokens;
+}
+
 /* ---- mix ---- */
 
 /* n_row rows by 16 * n_tile channels. */
 INLINE void mix_tile(terse_page_type type, float *o, const float *keep, const float *w, const void *v,
-                     int32_t n, int32_t dim, const char *next, const int n_row, const int n_tile)
+                     uint32_t tokens, int32_t dim, const char *next, uint32_t soon, const int n_row,
+                     const int n_tile)
 {
     const size_t width = type == TERSE_PAGE_F32 ? 4 : 2;
     __m512 a[TILE_ROWS][TILE];
     for (int r = 0; r < n_row; r++)
         for (int j = 0; j < n_tile; j++)
             a[r][j] = _mm512_mul_ps(_mm512_loadu_ps(o + r * dim + 16 * j), _mm512_set1_ps(keep[r]));
-    for (int32_t t = 0; t < n; t++) {
+    const size_t size = 16 * (size_t)n_tile * width, stride = (size_t)dim * width;
+    for (; tokens; tokens &= tokens - 1) {
+        const int32_t t = lowest(tokens);
         __m512 x[TILE];
         for (int j = 0; j < n_tile; j++)
             x[j] = load(type, v, (size_t)t * (size_t)dim + 16 * (size_t)j);
-        for (size_t i = 0; i < 16 * (size_t)n_tile * width; i += 64)
-            fetch(next + (size_t)t * (size_t)dim * width + i);
+        for (size_t i = 0; i < size; i += 64)
+            fetch(next + (size_t)lowest(soon) * stride + i);
+        soon = without(soon, soon & -soon);
         for (int r = 0; r < n_row; r++) {
             const __m512 wt = _mm512_set1_ps(w[r * P + t]);
             for (int j = 0; j < n_tile; j++)
                 a[r][j] = _mm512_fmadd_ps(wt, x[j], a[r][j]);
         }
     }
+    for (; soon; soon &= soon - 1) /* of a block with more tokens */
+        for (size_t i = 0; i < size; i += 64)
+            fetch(next + (size_t)lowest(soon) * stride + i);
     for (int r = 0; r < n_row; r++)
         for (int j = 0; j < n_tile; j++)
             _mm512_storeu_ps(o + r * dim + 16 * j, a[r][j]);
 }
 
 INLINE void mix_rows(terse_page_type type, float *o, const float *keep, const float *w, const char *v,
-                     int32_t n, int32_t dim, const char *next, const int n_row)
+                     uint32_t tokens, int32_t dim, const char *next, uint32_t soon, const int n_row)
 {
     const size_t width = type == TERSE_PAGE_F32 ? 4 : 2;
     int32_t d = 0;
     for (; d + 64 <= dim; d += 64)
-        mix_tile(type, o + d, keep, w, v + (size_t)d * width, n, dim, next + (size_t)d * width, n_row, 4);
+        mix_tile(type, o + d, keep, w, v + (size_t)d * width, tokens, dim, next + (size_t)d * width, soon,
+                 n_row, 4);
     for (; d < dim; d += 16)
-        mix_tile(type, o + d, keep, w, v + (size_t)d * width, n, dim, next + (size_t)d * width, n_row, 1);
+        mix_tile(type, o + d, keep, w, v + (size_t)d * width, tokens, dim, next + (size_t)d * width, soon,
+                 n_row, 1);
 }
 
 INLINE void mix_float(terse_page_type type, float *o, const float *keep, const float *w, const void *v,
-                      int32_t n, int32_t n_row, int32_t dim, const void *ahead)
+                      uint32_t tokens, int32_t n_row, int32_t dim, const void *ahead, uint32_t soon)
 {
     const char *next = next_of(ahead, v);
-    for (; n_row >= 4; n_row -= 4, o += 4 * dim, keep += 4, w += 4 * P, next = v)
-        mix_rows(type, o, keep, w, v, n, dim, next, 4);
+    soon = ahead && soon ? soon : tokens;
+    for (; n_row >= 4; n_row -= 4, o += 4 * dim, keep += 4, w += 4 * P, next = v, soon = tokens)
+        mix_rows(type, o, keep, w, v, tokens, dim, next, soon, 4);
     if (n_row == 3)
-        mix_rows(type, o, keep, w, v, n, dim, next, 3);
+        mix_rows(type, o, keep, w, v, tokens, dim, next, soon, 3);
     else if (n_row == 2)
-        mix_rows(type, o, keep, w, v, n, dim, next, 2);
+        mix_rows(type, o, keep, w, v, tokens, dim, next, soon, 2);
     else if (n_row == 1)
-        mix_rows(type, o, keep, w, v, n, dim, next, 1);
+        mix_rows(type, o, keep, w, v, tokens, dim, next, soon, 1);
 }
 
-static void mix_f32(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                    int32_t dim, const void *ahead)
+static void mix_f32(float *o, const float *keep, const float *w, const void *v, uint32_t tokens, int32_t n_row,
+                    int32_t dim, const void *ahead, uint32_t soon)
 {
-    mix_float(TERSE_PAGE_F32, o, keep, w, v, n, n_row, dim, ahead);
+    mix_float(TERSE_PAGE_F32, o, keep, w, v, tokens, n_row, dim, ahead, soon);
 }
 
-static void mix_f16(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                    int32_t dim, const void *ahead)
+static void mix_f16(float *o, const float *keep, const float *w, const void *v, uint32_t tokens, int32_t n_row,
+                    int32_t dim, const void *ahead, uint32_t soon)
 {
-    mix_float(TERSE_PAGE_F16, o, keep, w, v, n, n_row, dim, ahead);
+    mix_float(TERSE_PAGE_F16, o, keep, w, v, tokens, n_row, dim, ahead, soon);
 }
 
-static void mix_bf16(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                     int32_t dim, const void *ahead)
+static void mix_bf16(float *o, const float *keep, const float *w, const void *v, uint32_t tokens, int32_t n_row,
+                     int32_t dim, const void *ahead, uint32_t soon)
 {
-    mix_float(TERSE_PAGE_BF16, o, keep, w, v, n, n_row, dim, ahead);
+    mix_float(TERSE_PAGE_BF16, o, keep, w, v, tokens, n_row, dim, ahead, soon);
 }
 
 void terse_attn_init_avx512(terse_attn_kernels *k)
@@ -261,6 +332,8 @@ void terse_attn_init_avx512(terse_attn_kernels *k)
         .peak = peak,
         .weigh = weigh,
         .settle = settle,
+        .below = below,
+        .pick = pick,
         .mix = { [TERSE_PAGE_F32] = mix_f32, [TERSE_PAGE_F16] = mix_f16, [TERSE_PAGE_BF16] = mix_bf16 },
     };
     terse_attn_coded_avx512(k);

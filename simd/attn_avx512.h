@@ -31,10 +31,15 @@ INLINE const char *next_of(const void *ahead, const void *block)
     return ahead ? ahead : block;
 }
 
-/* Bits of the tokens below n. */
-INLINE uint32_t first(int32_t n)
+/* Of a set of tokens that is not empty: the lowest one, and the set without it, but never empty. */
+INLINE int32_t lowest(uint32_t tokens)
 {
-    return n >= 32 ? 0xffffffffu : (1u << n) - 1;
+    return __builtin_ctz(tokens);
+}
+
+INLINE uint32_t without(uint32_t tokens, uint32_t some)
+{
+    return tokens & ~some ? tokens & ~some : tokens;
 }
 
 /* Lane 0 of every 128 bits: the results of folds of 4 rows. */

@@ -125,13 +125,13 @@ enum { MIX_ROWS = 2 };
 
 /* Weights times value scales of one row as integers; returns what one unit is worth.
  *   q8: words; q4: bytes, and in *less 8 * their sum, what the 8 in each value's code adds */
-INLINE float quantize(int type, void *code, int32_t *less, const float *w, const uint16_t *dv, int32_t n)
+INLINE float quantize(int type, void *code, int32_t *less, const float *w, const uint16_t *dv, uint32_t tokens)
 {
     const float most = type == Q8 ? 32767.0f : 127.0f;
     __m256 x[4], top8 = _mm256_setzero_ps(), nan = _mm256_setzero_ps();
     for (int j = 0; j < 4; j++) {
         const __m256 p = _mm256_mul_ps(_mm256_loadu_ps(w + 8 * j), load(TERSE_PAGE_F16, dv, 8 * (size_t)j));
-        x[j] = _mm256_and_ps(p, live(n, 8 * j));
+        x[j] = _mm256_and_ps(p, within(tokens, 8 * j));
         nan = _mm256_or_ps(nan, _mm256_cmp_ps(x[j], x[j], _CMP_UNORD_Q));
         top8 = _mm256_max_ps(_mm256_andnot_ps(_mm256_set1_ps(-0.0f), x[j]), top8);
     }
@@ -173,14 +173,17 @@ INLINE void update(float *o, float keep, float unit, __m256i isum)
 }
 
 /* 16 channels: a register holds 4 channels x 4 tokens as words. */
-INLINE void mix_tile_q8(float *o, const float *keep, const float *unit, const int16_t code[][P], const char *v,
-                        int32_t n, int32_t dim, const int n_row)
+INLINE void mix_tile_q8(float *o, const float *keep, const float *unit, const int16_t code[][P],
+                        const char *block, uint32_t tokens, int32_t dim, const int n_row)
 {
     __m256i a[MIX_ROWS][4];
     for (int r = 0; r < n_row; r++)
         for (int j = 0; j < 4; j++)
             a[r][j] = _mm256_setzero_si256();
-    for (int32_t t = 0; t < n; t += 4, v += 4 * B) {
+    while (tokens) {
+        const int32_t t = __builtin_ctz(tokens) & ~3;
+        const char *v = block + t * B;
+        tokens &= ~(15u << t);
         __m256i c[MIX_ROWS];
         for (int r = 0; r < n_row; r++) {
             int64_t four;
@@ -203,13 +206,16 @@ INLINE void mix_tile_q8(float *o, const float *keep, const float *unit, const in
 /* 32 channels: a register holds 8 channels x 4 tokens as bytes. A pair is at most 2 * 15 * 127: the eight pairs
  * of a page fit into 16 bits. */
 INLINE void mix_tile_q4(float *o, const float *keep, const float *unit, const int8_t code[][P],
-                        const int32_t *less, const char *v, int32_t n, int32_t dim, const int n_row)
+                        const int32_t *less, const char *block, uint32_t tokens, int32_t dim, const int n_row)
 {
     __m256i a[MIX_ROWS][4];
     for (int r = 0; r < n_row; r++)
         for (int j = 0; j < 4; j++)
             a[r][j] = _mm256_setzero_si256();
-    for (int32_t t = 0; t < n; t += 8, v += 4 * B)
+    while (tokens) {
+        const int32_t t = __builtin_ctz(tokens) & ~7;
+        const char *v = block + t / 2 * B;
+        tokens &= ~(255u << t);
         for (int j = 0; j < 4; j++) {
             const __m256i x = _mm256_loadu_si256((const __m256i *)v + j);
             const __m256i v0 = low_nibbles(x), v1 = high_nibbles(x);
@@ -220,6 +226,7 @@ INLINE void mix_tile_q4(float *o, const float *keep, const float *unit, const in
                 a[r][j] = _mm256_add_epi16(a[r][j], _mm256_maddubs_epi16(v1, _mm256_set1_epi32(c[1])));
             }
         }
+    }
     for (int r = 0; r < n_row; r++)
         for (int j = 0; j < 4; j++) {
             const __m256i sum = _mm256_madd_epi16(a[r][j], _mm256_set1_epi16(1));
@@ -227,7 +234,7 @@ INLINE void mix_tile_q4(float *o, const float *keep, const float *unit, const in
         }
 }
 
-INLINE void mix_rows(int type, float *o, const float *keep, const float *w, const char *v, int32_t n,
+INLINE void mix_rows(int type, float *o, const float *keep, const float *w, const char *v, uint32_t tokens,
                      int32_t dim, const int n_row)
 {
     const uint16_t *dv = (const uint16_t *)(v + code_size(type, dim));
@@ -237,37 +244,36 @@ INLINE void mix_rows(int type, float *o, const float *keep, const float *w, cons
         float unit[MIX_ROWS];
         int32_t less[MIX_ROWS] = { 0 };
         for (int r = 0; r < n_row; r++)
-            unit[r] = quantize(type, type == Q8 ? (void *)words[r] : bytes[r], &less[r], w + r * P, dv, n);
+            unit[r] = quantize(type, type == Q8 ? (void *)words[r] : bytes[r], &less[r], w + r * P, dv, tokens);
         if (type == Q4) {
-            mix_tile_q4(o, keep, unit, (const int8_t(*)[P])bytes, less, v, n, dim, n_row);
+            mix_tile_q4(o, keep, unit, (const int8_t(*)[P])bytes, less, v, tokens, dim, n_row);
             continue;
         }
-        mix_tile_q8(o, keep, unit, (const int16_t(*)[P])words, v, n, dim, n_row);
-        mix_tile_q8(o + 16, keep, unit, (const int16_t(*)[P])words, v + 64, n, dim, n_row);
+        mix_tile_q8(o, keep, unit, (const int16_t(*)[P])words, v, tokens, dim, n_row);
+        mix_tile_q8(o + 16, keep, unit, (const int16_t(*)[P])words, v + 64, tokens, dim, n_row);
     }
 }
 
-INLINE void mix(int type, float *o, const float *keep, const float *w, const char *v, int32_t n, int32_t n_row,
-                int32_t dim)
+INLINE void mix(int type, float *o, const float *keep, const float *w, const char *v, uint32_t tokens,
+                int32_t n_row, int32_t dim, const void *ahead, uint32_t soon)
 {
+    fetch_tokens(ahead, (terse_page_type)type, dim, soon);
     for (; n_row >= 2; n_row -= 2, o += 2 * dim, keep += 2, w += 2 * P)
-        mix_rows(type, o, keep, w, v, n, dim, 2);
+        mix_rows(type, o, keep, w, v, tokens, dim, 2);
     if (n_row)
-        mix_rows(type, o, keep, w, v, n, dim, 1);
+        mix_rows(type, o, keep, w, v, tokens, dim, 1);
 }
 
-static void mix_q8(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                   int32_t dim, const void *ahead)
+static void mix_q8(float *o, const float *keep, const float *w, const void *v, uint32_t tokens, int32_t n_row,
+                   int32_t dim, const void *ahead, uint32_t soon)
 {
-    fetch(ahead, TERSE_PAGE_Q8, dim);
-    mix(Q8, o, keep, w, v, n, n_row, dim);
+    mix(Q8, o, keep, w, v, tokens, n_row, dim, ahead, soon);
 }
 
-static void mix_q4(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                   int32_t dim, const void *ahead)
+static void mix_q4(float *o, const float *keep, const float *w, const void *v, uint32_t tokens, int32_t n_row,
+                   int32_t dim, const void *ahead, uint32_t soon)
 {
-    fetch(ahead, TERSE_PAGE_Q4, dim);
-    mix(Q4, o, keep, w, v, n, n_row, dim);
+    mix(Q4, o, keep, w, v, tokens, n_row, dim, ahead, soon);
 }
 
 void terse_attn_coded_avx2(terse_attn_kernels *k)

@@ -128,12 +128,11 @@ typedef struct {
     _Alignas(16) int32_t less[ROWS];
 } weights;
 
-/* The scales of a block's tokens, 0 past the last one. */
-INLINE void load_scales(__m512 d[2], const uint16_t *dv, int32_t n)
+/* The scales of a block's tokens, 0 for those that are left out. */
+INLINE void load_scales(__m512 d[2], const uint16_t *dv, uint32_t tokens)
 {
-    const uint32_t live = first(n);
-    d[0] = _mm512_maskz_mov_ps((__mmask16)live, load(TERSE_PAGE_F16, dv, 0));
-    d[1] = _mm512_maskz_mov_ps((__mmask16)(live >> 16), load(TERSE_PAGE_F16, dv, 16));
+    d[0] = _mm512_maskz_mov_ps((__mmask16)tokens, load(TERSE_PAGE_F16, dv, 0));
+    d[1] = _mm512_maskz_mov_ps((__mmask16)(tokens >> 16), load(TERSE_PAGE_F16, dv, 16));
 }
 
 /* From the largest |x| of every row. As integers, NaN is the largest of all and stays. */
@@ -218,17 +217,32 @@ INLINE void rescale(float *o, const float *keep, int32_t dim, const int n_row)
             _mm512_storeu_ps(o + d, _mm512_mul_ps(_mm512_loadu_ps(o + d), _mm512_set1_ps(keep[r])));
 }
 
+/* The pieces of `grain` tokens, of `size` bytes each token, that a block has more than the one before it. */
+INLINE void fetch_rest(const char *next, uint32_t soon, int32_t grain, int32_t size)
+{
+    while (soon) {
+        const int32_t u = lowest(soon) & -grain;
+        fetch(next + u * size);
+        fetch(next + u * size + 64);
+        soon &= ~(((1u << grain) - 1) << u);
+    }
+}
+
 /* 32 channels for n_row rows: a register holds 16 channels x 4 tokens. */
-INLINE void mix_block_q8(float *o, const weights *q, const char *code, int32_t n, int32_t dim, const char *next,
-                         const int n_row)
+INLINE void mix_block_q8(float *o, const weights *q, const char *block, uint32_t tokens, int32_t dim,
+                         const char *next, uint32_t soon, const int n_row)
 {
     __m512i low[ROWS][2], high[ROWS][2];
     for (int r = 0; r < n_row; r++)
         low[r][0] = low[r][1] = high[r][0] = high[r][1] = _mm512_setzero_si512();
-    for (int32_t t = 0; t < n; t += 4, code += 4 * B, next += 4 * B) {
+    while (tokens) {
+        const int32_t t = lowest(tokens) & ~3, u = lowest(soon) & ~3;
+        const char *code = block + t * B;
+        tokens &= ~(15u << t);
+        soon = without(soon, 15u << u);
         const __m512i v0 = _mm512_loadu_si512(code), v1 = _mm512_loadu_si512(code + 64);
-        fetch(next);
-        fetch(next + 64);
+        fetch(next + u * B);
+        fetch(next + u * B + 64);
         for (int r = 0; r < n_row; r++) {
             const __m512i l = _mm512_set1_epi32(q->code[r][t / 2]),
                           h = _mm512_set1_epi32(q->code[r][t / 2 + 1]);
@@ -238,21 +252,26 @@ INLINE void mix_block_q8(float *o, const weights *q, const char *code, int32_t n
             high[r][1] = _mm512_dpbusd_epi32(high[r][1], h, v1);
         }
     }
+    fetch_rest(next, soon, 4, B);
     for (int r = 0; r < n_row; r++)
         update(o + r * dim, q->unit[r], _mm512_add_epi32(low[r][0], _mm512_slli_epi32(high[r][0], 8)),
                _mm512_add_epi32(low[r][1], _mm512_slli_epi32(high[r][1], 8)));
 }
 
-INLINE void mix_block_q4(float *o, const weights *q, const char *code, int32_t n, int32_t dim, const char *next,
-                         const int n_row)
+INLINE void mix_block_q4(float *o, const weights *q, const char *block, uint32_t tokens, int32_t dim,
+                         const char *next, uint32_t soon, const int n_row)
 {
     __m512i a[ROWS][2];
     for (int r = 0; r < n_row; r++)
         a[r][0] = a[r][1] = _mm512_set1_epi32(-q->less[r]);
-    for (int32_t t = 0; t < n; t += 8, code += 4 * B, next += 4 * B) {
+    while (tokens) {
+        const int32_t t = lowest(tokens) & ~7, u = lowest(soon) & ~7;
+        const char *code = block + t / 2 * B;
+        tokens &= ~(255u << t);
+        soon = without(soon, 255u << u);
         const __m512i v0 = _mm512_loadu_si512(code), v1 = _mm512_loadu_si512(code + 64);
-        fetch(next);
-        fetch(next + 64);
+        fetch(next + u / 2 * B);
+        fetch(next + u / 2 * B + 64);
         for (int r = 0; r < n_row; r++) {
             const __m512i c0 = _mm512_set1_epi32(q->code[r][t / 4]),
                           c1 = _mm512_set1_epi32(q->code[r][t / 4 + 1]);
@@ -262,12 +281,13 @@ INLINE void mix_block_q4(float *o, const weights *q, const char *code, int32_t n
             a[r][1] = _mm512_dpbusd_epi32(a[r][1], high_nibbles(v1), c1);
         }
     }
+    fetch_rest(next, soon, 8, B / 2);
     for (int r = 0; r < n_row; r++)
         update(o + r * dim, q->unit[r], a[r][0], a[r][1]);
 }
 
-INLINE void mix_rows(int type, float *o, const float *keep, const float *w, const char *v, int32_t n,
-                     int32_t dim, const char *next, const int n_row)
+INLINE void mix_rows(int type, float *o, const float *keep, const float *w, const char *v, uint32_t tokens,
+                     int32_t dim, const char *next, uint32_t soon, const int n_row)
 {
     const size_t scales = code_size(type, dim), step = P * sizeof(uint16_t);
     weights q[MAX_BLOCKS];
@@ -275,45 +295,46 @@ INLINE void mix_rows(int type, float *o, const float *keep, const float *w, cons
     rescale(o, keep, dim, n_row);
     for (int32_t b = 0; b < dim / B; b++) {
         fetch(next + scales + (size_t)b * step);
-        load_scales(d, (const uint16_t *)(v + scales + (size_t)b * step), n);
+        load_scales(d, (const uint16_t *)(v + scales + (size_t)b * step), tokens);
         find_units(type, &q[b], w, d, n_row);
     }
     for (int32_t b = 0; b < dim / B; b++) { /* apart from the above: short chains of latencies */
-        load_scales(d, (const uint16_t *)(v + scales + (size_t)b * step), n);
+        load_scales(d, (const uint16_t *)(v + scales + (size_t)b * step), tokens);
         quantize(type, &q[b], w, d, n_row);
     }
     for (int32_t b = 0; b < dim / B; b++, o += B, v += code_size(type, B), next += code_size(type, B)) {
         if (type == Q8)
-            mix_block_q8(o, &q[b], v, n, dim, next, n_row);
+            mix_block_q8(o, &q[b], v, tokens, dim, next, soon, n_row);
         else
-            mix_block_q4(o, &q[b], v, n, dim, next, n_row);
+            mix_block_q4(o, &q[b], v, tokens, dim, next, soon, n_row);
     }
 }
 
-INLINE void mix(int type, float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                int32_t dim, const void *ahead)
+INLINE void mix(int type, float *o, const float *keep, const float *w, const void *v, uint32_t tokens,
+                int32_t n_row, int32_t dim, const void *ahead, uint32_t soon)
 {
     const char *next = next_of(ahead, v);
-    for (; n_row >= 4; n_row -= 4, o += 4 * dim, keep += 4, w += 4 * P, next = v)
-        mix_rows(type, o, keep, w, v, n, dim, next, 4);
+    soon = ahead && soon ? soon : tokens;
+    for (; n_row >= 4; n_row -= 4, o += 4 * dim, keep += 4, w += 4 * P, next = v, soon = tokens)
+        mix_rows(type, o, keep, w, v, tokens, dim, next, soon, 4);
     if (n_row == 3)
-        mix_rows(type, o, keep, w, v, n, dim, next, 3);
+        mix_rows(type, o, keep, w, v, tokens, dim, next, soon, 3);
     else if (n_row == 2)
-        mix_rows(type, o, keep, w, v, n, dim, next, 2);
+        mix_rows(type, o, keep, w, v, tokens, dim, next, soon, 2);
     else if (n_row == 1)
-        mix_rows(type, o, keep, w, v, n, dim, next, 1);
+        mix_rows(type, o, keep, w, v, tokens, dim, next, soon, 1);
 }
 
-static void mix_q8(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                   int32_t dim, const void *ahead)
+static void mix_q8(float *o, const float *keep, const float *w, const void *v, uint32_t tokens, int32_t n_row,
+                   int32_t dim, const void *ahead, uint32_t soon)
 {
-    mix(Q8, o, keep, w, v, n, n_row, dim, ahead);
+    mix(Q8, o, keep, w, v, tokens, n_row, dim, ahead, soon);
 }
 
-static void mix_q4(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                   int32_t dim, const void *ahead)
+static void mix_q4(float *o, const float *keep, const float *w, const void *v, uint32_t tokens, int32_t n_row,
+                   int32_t dim, const void *ahead, uint32_t soon)
 {
-    mix(Q4, o, keep, w, v, n, n_row, dim, ahead);
+    mix(Q4, o, keep, w, v, tokens, n_row, dim, ahead, soon);
 }
 
 void terse_attn_coded_avx512(terse_attn_kernels *k)

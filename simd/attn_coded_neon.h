@@ -132,14 +132,14 @@ static const float dither[P] = { TERSE_DITHER(0),  TERSE_DITHER(1),  TERSE_DITHE
                                  TERSE_DITHER(24), TERSE_DITHER(25), TERSE_DITHER(26), TERSE_DITHER(27),
                                  TERSE_DITHER(28), TERSE_DITHER(29), TERSE_DITHER(30), TERSE_DITHER(31) };
 
-INLINE void quantize(int type, weights *out, const float *w, const uint16_t *dv, int32_t n)
+INLINE void quantize(int type, weights *out, const float *w, const uint16_t *dv, uint32_t tokens)
 {
     const float most = type == Q8 ? 32767.0f : 127.0f;
     float32x4_t x[P / 4], top4 = vdupq_n_f32(0.0f);
     uint32x4_t number = vdupq_n_u32(~0u);
     for (int j = 0; j < P / 4; j++) {
         const float32x4_t p = vmulq_f32(vld1q_f32(w + 4 * j), load(TERSE_PAGE_F16, dv, 4 * (size_t)j));
-        x[j] = vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(p), live(n, 4 * j)));
+        x[j] = vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(p), within(tokens, 4 * j)));
         number = vandq_u32(number, vceqq_f32(x[j], x[j]));
         top4 = larger(vabsq_f32(x[j]), top4);
     }
@@ -176,8 +176,8 @@ enum { MIX_WIDE_Q8 = 2, MIX_WIDE_Q4 = 4 }; /* registers of 4 channels */
 
 /* 8 channels: a register holds 4 channels x 4 tokens. ones: 128 * the sum of
  * the values. */
-INLINE void mix_tile_q8(float *o, const float *keep, const weights *w, const int8_t *v, int32_t n, int32_t dim,
-                        const int n_row)
+INLINE void mix_tile_q8(float *o, const float *keep, const weights *w, const int8_t *block, uint32_t tokens,
+                        int32_t dim, const int n_row)
 {
     int32x4_t high[MIX_ROWS][MIX_WIDE_Q8], low[MIX_ROWS][MIX_WIDE_Q8], ones[MIX_WIDE_Q8];
     for (int j = 0; j < MIX_WIDE_Q8; j++) {
@@ -185,7 +185,10 @@ INLINE void mix_tile_q8(float *o, const float *keep, const weights *w, const int
         for (int r = 0; r < n_row; r++)
             high[r][j] = low[r][j] = vdupq_n_s32(0);
     }
-    for (int32_t t = 0; t < n; t += 4, v += 4 * B)
+    while (tokens) {
+        const int32_t t = __builtin_ctz(tokens) & ~3;
+        const int8_t *v = block + t * B;
+        tokens &= ~(15u << t);
         for (int j = 0; j < MIX_WIDE_Q8; j++) {
             const int8x16_t x = vld1q_s8(v + 16 * j);
             ones[j] = dot4(ones[j], x, vdupq_n_s8(1));
@@ -194,6 +197,7 @@ INLINE void mix_tile_q8(float *o, const float *keep, const weights *w, const int
                 low[r][j] = dot4(low[r][j], x, four_bytes(w[r].low + t));
             }
         }
+    }
     for (int r = 0; r < n_row; r++)
         for (int j = 0; j < MIX_WIDE_Q8; j++) {
             const int32x4_t rest = vaddq_s32(low[r][j], vshlq_n_s32(ones[j], 7));
@@ -203,14 +207,17 @@ INLINE void mix_tile_q8(float *o, const float *keep, const weights *w, const int
 
 /* 16 channels: a register holds 4 channels x 4 tokens, and the 4 tokens behind
  * these. */
-INLINE void mix_tile_q4(float *o, const float *keep, const weights *w, const uint8_t *v, int32_t n, int32_t dim,
-                        const int n_row)
+INLINE void mix_tile_q4(float *o, const float *keep, const weights *w, const uint8_t *block, uint32_t tokens,
+                        int32_t dim, const int n_row)
 {
     int32x4_t a[MIX_ROWS][MIX_WIDE_Q4];
     for (int r = 0; r < n_row; r++)
         for (int j = 0; j < MIX_WIDE_Q4; j++)
             a[r][j] = vdupq_n_s32(-w[r].less);
-    for (int32_t t = 0; t < n; t += 8, v += 4 * B)
+    while (tokens) {
+        const int32_t t = __builtin_ctz(tokens) & ~7;
+        const uint8_t *v = block + t / 2 * B;
+        tokens &= ~(255u << t);
         for (int j = 0; j < MIX_WIDE_Q4; j++) {
             const uint8x16_t x = vld1q_u8(v + 16 * j);
             for (int r = 0; r < n_row; r++) {
@@ -218,46 +225,47 @@ INLINE void mix_tile_q4(float *o, const float *keep, const weights *w, const uin
                 a[r][j] = dot4(a[r][j], high_nibbles(x), four_bytes(w[r].low + t + 4));
             }
         }
+    }
     for (int r = 0; r < n_row; r++)
         for (int j = 0; j < MIX_WIDE_Q4; j++)
             update(o + r * dim + 4 * j, keep[r], w[r].unit, a[r][j]);
 }
 
-INLINE void mix_rows(int type, float *o, const float *keep, const float *w, const char *v, int32_t n,
+INLINE void mix_rows(int type, float *o, const float *keep, const float *w, const char *v, uint32_t tokens,
                      int32_t dim, const int n_row)
 {
     const uint16_t *dv = (const uint16_t *)(const void *)(v + code_size(type, dim));
     for (int32_t b = 0; b < dim / B; b++, dv += P, o += B, v += code_size(type, B)) {
         weights c[MIX_ROWS];
         for (int r = 0; r < n_row; r++)
-            quantize(type, &c[r], w + r * P, dv, n);
+            quantize(type, &c[r], w + r * P, dv, tokens);
         for (int32_t d = 0; type == Q8 && d < B; d += 4 * MIX_WIDE_Q8)
-            mix_tile_q8(o + d, keep, c, (const int8_t *)v + 4 * d, n, dim, n_row);
+            mix_tile_q8(o + d, keep, c, (const int8_t *)v + 4 * d, tokens, dim, n_row);
         for (int32_t d = 0; type == Q4 && d < B; d += 4 * MIX_WIDE_Q4)
-            mix_tile_q4(o + d, keep, c, (const uint8_t *)v + 4 * d, n, dim, n_row);
+            mix_tile_q4(o + d, keep, c, (const uint8_t *)v + 4 * d, tokens, dim, n_row);
     }
 }
 
-INLINE void mix(int type, float *o, const float *keep, const float *w, const char *v, int32_t n, int32_t n_row,
-                int32_t dim, const void *ahead)
+INLINE void mix(int type, float *o, const float *keep, const float *w, const char *v, uint32_t tokens,
+                int32_t n_row, int32_t dim, const void *ahead, uint32_t soon)
 {
-    fetch(ahead, (terse_page_type)type, dim);
+    fetch_tokens(ahead, (terse_page_type)type, dim, soon);
     for (; n_row >= 4; n_row -= 4, o += 4 * dim, keep += 4, w += 4 * P)
-        mix_rows(type, o, keep, w, v, n, dim, 4);
+        mix_rows(type, o, keep, w, v, tokens, dim, 4);
     for (; n_row > 0; n_row--, o += dim, keep++, w += P)
-        mix_rows(type, o, keep, w, v, n, dim, 1);
+        mix_rows(type, o, keep, w, v, tokens, dim, 1);
 }
 
-static void mix_q8(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                   int32_t dim, const void *ahead)
+static void mix_q8(float *o, const float *keep, const float *w, const void *v, uint32_t tokens, int32_t n_row,
+                   int32_t dim, const void *ahead, uint32_t soon)
 {
-    mix(Q8, o, keep, w, v, n, n_row, dim, ahead);
+    mix(Q8, o, keep, w, v, tokens, n_row, dim, ahead, soon);
 }
 
-static void mix_q4(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                   int32_t dim, const void *ahead)
+static void mix_q4(float *o, const float *keep, const float *w, const void *v, uint32_t tokens, int32_t n_row,
+                   int32_t dim, const void *ahead, uint32_t soon)
 {
-    mix(Q4, o, keep, w, v, n, n_row, dim, ahead);
+    mix(Q4, o, keep, w, v, tokens, n_row, dim, ahead, soon);
 }
 
 INLINE void fill_coded(terse_attn_kernels *k)

@@ -114,17 +114,64 @@ static void settle(float *last, const float *o, const float *inv, int32_t n_row,
     }
 }
 
+/* ---- choice of tokens ---- */
+
+INLINE float32x4_t keep_lanes(float32x4_t x, uint32x4_t lanes)
+{
+    return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(x), lanes));
+}
+
+static void below(const float *w, int32_t n_page, int32_t n_row, const float *tau, bool squares, float *lane)
+{
+    for (int32_t r = 0; r < n_row; r++, w += P) {
+        float32x4_t sum[4];
+        for (int j = 0; j < 4; j++)
+            sum[j] = vdupq_n_f32(0.0f);
+        for (int32_t p = 0; p < n_page; p++)
+            for (int j = 0; j < P / 4; j++) {
+                const float32x4_t all = vld1q_f32(w + p * n_row * P + 4 * j);
+                const float32x4_t x = keep_lanes(all, vcleq_f32(all, vdupq_n_f32(tau[r])));
+                sum[j % 4] = vfmaq_f32(sum[j % 4], x, squares ? x : vdupq_n_f32(1.0f));
+            }
+        for (int j = 0; j < 4; j++)
+            vst1q_f32(lane + r * 16 + 4 * j, sum[j]);
+    }
+}
+
+static uint32_t pick(const float *w, int32_t n_row, const float *tau, int32_t grain, float *lane)
+{
+    static const uint32_t bit[4] = { 1, 2, 4, 8 };
+    uint32_t spared = 0xffffffffu;
+    for (int32_t r = 0; r < n_row; r++) {
+        uint32_t row = 0;
+        for (int32_t t = 0; t < P; t += 4) {
+            const uint32x4_t small = vcleq_f32(vld1q_f32(w + r * P + t), vdupq_n_f32(tau[r]));
+            row |= vaddvq_u32(vandq_u32(small, vld1q_u32(bit))) << t;
+        }
+        spared &= row;
+    }
+    const uint32_t tokens = terse_tokens_widen(~spared, grain);
+    for (int32_t r = 0; r < n_row; r++)
+        for (int32_t t = 0; t < P; t += 4) {
+            float *sum = lane + r * 16 + t % 16;
+            const float32x4_t x = keep_lanes(vld1q_f32(w + r * P + t), within(~tokens, t));
+            vst1q_f32(sum, vaddq_f32(vld1q_f32(sum), x));
+        }
+    return tokens;
+}
+
 /* ---- mix ---- */
 
 /* n_row rows by 16 channels, d0 the first. */
 INLINE void mix_tile(terse_page_type type, float *o, const float *keep, const float *w, const void *v,
-                     int32_t n, int32_t dim, int32_t d0, const int n_row)
+                     uint32_t tokens, int32_t dim, int32_t d0, const int n_row)
 {
     float32x4_t a[TILE_ROWS][WIDE];
     for (int r = 0; r < n_row; r++)
         for (int j = 0; j < WIDE; j++)
             a[r][j] = vmulq_n_f32(vld1q_f32(o + r * dim + d0 + 4 * j), keep[r]);
-    for (int32_t t = 0; t < n; t++) {
+    for (; tokens; tokens &= tokens - 1) {
+        const int32_t t = __builtin_ctz(tokens);
         float32x4_t x[WIDE];
         for (int j = 0; j < WIDE; j++)
             x[j] = load(type, v, (size_t)(t * dim + d0 + 4 * j));
@@ -137,34 +184,34 @@ INLINE void mix_tile(terse_page_type type, float *o, const float *keep, const fl
             vst1q_f32(o + r * dim + d0 + 4 * j, a[r][j]);
 }
 
-INLINE void mix(terse_page_type type, float *o, const float *keep, const float *w, const void *v, int32_t n,
-                int32_t n_row, int32_t dim, const void *ahead)
+INLINE void mix(terse_page_type type, float *o, const float *keep, const float *w, const void *v,
+                uint32_t tokens, int32_t n_row, int32_t dim, const void *ahead, uint32_t soon)
 {
-    fetch(ahead, type, dim);
+    fetch_tokens(ahead, type, dim, soon);
     for (; n_row >= 4; n_row -= 4, o += 4 * dim, keep += 4, w += 4 * P)
         for (int32_t d = 0; d < dim; d += 16)
-            mix_tile(type, o, keep, w, v, n, dim, d, 4);
+            mix_tile(type, o, keep, w, v, tokens, dim, d, 4);
     for (; n_row > 0; n_row--, o += dim, keep++, w += P)
         for (int32_t d = 0; d < dim; d += 16)
-            mix_tile(type, o, keep, w, v, n, dim, d, 1);
+            mix_tile(type, o, keep, w, v, tokens, dim, d, 1);
 }
 
-static void mix_f32(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                    int32_t dim, const void *ahead)
+static void mix_f32(float *o, const float *keep, const float *w, const void *v, uint32_t tokens, int32_t n_row,
+                    int32_t dim, const void *ahead, uint32_t soon)
 {
-    mix(TERSE_PAGE_F32, o, keep, w, v, n, n_row, dim, ahead);
+    mix(TERSE_PAGE_F32, o, keep, w, v, tokens, n_row, dim, ahead, soon);
 }
 
-static void mix_f16(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                    int32_t dim, const void *ahead)
+static void mix_f16(float *o, const float *keep, const float *w, const void *v, uint32_t tokens, int32_t n_row,
+                    int32_t dim, const void *ahead, uint32_t soon)
 {
-    mix(TERSE_PAGE_F16, o, keep, w, v, n, n_row, dim, ahead);
+    mix(TERSE_PAGE_F16, o, keep, w, v, tokens, n_row, dim, ahead, soon);
 }
 
-static void mix_bf16(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                     int32_t dim, const void *ahead)
+static void mix_bf16(float *o, const float *keep, const float *w, const void *v, uint32_t tokens, int32_t n_row,
+                     int32_t dim, const void *ahead, uint32_t soon)
 {
-    mix(TERSE_PAGE_BF16, o, keep, w, v, n, n_row, dim, ahead);
+    mix(TERSE_PAGE_BF16, o, keep, w, v, tokens, n_row, dim, ahead, soon);
 }
 
 void terse_attn_init_neon(terse_attn_kernels *k)
@@ -175,6 +222,8 @@ void terse_attn_init_neon(terse_attn_kernels *k)
         .peak = peak,
         .weigh = weigh,
         .settle = settle,
+        .below = below,
+        .pick = pick,
         .mix = { [TERSE_PAGE_F32] = mix_f32, [TERSE_PAGE_F16] = mix_f16, [TERSE_PAGE_BF16] = mix_bf16 },
     };
     terse_attn_coded_neon(k);

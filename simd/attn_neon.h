@@ -22,6 +22,20 @@ INLINE void fetch(const void *ahead, terse_page_type type, int32_t dim)
     fetch_bytes(ahead, terse_page_block_size(type, dim));
 }
 
+/* Sends tokens of the next block of values there. */
+INLINE void fetch_tokens(const void *ahead, terse_page_type type, int32_t dim, uint32_t tokens)
+{
+    if (ahead)
+        terse_tokens_fetch(type, ahead, dim, tokens);
+}
+
+/* All ones in the lanes of tokens t to t + 3 that are in the set. */
+INLINE uint32x4_t within(uint32_t tokens, int32_t t)
+{
+    static const uint32_t bit[4] = { 1, 2, 4, 8 };
+    return vtstq_u32(vdupq_n_u32(tokens >> t), vld1q_u32(bit));
+}
+
 /* All ones in the lanes of tokens t to t + 3 that are below n. */
 INLINE uint32x4_t live(int32_t n, int32_t t)
 {

@@ -163,48 +163,74 @@ static void settle(float *last, const float *o, const float *inv, int32_t n_row,
     }
 }
 
-static void mix_float(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                      int32_t dim, float (*value)(const void *, int32_t))
+static void below(const float *w, int32_t n_page, int32_t n_row, const float *tau, bool squares, float *lane)
+{
+    for (int32_t i = 0; i < n_row * LANES; i++)
+        lane[i] = 0.0f;
+    for (int32_t p = 0; p < n_page; p++)
+        for (int32_t r = 0; r < n_row; r++, w += P)
+            for (int32_t t = 0; t < P; t++)
+                if (w[t] <= tau[r])
+                    lane[r * LANES + t % LANES] =
+                        fmaf(w[t], squares ? w[t] : 1.0f, lane[r * LANES + t % LANES]);
+}
+
+static uint32_t pick(const float *w, int32_t n_row, const float *tau, int32_t grain, float *lane)
+{
+    uint32_t tokens = 0;
+    for (int32_t r = 0; r < n_row; r++)
+        for (int32_t t = 0; t < P; t++)
+            tokens |= (uint32_t) !(w[r * P + t] <= tau[r]) << t;
+    tokens = terse_tokens_widen(tokens, grain);
+    for (int32_t r = 0; r < n_row; r++)
+        for (int32_t t = 0; t < P; t++)
+            lane[r * LANES + t % LANES] += tokens >> t & 1 ? 0.0f : w[r * P + t];
+    return tokens;
+}
+
+static void mix_float(float *o, const float *keep, const float *w, const void *v, uint32_t tokens,
+                      int32_t n_row, int32_t dim, float (*value)(const void *, int32_t))
 {
     for (int32_t r = 0; r < n_row; r++)
         for (int32_t d = 0; d < dim; d++) {
             float a = o[r * dim + d] * keep[r];
-            for (int32_t t = 0; t < n; t++)
-                a = fmaf(w[r * P + t], value(v, t * dim + d), a);
+            for (int32_t t = 0; t < P; t++)
+                if (tokens >> t & 1)
+                    a = fmaf(w[r * P + t], value(v, t * dim + d), a);
             o[r * dim + d] = a;
         }
 }
 
-static void mix_f32(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                    int32_t dim, const void *ahead)
+static void mix_f32(float *o, const float *keep, const float *w, const void *v, uint32_t tokens, int32_t n_row,
+                    int32_t dim, const void *ahead, uint32_t soon)
 {
-    (void)ahead;
-    mix_float(o, keep, w, v, n, n_row, dim, key_f32);
+    (void)ahead, (void)soon;
+    mix_float(o, keep, w, v, tokens, n_row, dim, key_f32);
 }
 
-static void mix_f16(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                    int32_t dim, const void *ahead)
+static void mix_f16(float *o, const float *keep, const float *w, const void *v, uint32_t tokens, int32_t n_row,
+                    int32_t dim, const void *ahead, uint32_t soon)
 {
-    (void)ahead;
-    mix_float(o, keep, w, v, n, n_row, dim, key_f16);
+    (void)ahead, (void)soon;
+    mix_float(o, keep, w, v, tokens, n_row, dim, key_f16);
 }
 
-static void mix_bf16(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                     int32_t dim, const void *ahead)
+static void mix_bf16(float *o, const float *keep, const float *w, const void *v, uint32_t tokens, int32_t n_row,
+                     int32_t dim, const void *ahead, uint32_t soon)
 {
-    (void)ahead;
-    mix_float(o, keep, w, v, n, n_row, dim, key_bf16);
+    (void)ahead, (void)soon;
+    mix_float(o, keep, w, v, tokens, n_row, dim, key_bf16);
 }
 
 /* Weights times value scales as integers of up to `most`; returns what one unit is worth: NaN if any product
  * is. */
-static float quantize_weights(int32_t *c, const float *w, const uint16_t *dv, int32_t n, float most,
+static float quantize_weights(int32_t *c, const float *w, const uint16_t *dv, uint32_t tokens, float most,
                               bool dither)
 {
     float scaled[P], top = 0.0f;
     bool nan = false;
     for (int32_t t = 0; t < P; t++) {
-        scaled[t] = t < n ? w[t] * terse_f16_to_f32(dv[t]) : 0.0f;
+        scaled[t] = tokens >> t & 1 ? w[t] * terse_f16_to_f32(dv[t]) : 0.0f;
         nan |= scaled[t] != scaled[t];
         top = larger(fabsf(scaled[t]), top);
     }
@@ -218,12 +244,12 @@ static float quantize_weights(int32_t *c, const float *w, const uint16_t *dv, in
 }
 
 static void mix_coded(float *o, const float *keep, const float *w, const uint8_t *v, const uint16_t *dv,
-                      int32_t n, int32_t n_row, int32_t dim, bool q4)
+                      uint32_t tokens, int32_t n_row, int32_t dim, bool q4)
 {
     for (int32_t r = 0; r < n_row; r++)
         for (int32_t b = 0; b < dim / B; b++) {
             int32_t c[P];
-            const float unit = quantize_weights(c, w + r * P, dv + b * P, n, q4 ? 127.0f : 32767.0f, q4);
+            const float unit = quantize_weights(c, w + r * P, dv + b * P, tokens, q4 ? 127.0f : 32767.0f, q4);
             for (int32_t d = b * B; d < (b + 1) * B; d++) {
                 int32_t isum = 0;
                 for (int32_t t = 0; t < P; t++)
@@ -233,18 +259,18 @@ static void mix_coded(float *o, const float *keep, const float *w, const uint8_t
         }
 }
 
-static void mix_q8(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                   int32_t dim, const void *ahead)
+static void mix_q8(float *o, const float *keep, const float *w, const void *v, uint32_t tokens, int32_t n_row,
+                   int32_t dim, const void *ahead, uint32_t soon)
 {
-    (void)ahead;
-    mix_coded(o, keep, w, v, scales_q8(v, dim), n, n_row, dim, false);
+    (void)ahead, (void)soon;
+    mix_coded(o, keep, w, v, scales_q8(v, dim), tokens, n_row, dim, false);
 }
 
-static void mix_q4(float *o, const float *keep, const float *w, const void *v, int32_t n, int32_t n_row,
-                   int32_t dim, const void *ahead)
+static void mix_q4(float *o, const float *keep, const float *w, const void *v, uint32_t tokens, int32_t n_row,
+                   int32_t dim, const void *ahead, uint32_t soon)
 {
-    (void)ahead;
-    mix_coded(o, keep, w, v, scales_q4(v, dim), n, n_row, dim, true);
+    (void)ahead, (void)soon;
+    mix_coded(o, keep, w, v, scales_q4(v, dim), tokens, n_row, dim, true);
 }
 
 void terse_attn_init_scalar(terse_attn_kernels *k)
@@ -255,6 +281,8 @@ void terse_attn_init_scalar(terse_attn_kernels *k)
         .peak = peak,
         .weigh = weigh,
         .settle = settle,
+        .below = below,
+        .pick = pick,
         .mix = { mix_f32, mix_f16, mix_q8, mix_bf16, mix_q4 },
     };
 }

@@ -57,6 +57,22 @@ static inline size_t terse_page_block_size(terse_page_type type, int32_t dim)
                                    : n * 2;
 }
 
+/* Tokens of a V block that share cache lines: the least that can be read by themselves. A power of two, at most
+ * TERSE_PAGE_GRAIN. */
+enum { TERSE_PAGE_GRAIN = 8 };
+static inline int32_t terse_page_grain(terse_page_type type, int32_t dim)
+{
+    const size_t token = terse_page_block_size(type, dim) / TERSE_PAGE;
+    return type == TERSE_PAGE_Q8 ? 4 : type == TERSE_PAGE_Q4 ? 8 : token % 64 ? 2 : 1;
+}
+
+/* Bytes that reading n tokens of a V block in whole pieces reads, n > 0: their codes and all scales. */
+static inline size_t terse_page_tokens_size(terse_page_type type, int32_t dim, int32_t n)
+{
+    const size_t scales = terse_page_coded(type) ? (size_t)dim / TERSE_KV_BLOCK * TERSE_PAGE * 2 : 0;
+    return scales + (terse_page_block_size(type, dim) - scales) / TERSE_PAGE * (size_t)n;
+}
+
 static inline bool terse_page_dim_ok(terse_page_type type, int32_t dim)
 {
     return dim > 0 && dim <= TERSE_PAGE_DIM && dim % (terse_page_coded(type) ? 32 : 16) == 0;

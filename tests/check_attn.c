@@ -80,22 +80,88 @@ static bool check_score(checkkernel *c, terse_page_type type, int32_t dim, int32
     return same;
 }
 
+/* Some of the tokens: those of a whole page, its first, single ones, pieces of a few, none. */
+static uint32_t some_tokens(checkkernel *c, int32_t i)
+{
+    if (i < 6)
+        return terse_tokens_first(i == 0 ? P : 1 + check_below(c, P));
+    uint32_t tokens = 0;
+    for (int32_t t = 0; t < P; t++)
+        tokens |= (uint32_t)(check_below(c, i) == 0) << t;
+    return terse_tokens_widen(i == 9 ? 0 : tokens, 1 << check_below(c, 4));
+}
+
+/* Are values that compare equal, of a mix of some tokens and of one of all with weights of 0? */
+static bool check_zeros(checkkernel *c, const shape *x, uint32_t tokens, const float *some, const float *before)
+{
+    float *all = check_alloc(x->o_size);
+    memcpy(all, before, x->o_size);
+    for (int32_t r = 0; r < x->n_row; r++)
+        for (int32_t t = 0; t < P; t++)
+            x->s[r * P + t] = tokens >> t & 1 ? x->s[r * P + t] : 0.0f;
+    c->want.attn.mix[x->type](all, x->keep, x->s, x->block, terse_tokens_first(P), x->n_row, x->dim, NULL, 0);
+    bool same = true;
+    for (int32_t i = 0; i < x->n_row * x->dim && same; i++)
+        same = all[i] == some[i] || (isnan(all[i]) && isnan(some[i]));
+    if (!same)
+        printf("mix_%s dim %d: tokens that are left out are not those of weight 0\n", type_names[x->type],
+               x->dim);
+    check_free(all, x->o_size);
+    return same;
+}
+
 static bool check_mix(checkkernel *c, terse_page_type type, int32_t dim, int32_t n_row, bool wild)
 {
     bool same = true;
-    for (int32_t n = 1; n <= P; n += 1 + check_below(c, 9)) {
+    for (int32_t i = 0; i < 10; i++) {
         shape x = make(c, type, dim, n_row, wild, true);
-        float *want = check_alloc(x.o_size);
-        for (int32_t r = 0; r < n_row; r++)
-            memset(x.s + r * P + n, 0, (size_t)(P - n) * sizeof(float));
+        const uint32_t tokens = some_tokens(c, i);
+        float *want = check_alloc(x.o_size), *before = check_alloc(x.o_size);
         memcpy(want, x.o, x.o_size);
-        c->want.attn.mix[type](want, x.keep, x.s, x.block, n, n_row, dim, NULL);
-        c->got.attn.mix[type](x.o, x.keep, x.s, x.block, n, n_row, dim, x.block);
-        same &= check_floats(c, want, x.o, (size_t)(n_row * dim), "mix_%s dim %d rows %d tokens %d%s",
-                             type_names[type], dim, n_row, n, wild ? " wild" : "");
+        memcpy(before, x.o, x.o_size);
+        c->want.attn.mix[type](want, x.keep, x.s, x.block, tokens, n_row, dim, NULL, 0);
+        c->got.attn.mix[type](x.o, x.keep, x.s, x.block, tokens, n_row, dim, x.block, some_tokens(c, 9 - i));
+        same &= check_floats(c, want, x.o, (size_t)(n_row * dim), "mix_%s dim %d rows %d tokens %x%s",
+                             type_names[type], dim, n_row, tokens, wild ? " wild" : "");
+        same &= wild || check_zeros(c, &x, tokens, want, before);
         check_free(want, x.o_size);
+        check_free(before, x.o_size);
         drop(&x);
     }
+    return same;
+}
+
+/* What is at most tau, and the tokens that are not: with weights that are equal to tau, and with NaN. */
+static bool check_choice(checkkernel *c, int32_t n_page, int32_t n_row, int32_t grain)
+{
+    const size_t n = (size_t)n_page * (size_t)n_row * P, bytes = n * sizeof(float);
+    const size_t lanes = (size_t)n_row * 16, room = lanes * sizeof(float);
+    float tau[MAX_ROW], *w = check_alloc(bytes), *want = check_alloc(room), *got = check_alloc(room);
+    bool same = true;
+    for (int32_t r = 0; r < n_row; r++)
+        tau[r] = check_below(c, 9) ? fabsf(check_float(c)) : -1.0f;
+    for (size_t i = 0; i < n; i++)
+        w[i] = check_below(c, 50)  ? fabsf(check_float(c))
+               : check_below(c, 2) ? tau[i / P % (size_t)n_row]
+                                   : NAN;
+    for (int squares = 0; squares < 2; squares++) {
+        c->want.attn.below(w, n_page, n_row, tau, squares, want);
+        c->got.attn.below(w, n_page, n_row, tau, squares, got);
+        same &= check_floats(c, want, got, lanes, "below pages %d rows %d", n_page, n_row);
+    }
+    for (int32_t p = 0; p < n_page; p++) {
+        const float *page = w + (size_t)p * (size_t)n_row * P;
+        const uint32_t a = c->want.attn.pick(page, n_row, tau, grain, want),
+                       b = c->got.attn.pick(page, n_row, tau, grain, got);
+        if (a != b) {
+            printf("pick rows %d grain %d: %x in place of %x\n", n_row, grain, b, a);
+            same = false;
+        }
+    }
+    same &= check_floats(c, want, got, lanes, "pick rows %d grain %d", n_row, grain);
+    check_free(w, bytes);
+    check_free(want, room);
+    check_free(got, room);
     return same;
 }
 
@@ -192,7 +258,7 @@ static bool check_mix_accuracy(checkkernel *c, terse_page_type type, int32_t dim
     for (int32_t t = 0; t < P; t++)
         terse_page_get_v(type, x.block, t, v[t], dim);
     memset(x.o, 0, x.o_size);
-    c->got.attn.mix[type](x.o, x.keep, x.s, x.block, P, 1, dim, NULL);
+    c->got.attn.mix[type](x.o, x.keep, x.s, x.block, terse_tokens_first(P), 1, dim, NULL, 0);
     for (int32_t d = 0; d < dim; d++) {
         double want = 0.0, size = 0.0, most = 0.0, slack = 0.0;
         for (int32_t t = 0; t < P; t++) {
@@ -226,7 +292,7 @@ static bool check_mass(checkkernel *c, terse_page_type type)
         x.s[t] = t == 5 ? 1.0f : 1.0f / 300;
     }
     memset(x.o, 0, x.o_size);
-    c->got.attn.mix[type](x.o, x.keep, x.s, x.block, P, 1, 64, NULL);
+    c->got.attn.mix[type](x.o, x.keep, x.s, x.block, terse_tokens_first(P), 1, 64, NULL, 0);
     const bool good = fabsf(x.o[63] - (1.0f + 31.0f / 300)) < 0.01f;
     if (!good)
         printf("mix_%s: weights of 1 and 31 times 1/300 give %g\n", type_names[type], (double)x.o[63]);
@@ -259,6 +325,9 @@ bool check_attn(checkkernel *c)
     for (int32_t n_row = 1; n_row <= MAX_ROW && check_wanted(c, "settle"); n_row++)
         for (size_t d = 0; d < sizeof dims / sizeof *dims; d++)
             same &= check_settle(c, dims[d], n_row, n_row % 2);
+    for (int32_t n_row = 1; n_row <= MAX_ROW && check_wanted(c, "pick"); n_row++)
+        for (int32_t grain = 1; grain <= P; grain *= 2)
+            same &= check_choice(c, 1 + check_below(c, 5), n_row, grain);
     for (int32_t n_row = 1; n_row <= MAX_ROW && check_wanted(c, "weigh"); n_row++)
         for (int i = 0; i < 20; i++)
             same &= check_weigh(c, n_row, i < 15 ? 30.0f : 300.0f);
@@ -272,6 +341,7 @@ typedef struct {
     shape x;
     float m[8], l[8], keep[8], z[8];
     int32_t n[8];
+    uint32_t tokens;
 } timed;
 
 static void run_score(void *ctx)
@@ -297,7 +367,7 @@ static void run_settle(void *ctx)
 static void run_mix(void *ctx)
 {
     timed *t = ctx;
-    t->k->mix[t->x.type](t->x.o, t->x.keep, t->x.s, t->x.block, P, t->x.n_row, t->x.dim, NULL);
+    t->k->mix[t->x.type](t->x.o, t->x.keep, t->x.s, t->x.block, t->tokens, t->x.n_row, t->x.dim, NULL, 0);
 }
 
 void bench_attn(checkkernel *c)
@@ -307,7 +377,9 @@ void bench_attn(checkkernel *c)
     for (int type = 0; type < TERSE_PAGE_TYPES; type++)
         for (int32_t dim = 64; dim <= 128; dim += 64)
             for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
-                timed t = { .k = &c->got.attn, .x = make(c, (terse_page_type)type, dim, rows[r], false, true) };
+                timed t = { .k = &c->got.attn,
+                            .x = make(c, (terse_page_type)type, dim, rows[r], false, true),
+                            .tokens = terse_tokens_first(P) };
                 const double bytes = (double)t.x.block_size, ops = 2.0 * rows[r] * dim * P;
                 for (int32_t i = 0; i < rows[r]; i++)
                     t.n[i] = P;

@@ -42,7 +42,8 @@ static void prefill_part(terse_walk *w, const terse_part *a, const terse_kv_view
         for (int32_t t = 0; t < n; t++)
             terse_walk_mask(w->s + t * rows * TERSE_PAGE, rows, first[t]);
         w->kernels.weigh(w->s, n_row, w->n, a->m, a->l, w->keep, w->z);
-        w->kernels.mix[kv->type_v](a->o, w->keep, w->s, page + kv->block_k, most, n_row, kv->opts.dim_v, NULL);
+        w->kernels.mix[kv->type_v](a->o, w->keep, w->s, page + kv->block_k, terse_tokens_first(most), n_row,
+                                   kv->opts.dim_v, NULL, 0);
     }
 }
 

@@ -79,7 +79,8 @@ int32_t terse_walk_values(terse_walk *w, int32_t n, terse_attend_stats *stats, f
         const char *page = terse_kv_block(kv, table[w->list[i]]);
         const char *ahead =
             j + 1 < n ? terse_kv_block(kv, table[w->list[w->order[j + 1]]]) + kv->block_k : NULL;
-        w->kernels.mix[kv->type_v](a->o, w->keep, weights_of(w, i), page + kv->block_k, fill, rows, dim, ahead);
+        w->kernels.mix[kv->type_v](a->o, w->keep, weights_of(w, i), page + kv->block_k, terse_tokens_first(fill),
+                                   rows, dim, ahead, terse_tokens_first(TERSE_PAGE));
         tokens += fill - first;
         const terse_acc acc = { .n_row = rows,
                                 .dim = dim,

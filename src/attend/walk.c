@@ -138,6 +138,7 @@ static void walk_part(terse_walk *w, terse_walk *lead, terse_part *a, int32_t fr
 {
     const terse_kv *kv = w->kv;
     const terse_course *c = &lead->course;
+    const uint32_t all = terse_tokens_first(TERSE_PAGE);
     const int32_t rows = w->n_row, reach = step * (c->apart ? 2 : 1); /* keys alone are soon done with */
     for (int32_t i = from; i < end; i += step) {
         const char *page = terse_walk_block(lead, i),
@@ -156,8 +157,8 @@ static void walk_part(terse_walk *w, terse_walk *lead, terse_part *a, int32_t fr
         if (c->apart)
             memcpy(lead->top + i * rows, a->m, (size_t)rows * sizeof *a->m);
         else
-            w->kernels.mix[kv->type_v](a->o, w->keep, s, page + kv->block_k, fill, rows, kv->opts.dim_v,
-                                       ahead ? ahead + kv->block_k : NULL);
+            w->kernels.mix[kv->type_v](a->o, w->keep, s, page + kv->block_k, terse_tokens_first(fill), rows,
+                                       kv->opts.dim_v, ahead ? ahead + kv->block_k : NULL, all);
         for (int32_t r = 0; c->rank && r < rows; r++)
             a->rel[r] *= w->keep[r];
         a->n_read++;
