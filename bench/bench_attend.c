@@ -84,10 +84,11 @@ static void print_json(bench *b, const walks *w, const walks_rule *r, const repo
                             report_real(per_step(b, s->bytes_summary)), "bytes_ratio",
                             report_real(t->bytes / per_step(b, s->bytes_dense)), "bytes_per_head",
                             report_real(t->bytes / heads), "ns_per_head", report_real(t->ns.median / heads)));
-    report_add(j, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "pages_listed_per_token",
+    report_add(j, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "pages_listed_per_token",
                             report_real(per_step(b, s->pages_listed)), "pages_scored_per_token",
                             report_real(per_step(b, s->pages_scored)), "pages_read_per_token",
-                            report_real(per_step(b, s->pages_read)), "stops_share",
+                            report_real(per_step(b, s->pages_read)), "tokens_read_per_token",
+                            report_real(per_step(b, s->tokens_read)), "stops_share",
                             report_real((double)s->stops / (double)s->walks), "error_mean",
                             report_real(r->error_mean), "error_max", report_real(r->error_max), "bound_max",
                             bounded ? report_real((double)s->bound_max) : json_null(), "type_error_mean",

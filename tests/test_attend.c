@@ -1,131 +1,5 @@
 /* The walk: against a float64 softmax, in its order, and its stop rules where the answer is known by hand. */
-#include "attend/walk.h"
-
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-enum { DIM = 32, ROWS = 4, MOST = 2000 };
-
-typedef struct {
-    terse_kv *kv;
-    terse_attend *attend;
-    terse_walk *walk;
-    terse_attend_stats stats;
-    int32_t n;
-    _Alignas(64) float q[ROWS * DIM];
-    _Alignas(64) float out[ROWS * DIM];
-} fixture;
-
-static uint64_t rng = 1;
-
-static float uniform(void)
-{
-    rng = rng * 6364136223846793005u + 1442695040888963407u;
-    return (float)(int32_t)(rng >> 32) * 0x1p-31f;
-}
-
-/* n tokens; key_of and value_of fill k[DIM], v[DIM] of a position. */
-static fixture *make(int32_t n, terse_kv_type type, const char *stop, int32_t audit,
-                     void (*fill)(int32_t pos, float *k, float *v))
-{
-    terse_error err = { 0 };
-    fixture *f = aligned_alloc(64, (sizeof *f + 63) / 64 * 64);
-    assert_non_null(f);
-    memset(f, 0, sizeof *f);
-    f->n = n;
-    const terse_kv_opts o = {
-        .n_layer = 1, .n_head = 1, .dim_k = DIM, .dim_v = DIM, .type_k = type, .type_v = type, .ctx = MOST
-    };
-    if (terse_kv_open(&f->kv, &o, &err) != TERSE_OK ||
-        terse_attend_open(&f->attend, NULL, stop, audit, &err) != TERSE_OK ||
-        terse_walk_open(&f->walk, f->kv, f->attend, ROWS, 0, &err) != TERSE_OK ||
-        terse_kv_reserve(f->kv, n, &err) != TERSE_OK)
-        fail_msg("%s", err.text);
-    for (int32_t pos = 0; pos < n; pos++) {
-        float k[DIM], v[DIM];
-        fill(pos, k, v);
-        terse_kv_put(f->kv, 0, 0, pos, k, v);
-    }
-    terse_kv_commit(f->kv, n);
-    if (terse_kv_summarize(f->kv, terse_attend_needs(f->attend) & ~(uint32_t)TERSE_KV_CENTER, &err) != TERSE_OK)
-        fail_msg("%s", err.text);
-    for (int32_t i = 0; i < ROWS * DIM; i++)
-        f->q[i] = 3.0f * uniform();
-    return f;
-}
-
-static void decode(fixture *f)
-{
-    terse_walk_decode(f->walk, 0, 0, f->n, 0.25f, f->q, f->out, &f->stats);
-}
-
-static void drop(fixture *f)
-{
-    terse_walk_close(&f->walk);
-    terse_attend_close(&f->attend);
-    terse_kv_close(&f->kv);
-    free(f);
-}
-
-static void random_token(int32_t pos, float *k, float *v)
-{
-    (void)pos;
-    for (int32_t d = 0; d < DIM; d++) {
-        k[d] = 2.0f * uniform();
-        v[d] = uniform();
-    }
-}
-
-/* Softmax attention in float64 over what the store holds. */
-static void reference(const fixture *f, double *out)
-{
-    const int32_t *table = terse_kv_table(f->kv, 0, 0);
-    for (int32_t r = 0; r < ROWS; r++) {
-        double s[MOST], top = -INFINITY, sum = 0.0;
-        float x[DIM];
-        for (int32_t t = 0; t < f->n; t++) {
-            terse_page_get_k(f->kv->type_k, terse_kv_block(f->kv, table[t / TERSE_PAGE]), t % TERSE_PAGE, x,
-                             DIM);
-            s[t] = 0.0;
-            for (int32_t d = 0; d < DIM; d++)
-                s[t] += 0.25 * (double)f->q[r * DIM + d] * (double)x[d];
-            top = fmax(top, s[t]);
-        }
-        for (int32_t d = 0; d < DIM; d++)
-            out[r * DIM + d] = 0.0;
-        for (int32_t t = 0; t < f->n; t++) {
-            const double w = exp(s[t] - top);
-            terse_page_get_v(f->kv->type_v, terse_kv_block(f->kv, table[t / TERSE_PAGE]) + f->kv->block_k,
-                             t % TERSE_PAGE, x, DIM);
-            sum += w;
-            for (int32_t d = 0; d < DIM; d++)
-                out[r * DIM + d] += w * (double)x[d];
-        }
-        for (int32_t d = 0; d < DIM; d++)
-            out[r * DIM + d] /= sum;
-    }
-}
-
-static double error_of(const fixture *f)
-{
-    double want[ROWS * DIM], worst = 0.0;
-    reference(f, want);
-    for (int32_t r = 0; r < ROWS; r++) {
-        double diff = 0.0, size = 0.0;
-        for (int32_t i = r * DIM; i < (r + 1) * DIM; i++) {
-            diff += ((double)f->out[i] - want[i]) * ((double)f->out[i] - want[i]);
-            size += want[i] * want[i];
-        }
-        worst = fmax(worst, sqrt(diff / size));
-    }
-    return worst;
-}
+#include "attend_fixture.h"
 
 static void dense_is_softmax(void **state)
 {
@@ -141,14 +15,6 @@ static void dense_is_softmax(void **state)
             assert_int_equal(f->stats.bytes_k + f->stats.bytes_v, f->stats.bytes_dense);
             drop(f);
         }
-}
-
-static void counting_token(int32_t pos, float *k, float *v)
-{
-    for (int32_t d = 0; d < DIM; d++) {
-        k[d] = 1.0f;
-        v[d] = (float)pos;
-    }
 }
 
 /* q = 0 makes all scores equal, so attention is the mean of the values. */
@@ -209,91 +75,6 @@ static void stability_stops_when_nothing_changes(void **state)
     decode(f);
     assert_int_equal(f->stats.pages_read, 32);
     drop(f);
-}
-
-/* One page holds the weight, and it is neither the first nor recent. */
-static void needle_token(int32_t pos, float *k, float *v)
-{
-    random_token(pos, k, v);
-    for (int32_t d = 0; d < DIM; d++)
-        k[d] = pos / 32 == 10 ? 2.0f : -2.0f;
-}
-
-static void value_skip_reads_the_page_that_matters(void **state)
-{
-    (void)state;
-    fixture *f = make(1024, TERSE_KV_F32, "value-skip:eps=0.01", 1, needle_token);
-    for (int32_t i = 0; i < ROWS * DIM; i++)
-        f->q[i] = 1.0f;
-    decode(f);
-    assert_int_equal(f->stats.pages_scored, 32);
-    assert_int_equal(f->stats.pages_read, 1);
-    assert_int_equal(f->stats.bytes_v, 32 * DIM * 4);
-    assert_true(f->stats.bound_max <= 0.01f);
-    assert_true(error_of(f) < 1e-5);
-    drop(f);
-}
-
-/* The bound holds for every eps, type, center and query, and the error is measured to be under it. */
-static void value_skip_keeps_its_bound(void **state)
-{
-    (void)state;
-    static const char *const rules[] = { "value-skip:eps=0.01", "value-skip:eps=0.1", "value-skip:eps=1" };
-    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
-        for (int type = TERSE_KV_F32; type <= TERSE_KV_Q4; type++) {
-            fixture *f = make(900, (terse_kv_type)type, rules[i], 1, random_token);
-            for (int n = 0; n < 40; n++) {
-                if (n == 20)
-                    terse_kv_center(f->kv);
-                for (int32_t d = 0; d < ROWS * DIM; d++)
-                    f->q[d] = 20.0f * uniform() * uniform();
-                decode(f);
-            }
-            assert_int_equal(f->stats.audits, 40);
-            assert_int_equal(f->stats.audit_violations, 0);
-            assert_true(f->stats.audit_error_max > 0.0f || i == 0);
-            assert_true(i == 0 || f->stats.pages_read < f->stats.pages_listed);
-            drop(f);
-        }
-}
-
-/* Values whose squares overflow, or that are no numbers, in a page of little weight. */
-static float odd_value;
-static void odd_token(int32_t pos, float *k, float *v)
-{
-    needle_token(pos, k, v);
-    for (int32_t d = 0; d < DIM && (isinf(odd_value) || isnan(odd_value) ? pos == 700 : true); d++)
-        v[d] *= odd_value;
-}
-
-/* No walk may end with a bound that was not proved. */
-static void value_skip_proves_nothing_from_nan(void **state)
-{
-    (void)state;
-    static const float odd[] = { NAN, INFINITY, 1e25f, 1e-25f };
-    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
-        odd_value = odd[i];
-        fixture *f = make(1024, TERSE_KV_F32, "value-skip:eps=0.01", 1, odd_token);
-        for (int n = 0; n < 2; n++) {
-            for (int32_t d = 0; d < ROWS * DIM; d++)
-                f->q[d] = 1.0f;
-            memset(&f->stats, 0, sizeof f->stats);
-            decode(f);
-            if (i < 2) {
-                assert_int_equal(f->stats.stops, 0);
-                assert_int_equal(f->stats.pages_read, 32);
-                assert_false(isfinite(f->out[0]));
-                assert_int_equal(f->stats.audit_violations, 1); /* NaN is no answer */
-                assert_true(isinf(f->stats.audit_error_max));
-            } else {
-                assert_true(f->stats.bound_max <= 0.01f && error_of(f) <= 0.0101);
-                assert_int_equal(f->stats.stops, f->stats.bound_max > 0.0f);
-                assert_int_equal(f->stats.audit_violations, 0);
-            }
-            terse_kv_center(f->kv);
-        }
-        drop(f);
-    }
 }
 
 /* Prefill of tokens that share a page has the bits of decoding them one by one. */
@@ -371,7 +152,7 @@ static void mass_knows_what_it_leaves(void **state)
     (void)state;
     static const char *const rules[] = {
         "mass:delta=0.3,floor=0,from=0,norm=sum",
-        "mass:delta=0.3,floor=0,from=0,norm=sum+value-share:left=0.1,norm=sum"
+        "mass:delta=0.3,floor=0,from=0,norm=sum+value-share:left=0.3,norm=sum"
     };
     for (size_t i = 0; i < 2; i++) {
         fixture *f = make(1024, TERSE_KV_F32, rules[i], 1, stepped_token);
@@ -381,11 +162,11 @@ static void mass_knows_what_it_leaves(void **state)
             decode(f);
         }
         assert_true(f->stats.pages_scored < f->stats.pages_listed);
-        assert_true(i == 0 || f->stats.pages_read < f->stats.pages_scored);
+        assert_true(i == 0 || f->stats.tokens_read < TERSE_PAGE * f->stats.pages_scored);
         assert_true(f->stats.bytes_summary > 0);
         assert_true(f->stats.pages_alone <= (double)f->stats.pages_scored);
         assert_true(fabs(f->stats.left_sum - f->stats.audit_left_sum) < 0.02 * f->stats.audit_left_sum);
-        assert_true(f->stats.left_max <= (i == 0 ? 0.301f : 0.401f) && f->stats.left_max > 0.1f);
+        assert_true(f->stats.left_max <= (i == 0 ? 0.301f : 0.601f) && f->stats.left_max > 0.1f);
         drop(f);
     }
 }
@@ -558,9 +339,6 @@ int main(void)
         cmocka_unit_test(zero_query_gives_the_mean),
         cmocka_unit_test(order_is_sinks_then_newest_first),
         cmocka_unit_test(stability_stops_when_nothing_changes),
-        cmocka_unit_test(value_skip_reads_the_page_that_matters),
-        cmocka_unit_test(value_skip_keeps_its_bound),
-        cmocka_unit_test(value_skip_proves_nothing_from_nan),
         cmocka_unit_test(prefill_is_decode),
         cmocka_unit_test(stats_add),
         cmocka_unit_test(rules_can_be_listed),

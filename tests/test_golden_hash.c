@@ -46,7 +46,7 @@ static const golden goldens[] = {
                  .types = { TERSE_TYPE_Q4_K, TERSE_TYPE_Q6_K, TERSE_TYPE_Q4_K, TERSE_TYPE_Q5_K, TERSE_TYPE_Q6_K,
                             TERSE_TYPE_Q4_K, TERSE_TYPE_Q4_K, TERSE_TYPE_Q5_K, TERSE_TYPE_Q6_K } },
       .session = { .type_k = TERSE_KV_Q8, .type_v = TERSE_KV_Q8, .stop = "value-skip:eps=0.5" },
-      .hash = UINT64_C(0x3c045d283594a280) },
+      .hash = UINT64_C(0xf680ee86eb926121) },
     { .name = "experts",
       .model = { .n_layer = 2,
                  .n_embd = 64,

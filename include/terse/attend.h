@@ -17,7 +17,8 @@ typedef struct {
     int64_t walks;
     int64_t pages_listed; /* what dense attention reads */
     int64_t pages_scored; /* K block read */
-    int64_t pages_read;   /* V block read */
+    int64_t pages_read;   /* V block read, all of it or values of some tokens */
+    int64_t tokens_read;  /* values read */
     /* Pages that the heads of a group would have walked alone, averaged over the group. pages_scored /
      * pages_alone is what it costs that a page is skipped only if every head agrees. */
     double pages_alone;
@@ -92,7 +93,7 @@ typedef struct terse_attend terse_attend;
  *   certified:eps=0.1        stop when the error is proved to be at most eps |o|
  *   value-skip:eps=0.1       leave out values while the error is proved to be at most eps |o|
  *   value-share:left=0.008,norm=rms
- *                            leave out values of pages whose exact shares stay within left
+ *                            leave out values of tokens whose exact shares, added up as above, stay within left
  *
  * audit: repeat every audit-th walk of a (layer, head) in full and record the true error; 0: never.
  * TERSE_BAD_INPUT names the word that is wrong and what is known. */

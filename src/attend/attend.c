@@ -109,6 +109,7 @@ void terse_attend_stats_add(terse_attend_stats *a, const terse_attend_stats *b)
     a->pages_listed += b->pages_listed;
     a->pages_scored += b->pages_scored;
     a->pages_read += b->pages_read;
+    a->tokens_read += b->tokens_read;
     a->pages_alone += b->pages_alone;
     a->bytes_k += b->bytes_k;
     a->bytes_v += b->bytes_v;

@@ -1,7 +1,7 @@
 /* attend/stop.h: what a stop rule is. One file each (stop_*.c), one line in the registry (attend.c).
  *
- * A page rule says when no more pages are needed; a value rule, which may follow it, says when the values of
- * enough of the scored pages have been read. */
+ * A page rule says when no more pages are needed; a value rule, which may follow it, says how much of the
+ * weight of the scored tokens may be left without their values. */
 #ifndef TERSE_ATTEND_STOP_H
 #define TERSE_ATTEND_STOP_H
 
@@ -19,7 +19,7 @@ typedef struct {
     const char *const *names; /* words for 0, 1, 2 ..., ended by NULL; NULL: a number */
 } terse_stop_param;
 
-/* How shares of pages add up to a limit: their sum, or the root of the sum of their squares. */
+/* How shares of pages or tokens add up to a limit: their sum, or the root of the sum of their squares. */
 enum { TERSE_NORM_RMS, TERSE_NORM_SUM };
 extern const char *const terse_norms[];
 
@@ -53,11 +53,10 @@ typedef struct {
      * BOX, 0 under orders that know nothing. */
     const float *unread;
     const float *unread_squares; /* [n_row] sum over those pages of weight^2 */
-    /* Value rules: weight of scored pages whose values are not in o yet. [n_row] */
+    /* Value rules: weight of scored tokens whose values are not in o yet. [n_row] */
     const float *left;
-    const float *left_squares; /* [n_row] sum over their pages of weight^2 */
-    float radius;              /* largest |v - c| of those pages; page rules: of all pages */
-    const float *center;       /* [dim] c */
+    float radius;        /* largest |v - c| in their pages; page rules: of all pages that are not walked */
+    const float *center; /* [dim] c */
     const terse_attn_kernels *kernels;
 } terse_acc;
 
@@ -82,6 +81,12 @@ typedef struct {
     /* Asked after a page: done[r] where the walk could end here if there were no other heads. *bound is
      * what the error |o_full - o| / |o| is at most if it ends here (bounded rules). */
     void (*enough)(void *state, const double *param, const terse_acc *acc, bool *done, float *bound);
+    /* A value rule: the weight that may be left out of each row, most[n_row], added up as norm() says over
+     * tokens. Asked before any value is read, when o is 0 and all that l counts is left, and then each time
+     * when what it asked for has been read; true: no more is needed. A limit that is no number allows nothing.
+     */
+    bool (*allow)(void *state, const double *param, const terse_acc *acc, float *most, float *bound);
+    int32_t (*norm)(const double *param);
 } terse_stop;
 
 extern const terse_stop terse_stop_none, terse_stop_stability, terse_stop_weight, terse_stop_mass,

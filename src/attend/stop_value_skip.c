@@ -1,12 +1,13 @@
-/* attend/stop_value_skip.c: certified skipping of values. All keys have been scored, so the weights are exact;
- * pages come by falling share. With W the weight whose values are unread, R >= max |v - c| over them and
- * o = (acc + W c) / l, the exact output differs by (1/l) |sum_unread w (v - c)|, hence
+/* attend/stop_value_skip.c: certified skipping of values. All keys have been scored, so the weights are exact.
+ * With W the weight whose values are unread, R >= max |v - c| over them and o = (acc + W c) / l, the exact
+ * output differs by (1/l) |sum_unread w (v - c)|, hence
  *
- *   |o_full - o| <= W R / l      for any order and any c
+ *   |o_full - o| <= W R / l      for any choice of tokens and any c
  *
- * The walk ends when that is at most eps |o| for every head of the group. This bounds what was left out; the
- * rounding of the f32 sums comes on top, as in attention that reads everything. A comparison with NaN is false,
- * so that a walk with anything not finite in it reads on. */
+ * and the walk ends when that is at most eps |o| for every head of the group. |o| is known only when values
+ * have been read: the first limit on W takes it to be R, the next ones what it was found to be, a little less.
+ * This bounds what was left out; the rounding of the f32 sums comes on top, as in attention that reads
+ * everything. A comparison with NaN is false, so that a walk with anything not finite in it reads on. */
 #include "attend/stop.h"
 
 #include <float.h>
@@ -14,26 +15,17 @@
 
 enum { EPS };
 
-/* The norms of the outputs, measured again every REFRESH pages and when they decide. */
-enum { REFRESH = 8 };
-typedef struct {
-    int32_t age;
-    float norm[]; /* [n_row] |acc + W c| */
-} value_skip;
-
+/* One flag: whether a limit has been set. */
 static size_t state_size(int32_t n_row, int32_t dim)
 {
-    (void)dim;
-    return sizeof(value_skip) + (size_t)n_row * sizeof(float);
+    (void)n_row, (void)dim;
+    return sizeof(bool);
 }
 
 static void begin(void *state, const double *param, int32_t n_row, int32_t dim)
 {
-    (void)param, (void)dim;
-    value_skip *s = state;
-    s->age = 0;
-    for (int32_t r = 0; r < n_row; r++)
-        s->norm[r] = INFINITY;
+    (void)param, (void)n_row, (void)dim;
+    *(bool *)state = false;
 }
 
 static float norm_of(const terse_acc *acc, int32_t r)
@@ -49,24 +41,26 @@ static float norm_of(const terse_acc *acc, int32_t r)
     return sqrtf(terse_fold8(lane));
 }
 
-static void enough(void *state, const double *param, const terse_acc *acc, bool *done, float *bound)
+static bool allow(void *state, const double *param, const terse_acc *acc, float *most, float *bound)
 {
-    value_skip *s = state;
+    bool *asked = state, enough = *asked;
     const float eps = (float)param[EPS];
-    if (s->age++ % REFRESH)
-        for (int32_t r = 0; r < acc->n_row; r++)
-            if (!(acc->left[r] * acc->radius <= eps * s->norm[r])) {
-                done[r] = false;
-                return;
-            }
     float worst = 0.0f;
     for (int32_t r = 0; r < acc->n_row; r++) {
-        const float error = acc->left[r] * acc->radius;
-        s->norm[r] = norm_of(acc, r);
-        done[r] = error <= eps * s->norm[r] && s->norm[r] <= FLT_MAX; /* infinity would allow any error */
-        worst = fmaxf(worst, error > 0.0f ? error / s->norm[r] : 0.0f);
+        const float error = acc->left[r] * acc->radius, size = *asked ? norm_of(acc, r) : 0.0f;
+        enough &= error <= eps * size && size <= FLT_MAX; /* infinity would allow any error */
+        worst = fmaxf(worst, error > 0.0f ? error / size : 0.0f);
+        most[r] = !*asked ? eps * acc->l[r] : size <= FLT_MAX ? 0.9f * eps * size / acc->radius : 0.0f;
     }
-    *bound = worst;
+    *asked = true;
+    *bound = enough ? worst : 0.0f;
+    return enough;
+}
+
+static int32_t norm(const double *param)
+{
+    (void)param;
+    return TERSE_NORM_SUM;
 }
 
 const terse_stop terse_stop_value_skip = {
@@ -78,5 +72,6 @@ const terse_stop terse_stop_value_skip = {
     .needs = TERSE_KV_CENTER,
     .state_size = state_size,
     .begin = begin,
-    .enough = enough,
+    .allow = allow,
+    .norm = norm,
 };

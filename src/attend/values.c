@@ -1,5 +1,6 @@
-/* attend/values.c: the second half of a walk under a value rule. All weights of the walked pages are known;
- * values are read by falling share of the softmax until the rule has enough. */
+/* attend/values.c: the second half of a walk under a value rule. All weights of the walked pages are known. The
+ * rule says how much of them may be left out; the lightest tokens are, for each head as many as it allows, and
+ * the values of those that some head needs are read, in the order of the list. */
 #include "attend/walk.h"
 
 #include "simd/expf.h"
@@ -7,97 +8,168 @@
 #include <math.h>
 #include <string.h>
 
-/* Brings the masses of all pages to the last maximum and finds the largest share of each page. */
-static void share_out(terse_walk *w, int32_t n)
+enum {
+    P = TERSE_PAGE,
+    LANES = 16,
+    AHEAD = 4
+}; /* blocks from the one that is read to the one that is fetched */
+
+static float fold(const float *lane)
+{
+    float x[LANES];
+    memcpy(x, lane, sizeof x);
+    for (int32_t half = LANES / 2; half > 0; half /= 2)
+        for (int32_t i = 0; i < half; i++)
+            x[i] += x[i + half];
+    return x[0];
+}
+
+/* Brings the weights of all pages to the last maximum. */
+static void rescale(terse_walk *w, int32_t n)
 {
     const int32_t rows = w->n_row;
+    for (int32_t i = 0; i < n; i++)
+        for (int32_t r = 0; r < rows; r++) {
+            const float top = w->top[i * rows + r];
+            float *s = w->weights + ((size_t)i * (size_t)rows + (size_t)r) * P;
+            const float f = top != w->part[0].m[r] ? terse_expf(top - w->part[0].m[r]) : 1.0f;
+            for (int32_t t = 0; t < P && f != 1.0f; t++)
+                s[t] *= f;
+        }
+}
+
+/* 2^(-k/4) */
+static float quarter_octaves(int32_t k)
+{
+    static const float part[4] = { 1.0f, 0x1.ae89fap-1f, 0x1.6a09e6p-1f, 0x1.306fe0p-1f };
+    return ldexpf(part[k % 4], -(k / 4));
+}
+
+/* Lowers tau[n_row] to the largest most * 2^(-k/4) at which the tokens that weigh at most that stay within
+ * most, by bisection: n tokens of most / n each, as a root of squares of most / sqrt(n), are never too many. */
+static void choose(terse_walk *w, int32_t n, const float *most, bool squares, float *tau)
+{
+    const int32_t rows = w->n_row, octaves = ilogb((double)n * P) + 1;
+    int32_t low[TERSE_MAX_GROUP], high[TERSE_MAX_GROUP];
+    float try[TERSE_MAX_GROUP];
+    for (int32_t r = 0; r < rows; r++) {
+        low[r] = 0;
+        high[r] = squares ? 2 * octaves : 4 * octaves;
+    }
+    for (bool all = false; !all;) {
+        for (int32_t r = 0; r < rows; r++)
+            try[r] = most[r] * quarter_octaves((low[r] + high[r]) / 2);
+        w->kernels.below(w->weights, n, rows, try, squares, w->lane);
+        all = true;
+        for (int32_t r = 0; r < rows; r++) {
+            const float sum = fold(w->lane + r * LANES), limit = squares ? most[r] * most[r] : most[r];
+            const int32_t middle = (low[r] + high[r]) / 2;
+            if (low[r] < high[r] && sum <= limit)
+                high[r] = middle;
+            else if (low[r] < high[r])
+                low[r] = middle + 1;
+            all &= low[r] == high[r];
+        }
+    }
+    for (int32_t r = 0; r < rows; r++) {
+        const float x = most[r] * quarter_octaves(high[r]);
+        tau[r] = !(most[r] >= 0.0f) || !(most[r] <= INFINITY) ? -1.0f : x < tau[r] ? x : tau[r];
+    }
+}
+
+/* Tokens that are read or left out together. The weights of q4 values are rounded by the largest of their page,
+ * so that only whole pages can be left out without touching the others: proofs rest on that. */
+static int32_t grain_of(const terse_walk *w)
+{
+    const terse_kv *kv = w->kv;
+    return w->value->stop->bounded && kv->type_v == TERSE_PAGE_Q4
+               ? P
+               : terse_page_grain(kv->type_v, kv->opts.dim_v);
+}
+
+/* Reads the values of tokens that weigh more than tau and have not been read: w->left is the weight of those
+ * that still have not. Returns the largest radius of their pages, -1 if there are none. */
+static float read_over(terse_walk *w, int32_t n, const float *tau)
+{
+    const terse_kv *kv = w->kv;
+    const int32_t rows = w->n_row, dim = kv->opts.dim_v, grain = grain_of(w);
+    const size_t unit = w->course.view.unit * (size_t)kv->cap;
+    float radius = -1.0f;
+    int32_t n_some = 0;
+    memset(w->lane, 0, (size_t)rows * LANES * sizeof *w->lane);
     for (int32_t i = 0; i < n; i++) {
-        float *mass = w->mass + i * rows, share = 0.0f;
-        const float *top = w->top + i * rows;
-        for (int32_t r = 0; r < rows; r++) {
-            if (top[r] != w->part[0].m[r])
-                mass[r] *= terse_expf(top[r] - w->part[0].m[r]);
-            const float x = mass[r] / w->part[0].l[r];
-            share = x > share ? x : share;
-        }
-        w->prior[i] = share;
+        int32_t first;
+        const int32_t fill = terse_kv_fill(kv, &w->course.view, w->list[i], &first);
+        const uint32_t live = terse_tokens_first(fill) & ~terse_tokens_first(first);
+        const float *s = w->weights + (size_t)i * (size_t)rows * P;
+        const uint32_t tokens = w->kernels.pick(s, rows, tau, grain, w->lane) & live;
+        if (tokens != live)
+            radius = fmaxf(radius, kv->radius[unit + (size_t)w->list[i]]);
+        w->fresh[n_some] = tokens & ~w->tokens[i];
+        w->tokens[i] = tokens;
+        w->some[n_some] = i;
+        n_some += w->fresh[n_some] != 0;
     }
-}
-
-/* What is unread from each place in order on: summed from the small end, so that the sums keep their bits. */
-static void sum_left(terse_walk *w, const float *radius, int32_t n)
-{
-    const int32_t rows = w->n_row;
-    memset(w->left + n * 2 * rows, 0, 2 * (size_t)rows * sizeof *w->left);
-    w->radius[n] = 0.0f;
-    for (int32_t j = n - 1; j >= 0; j--) {
-        const int32_t i = w->order[j];
-        float *left = w->left + j * 2 * rows;
-        for (int32_t r = 0; r < rows; r++) {
-            const float x = w->mass[i * rows + r];
-            left[r] = left[r + 2 * rows] + x;
-            left[r + rows] = fmaf(x, x, left[r + 3 * rows]);
-        }
-        w->radius[j] = fmaxf(w->radius[j + 1], radius[w->list[i]]);
+    for (int32_t j = 0; j < n_some; j++) {
+        const int32_t i = w->some[j], a = j + AHEAD < n_some ? j + AHEAD : -1;
+        w->kernels.mix[kv->type_v](w->part[0].o, w->keep, w->weights + (size_t)i * (size_t)rows * P,
+                                   terse_walk_block(w, i) + kv->block_k, w->fresh[j], rows, dim,
+                                   a < 0 ? NULL : terse_walk_block(w, w->some[a]) + kv->block_k,
+                                   a < 0 ? 0 : w->fresh[a]);
     }
-}
-
-/* The weights of position i on the scale of l. */
-static float *weights_of(terse_walk *w, int32_t i)
-{
-    const int32_t rows = w->n_row;
-    float *s = w->weights + (size_t)i * (size_t)rows * TERSE_PAGE;
     for (int32_t r = 0; r < rows; r++)
-        if (w->top[i * rows + r] != w->part[0].m[r]) {
-            const float f = terse_expf(w->top[i * rows + r] - w->part[0].m[r]);
-            for (int32_t t = 0; t < TERSE_PAGE; t++)
-                s[r * TERSE_PAGE + t] *= f;
-        }
-    return s;
+        w->left[r] = fold(w->lane + r * LANES);
+    return radius;
 }
 
-int32_t terse_walk_values(terse_walk *w, int32_t n, terse_attend_stats *stats, float *bound)
+static void count(terse_walk *w, int32_t n, terse_attend_stats *stats)
+{
+    const terse_kv *kv = w->kv;
+    const int32_t dim = kv->opts.dim_v;
+    for (int32_t i = 0; i < n; i++)
+        if (w->tokens[i]) {
+            const int32_t some = __builtin_popcount(w->tokens[i]);
+            stats->bytes_v += (int64_t)terse_page_tokens_size(kv->type_v, dim, some);
+            stats->tokens_read += some;
+            stats->pages_read++;
+        }
+    stats->bytes_summary += (int64_t)sizeof(float) * ((w->value->stop->bounded ? n : 0) + dim);
+}
+
+void terse_walk_values(terse_walk *w, int32_t n, terse_attend_stats *stats, float *bound)
 {
     const size_t unit = w->course.view.unit;
-    const terse_part *a = &w->part[0];
     const terse_kv *kv = w->kv;
     const terse_rule *rule = w->value;
-    const int32_t *table = kv->table + unit * (size_t)kv->cap, dim = kv->opts.dim_v, rows = w->n_row;
-    void *state = w->state;
-    share_out(w, n);
-    terse_walk_sort(w, w->order, w->prior, n);
-    sum_left(w, kv->radius + unit * (size_t)kv->cap, n);
-    for (int32_t r = 0; r < rows; r++)
+    const int32_t rows = w->n_row;
+    terse_acc acc = { .n_row = rows,
+                      .dim = kv->opts.dim_v,
+                      .n_read = n,
+                      .n_page = n,
+                      .l = w->part[0].l,
+                      .o = w->part[0].o,
+                      .unread = w->unread,
+                      .left = w->left,
+                      .radius = INFINITY,
+                      .center = kv->center + unit * (size_t)kv->opts.dim_v,
+                      .kernels = &w->kernels };
+    float most[TERSE_MAX_GROUP], tau[TERSE_MAX_GROUP];
+    rescale(w, n);
+    memset(w->tokens, 0, (size_t)n * sizeof *w->tokens);
+    for (int32_t r = 0; r < rows; r++) {
+        w->left[r] = w->part[0].l[r];
         w->keep[r] = 1.0f;
-    if (rule->stop->begin)
-        rule->stop->begin(state, rule->param, rows, dim);
-
-    int32_t j = 0, tokens = 0;
-    while (j < n) {
-        int32_t first;
-        const int32_t i = w->order[j++], fill = terse_kv_fill(kv, &w->course.view, w->list[i], &first);
-        const char *page = terse_kv_block(kv, table[w->list[i]]);
-        const char *ahead =
-            j + 1 < n ? terse_kv_block(kv, table[w->list[w->order[j + 1]]]) + kv->block_k : NULL;
-        w->kernels.mix[kv->type_v](a->o, w->keep, weights_of(w, i), page + kv->block_k, terse_tokens_first(fill),
-                                   rows, dim, ahead, terse_tokens_first(TERSE_PAGE));
-        tokens += fill - first;
-        const terse_acc acc = { .n_row = rows,
-                                .dim = dim,
-                                .n_read = j,
-                                .n_page = n,
-                                .l = a->l,
-                                .o = a->o,
-                                .unread = w->unread,
-                                .left = w->left + j * 2 * rows,
-                                .left_squares = w->left + (j * 2 + 1) * rows,
-                                .radius = w->radius[j],
-                                .center = kv->center + unit * (size_t)dim,
-                                .kernels = &w->kernels };
-        if (terse_walk_enough(w, rule, state, &acc, bound))
-            break;
+        tau[r] = INFINITY;
     }
-    stats->bytes_v += (int64_t)(kv->block_v / TERSE_PAGE) * tokens;
-    stats->bytes_summary += (int64_t)sizeof(float) * (n + dim);
-    return j;
+    if (rule->stop->begin)
+        rule->stop->begin(w->state, rule->param, rows, kv->opts.dim_v);
+    while (!rule->stop->allow(w->state, rule->param, &acc, most, bound)) {
+        choose(w, n, most, rule->stop->norm(rule->param) == TERSE_NORM_RMS, tau);
+        acc.radius = read_over(w, n, tau);
+        if (acc.radius < 0.0f) {
+            *bound = 0.0f;
+            break;
+        }
+    }
+    count(w, n, stats);
 }

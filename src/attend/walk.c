@@ -94,7 +94,7 @@ static void extrapolate(terse_walk *w, const terse_walk *lead, const terse_part 
 }
 
 /* Asks the page rule after position i. Notes which heads would have stopped here alone. */
-static bool settled(terse_walk *w, terse_walk *lead, terse_part *a, int32_t i, const float *z)
+static bool settled(terse_walk *w, terse_walk *lead, terse_part *a, int32_t i)
 {
     const terse_kv *kv = w->kv;
     const terse_course *c = &lead->course;
@@ -110,7 +110,7 @@ static bool settled(terse_walk *w, terse_walk *lead, terse_part *a, int32_t i, c
                             .n_read = read < c->n_page ? read : c->n_page,
                             .n_page = c->n_page,
                             .l = strands > 1 ? w->sum : a->l,
-                            .z = z,
+                            .z = w->z,
                             .o = c->apart ? NULL : a->o,
                             .keep = w->keep,
                             .unread = w->unread,
@@ -146,14 +146,13 @@ static void walk_part(terse_walk *w, terse_walk *lead, terse_part *a, int32_t fr
         int32_t first;
         const int32_t fill = terse_kv_fill(kv, &c->view, lead->list[i], &first);
         float *s = c->apart ? lead->weights + (size_t)i * (size_t)rows * TERSE_PAGE : w->s;
-        float *z = c->apart ? lead->mass + i * rows : w->z;
         for (int32_t r = 0; r < rows; r++)
             w->n[r] = fill;
         w->kernels.score[kv->type_k](s, terse_walk_query(lead, lead->list[i]), page, rows, kv->opts.dim_k,
                                      ahead);
         terse_walk_cap(w, c, s, rows);
         terse_walk_mask(s, rows, first);
-        w->kernels.weigh(s, rows, w->n, a->m, a->l, w->keep, z);
+        w->kernels.weigh(s, rows, w->n, a->m, a->l, w->keep, w->z);
         if (c->apart)
             memcpy(lead->top + i * rows, a->m, (size_t)rows * sizeof *a->m);
         else
@@ -163,7 +162,7 @@ static void walk_part(terse_walk *w, terse_walk *lead, terse_part *a, int32_t fr
             a->rel[r] *= w->keep[r];
         a->n_read++;
         a->n_token += fill - first;
-        if (i >= ask && c->every && a->n_read % c->every == 0 && settled(w, lead, a, i, z))
+        if (i >= ask && c->every && a->n_read % c->every == 0 && settled(w, lead, a, i))
             break;
     }
 }
@@ -301,7 +300,6 @@ static void gather(terse_walk *w)
             const size_t from = (size_t)i, at = (size_t)to;
             w->list[to] = w->list[i];
             memcpy(w->weights + at * page, w->weights + from * page, page * sizeof *w->weights);
-            memcpy(w->mass + at * rows, w->mass + from * rows, rows * sizeof *w->mass);
             memcpy(w->top + at * rows, w->top + from * rows, rows * sizeof *w->top);
         }
         to++;
@@ -383,10 +381,16 @@ void terse_walk_end(terse_walk *w, float *out, terse_attend_stats *stats)
     if (c.order == TERSE_ORDER_BOX || scored == c.n_page)
         memset(w->unread, 0, 2 * (size_t)w->n_row * sizeof *w->unread);
     stats->bytes_k += (int64_t)kv->block_k * scored;
-    stats->bytes_v += c.apart ? 0 : (int64_t)(kv->block_v / TERSE_PAGE) * a->n_token;
     stats->bytes_summary += (int64_t)c.bytes;
-    const int32_t read = c.apart ? terse_walk_values(w, scored, stats, &a->bound) : scored;
-    const float *left = c.apart ? w->left + read * 2 * w->n_row : NULL;
+    const int64_t before = stats->tokens_read;
+    if (c.apart) {
+        terse_walk_values(w, scored, stats, &a->bound);
+    } else {
+        stats->bytes_v += (int64_t)(kv->block_v / TERSE_PAGE) * a->n_token;
+        stats->tokens_read += a->n_token;
+        stats->pages_read += scored;
+    }
+    const float *left = c.apart ? w->left : NULL;
     const float estimate = finish(w, left, out);
     if (estimate > 0.0f && !c.apart) /* terse_walk_values counts its own */
         stats->bytes_summary += (int64_t)sizeof(float) * kv->opts.dim_v;
@@ -397,8 +401,7 @@ void terse_walk_end(terse_walk *w, float *out, terse_attend_stats *stats)
         terse_walk_audit(w, out, left, estimate, stats);
     stats->walks++;
     stats->pages_scored += scored;
-    stats->pages_read += read;
-    stats->stops += scored < c.n_page || read < scored;
+    stats->stops += scored < c.n_page || stats->tokens_read - before < a->n_token;
     count(stats, kv, &c.view, c.n_token);
 }
 
@@ -447,6 +450,7 @@ void terse_walk_count_dense(const terse_kv *kv, int32_t layer, int32_t pos, int3
     const int64_t value = (int64_t)(kv->block_v / TERSE_PAGE);
     stats->bytes_k += (int64_t)kv->block_k * pages;
     stats->bytes_v += value * (pos + n - first);
+    stats->tokens_read += pos + n - first;
     stats->pages_scored += pages;
     stats->pages_read += pages;
     stats->pages_alone += pages;

@@ -79,18 +79,20 @@ struct terse_walk {
     float *prior;        /* [cap] largest high / l of the heads */
     float *gather;       /* [2][cap] fair and high of one head, in the order of other */
     float *behind;       /* [cap + 1][n_row] BOX: weight from this place in list on */
+    float *radius;       /* [cap + 1] BOX: largest page radius from this place in list on */
+    uint16_t *key;       /* [cap] sort keys */
     float *unread; /* [2][n_row] weight of what is unread, sum of weight^2, as l; zeros without estimates */
     float *sum;    /* [n_row] what a strand thinks that all have read */
     size_t stride; /* cap, rounded up to whole tiles */
 
     /* Value rules; by position in list. */
-    float *weights; /* [cap][n_row][P] */
-    float *mass;    /* [cap][n_row] sum of the page's weights */
-    float *top;     /* [cap][n_row] the maximum that these are relative to */
-    int32_t *order; /* [cap] positions by falling share */
-    float *left;    /* [cap + 1][2][n_row] weight from this place in order on, sum of weight^2 */
-    float *radius;  /* [cap + 1] largest page radius from this place in order on; under BOX also in list */
-    uint16_t *key;  /* [cap] sort keys */
+    float *weights;   /* [cap][n_row][P] */
+    float *top;       /* [cap][n_row] the maximum that these are relative to */
+    uint32_t *tokens; /* [cap] bits of those whose values have been read */
+    uint32_t *fresh;  /* [cap] of those that are being read, page by page */
+    int32_t *some;    /* [cap] positions of these pages */
+    float *left;      /* [n_row] weight of those that have not been read */
+    float *lane;      /* [n_row][16] sums */
 };
 
 /* attend/walk_open.c: as terse_walk_open_split, with room for what becomes of the store under a's policy and
@@ -141,9 +143,9 @@ void terse_walk_unread(terse_walk *w, const terse_walk *lead, terse_part *a, int
  * order. */
 void terse_walk_sort(terse_walk *w, int32_t *out, const float *x, int32_t n);
 
-/* attend/values.c: reads values of the n pages whose weights are known, by falling share, until the value rule
- * has enough. Returns how many. */
-int32_t terse_walk_values(terse_walk *w, int32_t n, terse_attend_stats *stats, float *bound);
+/* attend/values.c: reads values of the n pages whose weights are known, of as many tokens as the value rule
+ * wants. w->left is the weight of the others. */
+void terse_walk_values(terse_walk *w, int32_t n, terse_attend_stats *stats, float *bound);
 
 /* attend/audit.c: the exact answer beside out, the one that w ended with, and whether the bound held. Not
  * counted as bytes of the walk. left: [n_row] weight whose values were not read, or NULL; estimate: the share

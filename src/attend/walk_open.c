@@ -55,17 +55,19 @@ static size_t lay_out(terse_walk *w, char *base)
     w->x = terse_place(base, &at, rank ? row * dim_k * one : 0);
     w->fair = terse_place(base, &at, rank ? row * w->stride * one : 0);
     w->high = terse_place(base, &at, rank ? row * w->stride * one : 0);
-    w->prior = terse_place(base, &at, rank || apart ? cap * one : 0);
+    w->prior = terse_place(base, &at, rank ? cap * one : 0);
     w->behind = terse_place(base, &at, rank ? (cap + 1) * row * one : 0);
     w->unread = terse_place(base, &at, 2 * row * one);
     w->sum = terse_place(base, &at, row * one);
     w->weights = terse_place(base, &at, apart ? cap * row * TERSE_PAGE * one : 0);
-    w->mass = terse_place(base, &at, apart ? cap * row * one : 0);
     w->top = terse_place(base, &at, apart ? cap * row * one : 0);
-    w->order = terse_place(base, &at, apart ? cap * sizeof *w->order : 0);
-    w->left = terse_place(base, &at, apart ? (cap + 1) * 2 * row * one : 0);
-    w->radius = terse_place(base, &at, rank || apart ? (cap + 1) * one : 0);
-    w->key = terse_place(base, &at, rank || apart ? cap * sizeof *w->key : 0);
+    w->tokens = terse_place(base, &at, apart ? cap * sizeof *w->tokens : 0);
+    w->fresh = terse_place(base, &at, apart ? cap * sizeof *w->fresh : 0);
+    w->some = terse_place(base, &at, apart ? cap * sizeof *w->some : 0);
+    w->left = terse_place(base, &at, apart ? row * one : 0);
+    w->lane = terse_place(base, &at, apart ? row * 16 * one : 0);
+    w->radius = terse_place(base, &at, rank ? (cap + 1) * one : 0);
+    w->key = terse_place(base, &at, rank ? cap * sizeof *w->key : 0);
     return at;
 }
 

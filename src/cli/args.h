@@ -41,7 +41,7 @@ terse_option_group terse_args_kv_group(terse_args_kv *a);
 
 /* The stop rules that --quality names. */
 #define TERSE_QUALITY_EXACT "none"
-#define TERSE_QUALITY_SAFE  "mass:delta=0.004+value-share:left=0.006"
+#define TERSE_QUALITY_SAFE  "mass:delta=0.004+value-share:left=0.002"
 #define TERSE_QUALITY_FAST  "mass:delta=0.02"
 #define TERSE_QUALITY       "safe" /* unless a policy, a stop rule or a profile is named */
 #define TERSE_QUALITY_HELP                                                                                     \

@@ -143,16 +143,17 @@ static terse_status evaluate(job *j, terse_error *err)
 static terse_status print_stats(const terse_session *s, terse_error *err)
 {
     const terse_attend_stats a = terse_session_stats(s);
-    json_t *root = json_pack(
-        "{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I}, s:o, s:I, s:o, s:o, s:I}", "stop",
-        terse_session_stop(s), "bounded", terse_session_bounded(s), "walks", (json_int_t)a.walks, "stops",
-        (json_int_t)a.stops, "bytes_k", (json_int_t)a.bytes_k, "bytes_v", (json_int_t)a.bytes_v,
-        "bytes_summary", (json_int_t)a.bytes_summary, "bytes_dense", (json_int_t)a.bytes_dense, "pages",
-        "listed", (json_int_t)a.pages_listed, "scored", (json_int_t)a.pages_scored, "read",
-        (json_int_t)a.pages_read, "bound_max", terse_json_real((double)a.bound_max), "audits",
-        (json_int_t)a.audits, "audit_error_max", terse_json_real((double)a.audit_error_max), "audit_error_mean",
-        terse_json_real(a.audits ? a.audit_error_sum / (double)a.audits : 0.0), "audit_violations",
-        (json_int_t)a.audit_violations);
+    json_t *root =
+        json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I}, s:I, s:o, s:I, s:o, s:o, s:I}",
+                  "stop", terse_session_stop(s), "bounded", terse_session_bounded(s), "walks",
+                  (json_int_t)a.walks, "stops", (json_int_t)a.stops, "bytes_k", (json_int_t)a.bytes_k,
+                  "bytes_v", (json_int_t)a.bytes_v, "bytes_summary", (json_int_t)a.bytes_summary, "bytes_dense",
+                  (json_int_t)a.bytes_dense, "pages", "listed", (json_int_t)a.pages_listed, "scored",
+                  (json_int_t)a.pages_scored, "read", (json_int_t)a.pages_read, "tokens_read",
+                  (json_int_t)a.tokens_read, "bound_max", terse_json_real((double)a.bound_max), "audits",
+                  (json_int_t)a.audits, "audit_error_max", terse_json_real((double)a.audit_error_max),
+                  "audit_error_mean", terse_json_real(a.audits ? a.audit_error_sum / (double)a.audits : 0.0),
+                  "audit_violations", (json_int_t)a.audit_violations);
     if (!root)
         return terse_fail(err, TERSE_NOMEM, "no memory for the statistics");
     const int written = json_dumpf(root, stderr, JSON_REAL_PRECISION(9));

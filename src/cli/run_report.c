@@ -58,6 +58,8 @@ static void print_kv(const terse_runner *r, const terse_answer *a)
     print_read("all", s->bytes_k + s->bytes_v + s->bytes_summary, s->bytes_dense, a->n_decoded);
     fprintf(stderr, "%-10s %" PRId64 " listed, %" PRId64 " with keys read, %" PRId64 " with values read\n",
             "pages", s->pages_listed, s->pages_scored, s->pages_read);
+    fprintf(stderr, "%-10s %" PRId64 ", values of %" PRId64 " read\n", "tokens", s->tokens_dense,
+            s->tokens_read);
     if (s->left_sum > 0.0)
         fprintf(stderr, "%-10s %.2g of the softmax in the mean, at most %.2g of any head's\n", "left out",
                 per(s->left_sum, (double)s->walks), (double)s->left_max);

@@ -57,12 +57,14 @@ static json_t *json_of_audit(const terse_attend_stats *s, bool bounded, bool bin
 json_t *terse_json_of_stats(const terse_attend_stats *s, bool bounded, bool bins)
 {
     json_t *root = json_pack(
-        "{s:{s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I}, s:{s:I, s:I, s:I, s:o}, s:{s:o, s:o}}", "bytes", "k",
-        (json_int_t)s->bytes_k, "v", (json_int_t)s->bytes_v, "summary", (json_int_t)s->bytes_summary,
-        "dense_kv", (json_int_t)s->bytes_dense, "kept_kv", (json_int_t)s->bytes_kept, "held", "dense",
-        (json_int_t)s->tokens_dense, "kept", (json_int_t)s->tokens_kept, "pages", "listed",
-        (json_int_t)s->pages_listed, "scored", (json_int_t)s->pages_scored, "read", (json_int_t)s->pages_read,
-        "alone", terse_json_real(s->pages_alone), "left", "max", terse_json_real((double)s->left_max), "mean",
+        "{s:{s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I}, s:{s:I, s:I}, s:{s:I, s:I, s:I, s:o}, s:{s:o, s:o}}",
+        "bytes", "k", (json_int_t)s->bytes_k, "v", (json_int_t)s->bytes_v, "summary",
+        (json_int_t)s->bytes_summary, "dense_kv", (json_int_t)s->bytes_dense, "kept_kv",
+        (json_int_t)s->bytes_kept, "held", "dense", (json_int_t)s->tokens_dense, "kept",
+        (json_int_t)s->tokens_kept, "tokens", "dense", (json_int_t)s->tokens_dense, "read",
+        (json_int_t)s->tokens_read, "pages", "listed", (json_int_t)s->pages_listed, "scored",
+        (json_int_t)s->pages_scored, "read", (json_int_t)s->pages_read, "alone",
+        terse_json_real(s->pages_alone), "left", "max", terse_json_real((double)s->left_max), "mean",
         terse_json_real(s->walks > 0 ? s->left_sum / (double)s->walks : 0.0));
     if (s->audits > 0)
         terse_json_put(&root, "audit", json_of_audit(s, bounded, bins));
