@@ -48,16 +48,20 @@ static float ragged_utility(int32_t layer, int32_t head, int32_t pos)
     return (float)(x >> 8) * 0x1p-24f;
 }
 
-/* How the layers turn, if the policy asks. */
-static terse_status ragged_turn(ragged *f, terse_error *err)
+/* What policies ask of layers and heads: how they turn; and which heads need the most, (0, 1) and (1, 0). */
+static terse_status ragged_tell(ragged *f, terse_attend *a, terse_error *err)
 {
+    static const float change[RAGGED_LAYERS * RAGGED_HEADS] = { 0.1f, 0.9f, NAN, 0.5f };
     for (int32_t l = 0; l < RAGGED_LAYERS; l++) {
         f->layer[l] = (terse_attend_layer){ .freq = f->freq[l], .n_turn = RAGGED_DIM / (l + 1), .halves = l };
         for (int32_t i = 0; i < RAGGED_DIM / 2; i++)
             f->freq[l][i] = pow(1000.0, -(double)i / RAGGED_DIM * 2.0);
     }
-    return terse_attend_turns(f->attend) ? terse_attend_layers(f->attend, f->layer, RAGGED_LAYERS, err)
-                                         : TERSE_OK;
+    const terse_status st =
+        terse_attend_turns(a) ? terse_attend_layers(a, f->layer, RAGGED_LAYERS, err) : TERSE_OK;
+    return st == TERSE_OK && terse_attend_heads_file(a)
+               ? terse_attend_heads(a, change, RAGGED_LAYERS, RAGGED_HEADS, err)
+               : st;
 }
 
 /* NULL if there was no memory (err says so); anything else that goes wrong ends the program. */
@@ -93,7 +97,7 @@ static ragged *ragged_open(const char *policy, const char *stop, terse_kv_type t
         st = terse_kv_marks_open(f->kv, err);
     }
     if (st == TERSE_OK)
-        st = ragged_turn(f, err);
+        st = ragged_tell(f, f->attend, err);
     if (st == TERSE_OK)
         st = terse_policy_open(f->attend, f->kv, err);
     if (st == TERSE_OK)

@@ -183,12 +183,129 @@ static void latents_do_not_rotate(void **state)
     terse_model_close(&m);
 }
 
+/* ---- duo ---- */
+
+static terse_profile *profile_of(const float *change)
+{
+    const terse_profile_info info = { .n_layer = LAYERS, .n_head = HEADS, .streaming = change };
+    terse_profile *p;
+    terse_error err;
+    if (terse_profile_make(&p, model, &info, &err) != TERSE_OK)
+        fail_msg("%s", err.text);
+    return p;
+}
+
+static void heads_that_need_it_keep_everything(void **state)
+{
+    (void)state;
+    static const float change[UNITS] = { 0.3f, 0.1f, 0.7f, 0.3f, 0.0f, 0.2f };
+    static const struct {
+        const char *policy;
+        bool whole[UNITS];
+    } all[] = { { "duo:window=40,sinks=2", { true, false, true, true } },
+                { "duo:window=40,sinks=2,share=0.34", { true, false, true } }, /* of equal ones the first */
+                { "duo:window=40,sinks=2,share=0", { false } } };
+    static const char *const stops[] = { "none", "mass:from=0,delta=0.05", "certified:eps=0.5",
+                                         "stability:tau=1e-3,phi=1e-3", "value-share:left=0.01" };
+    terse_profile *p = profile_of(change);
+    terse_error err;
+    for (int i = 0; i < 3; i++)
+        for (int k = 0; k < 5; k++) {
+            const terse_session_opts o = {
+                .policy = all[i].policy, .stop = stops[k], .profile = p, .chunk = 96, .audit = 3, .strands = 1
+            };
+            terse_session *a = open_on(model, o), *b = open_on(model, o);
+            const float *x, *y;
+            float rows[40 * N_VOCAB];
+            prefill(a, tokens, 300, NULL);
+            prefill(b, tokens, 170, NULL);
+            prefill(b, tokens + 170, 130, NULL);
+            for (int32_t t = 300; t < 340; t++)
+                decode(a, tokens[t], &x);
+            assert_int_equal(terse_session_decode_many(b, tokens + 300, 40, rows, &err), TERSE_OK);
+            y = rows + 39 * N_VOCAB;
+            assert_memory_equal(x, y, N_VOCAB * sizeof *x);
+            for (int32_t u = 0; u < UNITS; u++) {
+                const terse_kv_held_info held = terse_session_held_of(a, u / HEADS, u % HEADS);
+                assert_int_equal(held.recent + held.older, all[i].whole[u] ? 340 : 42);
+            }
+            assert_int_equal(terse_session_stats(a).audit_violations, 0);
+            terse_session_close(&a);
+            terse_session_close(&b);
+        }
+    terse_profile_close(&p);
+}
+
+static void duo_without_heads_is_refused(void **state)
+{
+    (void)state;
+    float scale[UNITS] = { 1, 1, 1, 1, 1, 1 };
+    const terse_profile_info info = { .n_layer = LAYERS, .n_head = HEADS, .scale = scale };
+    terse_profile *p;
+    terse_error err = { 0 };
+    assert_int_equal(terse_profile_make(&p, model, &info, &err), TERSE_OK);
+    const struct {
+        terse_session_opts o;
+        const char *why;
+    } bad[] = { { { .policy = "duo" }, "which heads" },
+                { { .policy = "duo", .profile = p }, "knows no heads" },
+                { { .policy = "duo:profile=/missing/file" }, "/missing/file" },
+                { { .policy = "duo:profile=,share=0.5" }, "name of the profile" },
+                { { .policy = "duo:share=2", .profile = p }, "share" },
+                { { .policy = "window:profile=x" }, "does not know" },
+                { { .policy = "duo", .budget = "20%", .profile = p }, "budget" } };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        terse_session *s = NULL;
+        assert_int_equal(terse_session_open(&s, model, &bad[i].o, &err), TERSE_BAD_INPUT);
+        assert_null(s);
+        if (!strstr(err.text, bad[i].why))
+            fail_msg("'%s' does not say '%s'", err.text, bad[i].why);
+    }
+    terse_profile_close(&p);
+}
+
+/* Within the first and the last tokens nothing changes; beyond them something does, in every head. */
+static void heads_are_measured(void **state)
+{
+    (void)state;
+    static const struct {
+        int32_t sinks, window;
+        bool changes;
+    } all[] = { { 2, 20, true }, { 30, 80, false } };
+    char name[64];
+    terse_model *m;
+    terse_tasks *t = NULL;
+    terse_error err = { 0 };
+    static const terse_tasks_opts every;
+    static const char lines[] =
+        "{\"task\":\"a\",\"length\":1,\"prompt\":\"abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrst"
+        "uvwxyz0123456789\",\"answer\":\"abcd\"}\n";
+    snprintf(name, sizeof name, "%s", TERSE_MODEL_DIR "/terse-28m-16k-q8_0.gguf");
+    assert_int_equal(terse_model_open(&m, name, &err), TERSE_OK);
+    assert_int_equal(terse_tasks_open(&t, terse_model_vocab(m), "lines", lines, sizeof lines - 1, &every, &err),
+                     TERSE_OK);
+    for (int i = 0; i < 2; i++) {
+        const terse_heads_opts o = { .session = { .threads = 2 },
+                                     .sinks = all[i].sinks,
+                                     .window = all[i].window };
+        float change[16];
+        terse_heads_result r;
+        if (terse_heads_measure(change, &r, m, t, &o, &err) != TERSE_OK)
+            fail_msg("%s", err.text);
+        assert_true(r.tokens >= 32 && r.score.n == 1);
+        for (int32_t u = 0; u < 16; u++)
+            assert_true(all[i].changes ? change[u] > 1e-4f : change[u] >= 0.0f && change[u] < 1e-5f);
+    }
+    terse_tasks_close(&t);
+    terse_model_close(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rotated_windows_are_short_texts),
-        cmocka_unit_test(what_cannot_rotate_is_refused),
-        cmocka_unit_test(latents_do_not_rotate),
+        cmocka_unit_test(rotated_windows_are_short_texts), cmocka_unit_test(what_cannot_rotate_is_refused),
+        cmocka_unit_test(latents_do_not_rotate),           cmocka_unit_test(heads_that_need_it_keep_everything),
+        cmocka_unit_test(duo_without_heads_is_refused),    cmocka_unit_test(heads_are_measured),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

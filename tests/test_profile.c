@@ -115,14 +115,26 @@ static void a_file_gives_back_what_was_saved(void **state)
         scale[u] = 1.0f / (float)(u + 3);
         error[u] = u == 5 ? NAN : 0.1f / (float)(u + 7);
     }
-    terse_profile_info info = { N_LAYER, N_HEAD, scale, error, RULE, "a \"text\"", 12345, 0.1 / 3 };
+    terse_profile_info info = { .n_layer = N_LAYER,
+                                .n_head = N_HEAD,
+                                .scale = scale,
+                                .error = error,
+                                .rule = RULE,
+                                .text = "a \"text\"",
+                                .tokens = 12345,
+                                .target = 0.1 / 3,
+                                .streaming = error,
+                                .streaming_of = "prompts" };
     assert_int_equal(terse_profile_make(&p, model, &info, &err), TERSE_OK);
     assert_int_equal(terse_profile_save(p, in_directory("p.json"), &err), TERSE_OK);
     assert_int_equal(terse_profile_open(&q, in_directory("p.json"), model, &err), TERSE_OK);
     const terse_profile_info *got = terse_profile_about(q);
     assert_memory_equal(got->scale, scale, sizeof scale);
-    for (int32_t u = 0; u < N_UNIT; u++)
+    for (int32_t u = 0; u < N_UNIT; u++) {
         assert_true(u == 5 ? isnan(got->error[u]) : got->error[u] == error[u]);
+        assert_true(u == 5 ? isnan(got->streaming[u]) : got->streaming[u] == error[u]);
+    }
+    assert_string_equal(got->streaming_of, "prompts");
     assert_string_equal(got->rule, RULE);
     assert_string_equal(got->text, "a \"text\"");
     assert_int_equal(got->tokens, 12345);
@@ -131,14 +143,19 @@ static void a_file_gives_back_what_was_saved(void **state)
     assert_int_equal(got->n_head, N_HEAD);
     terse_profile_close(&q);
     terse_profile_close(&p);
-    info.error = NULL;
+    info.scale = info.error = NULL;
     info.text = "\xff"; /* no UTF-8 */
     assert_int_equal(terse_profile_make(&p, model, &info, &err), TERSE_OK);
     assert_int_equal(terse_profile_save(p, in_directory("p.json"), &err), TERSE_OK);
     assert_int_equal(terse_profile_open(&q, in_directory("p.json"), model, &err), TERSE_OK);
     assert_null(terse_profile_about(q)->error);
+    assert_null(terse_profile_about(q)->scale);
+    assert_non_null(terse_profile_about(q)->streaming);
     terse_profile_close(&q);
     terse_profile_close(&p);
+    info.streaming = NULL;
+    assert_int_equal(terse_profile_make(&p, model, &info, &err), TERSE_BAD_INPUT);
+    said(&err, "neither");
     p = make(1, -1, 0);
     assert_int_equal(terse_profile_save(p, "/", &err), TERSE_BAD_INPUT);
     terse_profile_close(&p);
@@ -184,7 +201,9 @@ static void wrong_files_are_refused(void **state)
         { "[1.5,0.25]", "[1.5,null]", "layer 1, head 1: a scale of nan" },
         { "[1.5,0.25]", "[1.5,-0.25]", "layer 1, head 1: a scale of -0.25" },
         { "[1.5,0.25]", "[1.5,1e300]", "a scale of inf" },
-        { "\"scale\"", "\"snail\"", "\"scale\" is not a table" },
+        { "\"scale\"", "\"snail\"", "neither scales nor streaming" },
+        { "\"scale\"", "\"scale\":1,\"x\"", "\"scale\" is not a table" },
+        { "\"error\":null", "\"error\":null,\"streaming\":[1]", "\"streaming\" is not a table" },
         { "\"error\":null", "\"error\":[]", "\"error\" is not a table" },
         { "[1.5,0.25]", "[1.5,0.25", "line 1" },
         { "{\"version\"", "", "line 1" },
@@ -250,7 +269,7 @@ static void without_memory_it_says_so(void **state)
     terse_profile *p = make(1, -1, 0), *q;
     float error[N_UNIT] = { 0 };
     terse_profile_info info = *terse_profile_about(p);
-    info.error = error;
+    info.error = info.streaming = error;
     assert_int_equal(terse_profile_save(p, in_directory("memory.json"), &err), TERSE_OK);
     terse_status st = TERSE_NOMEM;
     int n = 0;

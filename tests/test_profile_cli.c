@@ -194,6 +194,40 @@ static void calibrate_writes_what_profile_reads(void **state)
     terse(0, "run m.gguf -p x -n 2 --temp 0 --json --stop mass --profile here.json");
 }
 
+/* Scales and heads go into one profile, whichever comes first. */
+static void heads_join_the_profile(void **state)
+{
+    (void)state;
+    json_error_t e;
+    char path[128];
+    snprintf(path, sizeof path, "%s/both.json", directory);
+    for (int first = 0; first < 2; first++) {
+        for (int k = 0; k < 2; k++)
+            terse(0, k == first
+                         ? "calibrate m.gguf --heads -c 400 --prompts 1 --sinks 8 --window 32 -o both.json"
+                         : "calibrate m.gguf -f text -c 256 --scored 2 --windows 1 --stop " RULE
+                           " -o both.json");
+        json_t *j = json_load_file(path, 0, &e);
+        assert_non_null(j);
+        assert_int_equal(json_array_size(at(j, "scale", NULL)), N_LAYER);
+        assert_non_null(strstr(json_string_value(at(j, "streaming_of", NULL)), "sinks 8, window 32"));
+        for (size_t u = 0; u < N_LAYER * N_HEAD; u++) {
+            const json_t *row = json_array_get(at(j, "streaming", NULL), u / N_HEAD);
+            assert_in_range((int64_t)(1e6 * json_real_value(json_array_get(row, u % N_HEAD))), 1, 2000000);
+        }
+        json_decref(j);
+        terse(0,
+              "run m.gguf -f text -n 3 --temp 0 --json --kv-policy duo:profile=both.json,share=0.25,window=64");
+        j = parsed();
+        assert_non_null(
+            strstr(json_string_value(at(j, "kv", "policy")), "duo:share=0.25,window=64,profile=both"));
+        json_decref(j);
+        terse(0, "run m.gguf -f text -n 3 --temp 0 --kv-policy duo --stop none --profile both.json");
+        if (remove(path))
+            fail_msg("%s stays", path);
+    }
+}
+
 static void wrong_use_is_told(void **state)
 {
     (void)state;
@@ -207,6 +241,10 @@ static void wrong_use_is_told(void **state)
         { "calibrate m.gguf -f text -c 4000", "a window of 4000" },
         { "calibrate m.gguf -f text --target -1", "--target" },
         { "run m.gguf -p x -n 1 --profile missing.json", "missing.json" },
+        { "run m.gguf -p x -n 1 --kv-policy duo", "calibrate MODEL --heads" },
+        { "run m.gguf -p x -n 1 --kv-policy duo --profile auto", "knows no heads" },
+        { "run m.gguf -p x -n 1 --kv-policy duo:profile=missing.json", "missing.json" },
+        { "calibrate m.gguf --heads -f text", "text, line 1" },
         { "run m.gguf -p x -n 1 --profile text", "text, line 1" },
         { "run m.gguf -p x -n 1 --profile auto --stop none", "not with none" },
         { "eval kl m.gguf -f text -c 256 --stop none --profile auto", "not with none" },
@@ -226,6 +264,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(audits_are_histograms),
         cmocka_unit_test(calibrate_writes_what_profile_reads),
+        cmocka_unit_test(heads_join_the_profile),
         cmocka_unit_test(wrong_use_is_told),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -54,6 +54,11 @@ static bool by_sinks_alone(int32_t layer, int32_t head, int32_t i, int32_t j)
     return i - j < 2 || j < 32;
 }
 
+static bool by_head(int32_t layer, int32_t head, int32_t i, int32_t j)
+{
+    return layer != head || i - j < 70 || j < 5;
+}
+
 static bool all(int32_t layer, int32_t head, int32_t i, int32_t j)
 {
     (void)layer, (void)head, (void)i, (void)j;
@@ -70,6 +75,7 @@ static const struct {
     { "window:budget=34,sinks=33", by_small_window },
     { "window:budget=200,rotate=1", by_window },
     { "window:budget=34,sinks=32,rotate=1", by_sinks_alone },
+    { "duo:window=70,sinks=5", by_head },
     { "spkv:threshold=-1", all },
     { "dense", all },
 };
@@ -130,6 +136,27 @@ static void stop_rules_walk_what_is_left(void **state)
                          ragged_error(f, 699, rules[r].sees, 1, 1));
             ragged_close(f);
         }
+}
+
+static bool by_ends(int32_t layer, int32_t head, int32_t i, int32_t j)
+{
+    (void)layer, (void)head;
+    return i - j < 70 || j < 37;
+}
+
+/* What calibration looks at, at every fill of the last page. */
+static void a_streaming_walk_sees_both_ends(void **state)
+{
+    (void)state;
+    ragged *f = open_or_fail("dense", "none", TERSE_KV_F32, 1);
+    run(f, 400, false, 1, 0);
+    for (int32_t pos = 0; pos < 400; pos++) {
+        memset(f->out[pos], 0, sizeof f->out[pos]);
+        terse_walk_streaming(f->walk, 1, 0, pos + 1, 37, 70, 0.25f, f->q[pos], f->out[pos]);
+        if (!(ragged_error(f, pos, by_ends, 1, 0) < 1e-5))
+            fail_msg("token %d is wrong", (int)pos);
+    }
+    ragged_close(f);
 }
 
 /* ---- the store ---- */
@@ -214,7 +241,7 @@ static void policies_take_over(void **state)
         terse_attend *next;
         assert_int_equal(terse_attend_open(&next, rules[i].policy, "mass:from=0", 0, &err), TERSE_OK);
         terse_attend_gate(next, 0.5, 40, 2);
-        assert_int_equal(terse_attend_layers(next, f->layer, RAGGED_LAYERS, &err), TERSE_OK);
+        assert_int_equal(ragged_tell(f, next, &err), TERSE_OK);
         assert_int_equal(terse_policy_open(next, f->kv, &err), TERSE_OK);
         assert_int_equal(terse_policy_settle(next, f->kv, &err), TERSE_OK);
         for (int32_t u = 0; u < RAGGED_LAYERS * RAGGED_HEADS && terse_attend_drops(next); u++)
@@ -380,6 +407,7 @@ int main(void)
         cmocka_unit_test(prompts_see_what_the_rule_says),
         cmocka_unit_test(decoding_has_the_bits_of_prompts),
         cmocka_unit_test(stop_rules_walk_what_is_left),
+        cmocka_unit_test(a_streaming_walk_sees_both_ends),
         cmocka_unit_test(what_is_dropped_leaves_memory),
         cmocka_unit_test(a_few_tokens_can_be_taken_back),
         cmocka_unit_test(a_long_way_back_keeps_what_there_is),

@@ -12,6 +12,9 @@ enum { TERSE_AUDIT_BINS = 20 };
 /* 0, 1e-8, 3.2e-8, 1e-7, ... 10. */
 TERSE_API double terse_audit_bin_low(int32_t bin);
 
+/* Tokens that streaming heads of policy duo keep unless told otherwise. */
+enum { TERSE_DUO_SINKS = 64, TERSE_DUO_WINDOW = 256 };
+
 /* What was read. Sums over (token, layer, KV head) walks. */
 typedef struct {
     int64_t walks;
@@ -54,8 +57,9 @@ typedef struct terse_attend terse_attend;
 /* policy: "NAME" or "NAME:key=value,..." (NULL: "dense"). Those that keep every token:
  *
  *   dense:order=O            in which order pages are walked: newest, oldest (first to last), mass (by
- * estimated share of the softmax), box (by the largest possible score), random, oracle (by the true share: a
- * ceiling, not a saving), auto (what suits the rule). Sinks and the last 128 tokens come first, but in oldest
+ *                            estimated share of the softmax), box (by the largest possible score), random,
+ *                            oracle (by the true share: a ceiling, not a saving), auto (what suits the rule).
+ *                            Sinks and the last 128 tokens come first, but in oldest
  *   quest:keep=0.2,budget=0  read the pages that could score highest: a share, or so many tokens
  *   oracle:keep=0.2,budget=0 the pages with the largest true share: a ceiling, not a saving
  *
@@ -69,11 +73,17 @@ typedef struct terse_attend terse_attend;
  *                            the first and the last tokens (StreamingLLM); rotate=1: at the positions that
  *                            they have among each other, as the paper has it, and not in the text
  *   h2o:keep=0.2,budget=0,recent=0.5
- *                            the last tokens (that part of the budget) and those that received the most
- * attention tova:keep=0.2,budget=0,window=32 those to which the last query gives the most weight, alike in a
- * layer's heads snapkv:keep=0.2,budget=0,window=64,kernel=5 those that the last window queries of the prompt
- * look at; decoded tokens come on top until there are 64 more than the budget, then the last queries decide
- * again pyramidkv:...,beta=20    the same with more tokens in lower layers
+ *                            the last tokens (that part of the budget) and those that were attended to most
+ *   tova:keep=0.2,budget=0,window=32
+ *                            those to which the last query gives the most weight, alike in a layer's heads
+ *   snapkv:keep=0.2,budget=0,window=64,kernel=5
+ *                            those that the last window queries of the prompt look at; decoded tokens come on
+ *                            top until there are 64 more than the budget, then the last queries decide again
+ *   pyramidkv:...,beta=20    the same with more tokens in lower layers
+ *   duo:profile=FILE,share=0.5,window=256,sinks=64
+ *                            the share of (layer, KV head)s that need the most keep everything, the others the
+ *                            first and the last tokens (DuoAttention); terse_attend_heads says what they need,
+ *                            or, in a session, the profile
  *   random:keep=0.2,window=128,sinks=4,seed=0
  *                            a floor for comparisons
  *
@@ -129,6 +139,14 @@ TERSE_API bool terse_attend_drops(const terse_attend *a);
 TERSE_API bool terse_attend_gated(const terse_attend *a);
 /* Whether it goes by attention weights: then tokens are decoded one by one. */
 TERSE_API bool terse_attend_marks(const terse_attend *a);
+/* What the heads of policy duo need: change[n_layer][n_head], of which the largest keep everything; NAN (not
+ * known) is larger than any number. Before the first walk is opened. TERSE_BAD_INPUT if the policy treats all
+ * heads alike. */
+TERSE_API terse_status terse_attend_heads(terse_attend *a, const float *change, int32_t n_layer, int32_t n_head,
+                                          terse_error *err);
+/* The profile that such a policy names: "" for none; NULL if the policy treats all heads alike. Borrowed until
+ * close. */
+TERSE_API const char *terse_attend_heads_file(const terse_attend *a);
 /* Whether it moves tokens to other positions: then layers must say how they turn. */
 TERSE_API bool terse_attend_turns(const terse_attend *a);
 /* What a gated policy takes where it was not told. Before the first walk is opened. */

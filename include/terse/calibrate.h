@@ -37,6 +37,31 @@ typedef struct {
     bool unseen; /* before and after are of the half of the text that the profile was not made from */
 } terse_calibration_info;
 
+/* ---- heads for policy duo ---- */
+
+typedef struct {
+    terse_session_opts session; /* ctx 0: what the prompts need; policy, stop, audit and profile are not used */
+    int32_t sinks, window;      /* tokens that a streaming head sees; 0: TERSE_DUO_SINKS, TERSE_DUO_WINDOW */
+    terse_eval_progress *progress; /* may be NULL */
+    void *progress_ctx;
+} terse_heads_opts;
+
+typedef struct {
+    int64_t tokens;         /* decoded: questions and answers */
+    terse_eval_score score; /* of dense attention on the prompts: heads of a model that cannot do them tell
+                             * nothing */
+} terse_heads_result;
+
+/* Runs prompts densely and measures on the tokens of questions and answers how much the output of each (layer,
+ * KV head) would change if the head saw nothing but the first and the last tokens: change[n_layer][n_head_kv]
+ * gets the mean of |o_full - o| / |o_full| over tokens and the group's query heads; all others stay as they
+ * are. NAN for layers with sliding windows, which duo does not go with. The prompts should ask for something
+ * that lies further back than the window. */
+TERSE_API terse_status terse_heads_measure(float *change, terse_heads_result *result, const terse_model *m,
+                                           const terse_tasks *t, const terse_heads_opts *o, terse_error *err);
+
+/* ---- scales for rules ---- */
+
 /* tokens[n]: the text, without bos. TERSE_BAD_INPUT if no profile goes with the rule or the rule leaves nothing
  * out of such windows. */
 TERSE_API terse_status terse_calibrate(terse_calibration **out, const terse_model *m, const int32_t *tokens,

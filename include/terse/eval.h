@@ -26,7 +26,8 @@ typedef struct {
 
 /* Rules beside dense attention, and what has been gathered about them. One caller at a time. */
 typedef struct terse_eval terse_eval;
-/* m, the strings and the profiles are borrowed until close; n_rule >= 1. All rules are checked here. */
+/* m, the strings and the profiles are borrowed until close; n_rule 0: dense alone. All rules are checked here.
+ */
 TERSE_API terse_status terse_eval_open(terse_eval **out, const terse_model *m, const terse_eval_opts *o,
                                        const terse_eval_rule *rules, int32_t n_rule, terse_error *err);
 TERSE_API void terse_eval_close(terse_eval **e);

@@ -33,7 +33,7 @@ typedef struct {
                          * model's own gate, if it has one */
     bool observe;       /* remember the last 64 queries, for a policy that is taken later and goes by them */
     const char *stop;   /* NULL: "none"; see terse_attend_open */
-    const terse_profile *profile; /* of this model, for the stop rule; copied. NULL: none */
+    const terse_profile *profile; /* of this model, for the stop rule and policy duo; copied. NULL: none */
     int32_t audit;                /* every n-th walk is repeated in full; 0: none */
     uint32_t cpu;                 /* kernel tiers to allow; 0: all that the machine has */
     bool watch;                   /* count the time of decode steps by what it goes to: terse_session_spent */

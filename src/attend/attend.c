@@ -27,6 +27,7 @@ void terse_attend_close(terse_attend **a)
     if (a && *a) {
         free((*a)->scale);
         free((*a)->layer);
+        free((*a)->whole);
         free(*a);
         *a = NULL;
     }
@@ -38,6 +39,8 @@ terse_status terse_attend_profile(terse_attend *a, const float *scale, int32_t n
     if (!a->page.stop->scaled && !(a->value.stop && a->value.stop->scaled))
         return terse_fail(err, TERSE_BAD_INPUT,
                           "a profile goes with the stop rules mass and value-share, not with %.160s", a->text);
+    if (!scale)
+        return terse_fail(err, TERSE_BAD_INPUT, "the profile has no scales for %.160s", a->text);
     if (n_layer < 1 || n_head < 1)
         return terse_fail(err, TERSE_BAD_INPUT, "a profile of %d layers and %d heads", n_layer, n_head);
     const size_t n = (size_t)n_layer * (size_t)n_head;

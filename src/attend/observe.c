@@ -162,7 +162,7 @@ void terse_policy_trim(terse_walk *w, terse_kv *kv, int32_t layer, int32_t head,
 {
     const terse_attend *a = w->attend;
     const size_t u = terse_kv_unit(kv, layer, head);
-    const terse_policy_case c = { a->policy.param, layer, head, kv->opts.n_layer, n_token, kv->window };
+    const terse_policy_case c = terse_policy_case_of(a, kv, layer, head, n_token);
     const int32_t n = kv->n_long[u], older = a->policy.policy->older(&c), k = older < 0 ? 0 : older;
     if (n <= k)
         return;

@@ -148,6 +148,8 @@ void terse_attend_describe(terse_attend *a)
 {
     snprintf(a->policy_text, sizeof a->policy_text, "%s", a->policy.policy->name);
     terse_params_text(a->policy_text, sizeof a->policy_text, a->policy.policy->param, a->policy.param, false);
+    if (*a->policy.profile)
+        APPEND(a->policy_text, "%cprofile=%s", strchr(a->policy_text, ':') ? ',' : ':', a->policy.profile);
 }
 
 static terse_status choose_order(terse_attend *a, const char *policy, terse_error *err)

@@ -3,13 +3,14 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-static const terse_policy *const policies[] = { &terse_policy_dense,  &terse_policy_spkv,
-                                                &terse_policy_window, &terse_policy_quest,
-                                                &terse_policy_random, &terse_policy_oracle,
-                                                &terse_policy_h2o,    &terse_policy_tova,
-                                                &terse_policy_snapkv, &terse_policy_pyramidkv };
+static const terse_policy *const policies[] = {
+    &terse_policy_dense,  &terse_policy_spkv,      &terse_policy_window, &terse_policy_quest,
+    &terse_policy_random, &terse_policy_oracle,    &terse_policy_h2o,    &terse_policy_tova,
+    &terse_policy_snapkv, &terse_policy_pyramidkv, &terse_policy_duo
+};
 enum { N_POLICIES = sizeof policies / sizeof *policies };
 
 bool terse_attend_policy_at(int32_t i, const char **name, const char **help)
@@ -21,6 +22,43 @@ bool terse_attend_policy_at(int32_t i, const char **name, const char **help)
     return true;
 }
 
+/* Takes profile=FILE out of the text of a policy of heads, in which no other parameter is text. FILE ends at a
+ * comma. rest: as large as text. */
+static terse_status take_profile(terse_policy_rule *r, const char *text, char *rest, terse_error *err)
+{
+    static const char key[] = "profile=";
+    const char *p = text;
+    *r->profile = '\0';
+    strcpy(rest, text);
+    while (r->policy->heads && (p = strstr(p, key)) && p[-1] != ':' && p[-1] != ',')
+        p++;
+    if (!r->policy->heads || !p)
+        return TERSE_OK;
+    const char *file = p + strlen(key);
+    const size_t n = strcspn(file, ",");
+    if (n == 0 || n >= sizeof r->profile)
+        return terse_fail(err, TERSE_BAD_INPUT, "KV policy %s: the name of the profile has 1 to %zu bytes",
+                          r->policy->name, sizeof r->profile - 1);
+    memcpy(r->profile, file, n);
+    r->profile[n] = '\0';
+    strcpy(rest + (p - text) - (file[n] ? 0 : 1), file[n] ? file + n + 1 : "");
+    return TERSE_OK;
+}
+
+static terse_status parse_params(terse_policy_rule *r, const char *text, terse_error *err)
+{
+    const terse_policy *p = r->policy;
+    char *rest = malloc(strlen(text) + 1);
+    if (!rest)
+        return terse_fail(err, TERSE_NOMEM, "no memory for a KV policy");
+    terse_status st = take_profile(r, text, rest, err);
+    if (st == TERSE_OK)
+        st = terse_params_parse(p->name, p->param, r->param, rest, rest + strlen(rest), err);
+    free(rest);
+    const char *wrong = st == TERSE_OK && p->wrong ? p->wrong(r->param) : NULL;
+    return wrong ? terse_fail(err, TERSE_BAD_INPUT, "KV policy %s: %s", p->name, wrong) : st;
+}
+
 terse_status terse_policy_parse(terse_policy_rule *r, const char *text, terse_error *err)
 {
     const size_t n = strcspn(text, ":");
@@ -30,10 +68,7 @@ terse_status terse_policy_parse(terse_policy_rule *r, const char *text, terse_er
         const size_t len = strlen(known);
         if (strlen(p->name) == n && !memcmp(p->name, text, n)) {
             r->policy = p;
-            const terse_status st =
-                terse_params_parse(p->name, p->param, r->param, text + n, text + strlen(text), err);
-            const char *wrong = st == TERSE_OK && p->wrong ? p->wrong(r->param) : NULL;
-            return wrong ? terse_fail(err, TERSE_BAD_INPUT, "KV policy %s: %s", p->name, wrong) : st;
+            return parse_params(r, text + n, err);
         }
         snprintf(known + len, sizeof known - len, "%s%s", i ? ", " : "", p->name);
     }
@@ -80,22 +115,33 @@ bool terse_attend_gated(const terse_attend *a)
     return a->policy.policy->gated;
 }
 
+const char *terse_attend_heads_file(const terse_attend *a)
+{
+    return a->policy.policy->heads ? a->policy.profile : NULL;
+}
+
 bool terse_attend_turns(const terse_attend *a)
 {
     const terse_policy *p = a->policy.policy;
     return p->turns && p->turns(a->policy.param);
 }
 
-static terse_policy_case case_of(const terse_attend *a, const terse_kv *kv, int32_t layer, int32_t head,
-                                 int32_t n_token)
+terse_policy_case terse_policy_case_of(const terse_attend *a, const terse_kv *kv, int32_t layer, int32_t head,
+                                       int32_t n_token)
 {
-    return (terse_policy_case){ a->policy.param, layer, head, kv->opts.n_layer, n_token, kv->window };
+    return (terse_policy_case){ .param = a->policy.param,
+                                .layer = layer,
+                                .head = head,
+                                .n_layer = kv->opts.n_layer,
+                                .n_token = n_token,
+                                .window = kv->window,
+                                .whole = a->whole && a->whole[layer * a->whole_head + head] };
 }
 
 static bool stays(const terse_attend *a, const terse_kv *kv, int32_t layer, int32_t head, int32_t pos,
                   int32_t n_token)
 {
-    const terse_policy_case c = case_of(a, kv, layer, head, n_token);
+    const terse_policy_case c = terse_policy_case_of(a, kv, layer, head, n_token);
     const terse_policy *p = a->policy.policy;
     return !p->admit ||
            p->admit(&c, pos, kv->mark ? *terse_kv_mark(kv, terse_kv_unit(kv, layer, head), pos) : 0);
@@ -116,6 +162,12 @@ void terse_policy_put(const terse_attend *a, terse_kv *kv, int32_t layer, int32_
 terse_status terse_policy_open(const terse_attend *a, terse_kv *kv, terse_error *err)
 {
     const terse_policy *p = a->policy.policy;
+    if (p->heads && !a->whole)
+        return terse_fail(err, TERSE_BAD_INPUT, "KV policy %s must be told of the heads (terse_attend_heads)",
+                          p->name);
+    if (p->heads && (a->whole_layer != kv->opts.n_layer || a->whole_head != kv->opts.n_head))
+        return terse_fail(err, TERSE_BAD_INPUT, "KV policy %s: %d layers of %d heads, the store has %d of %d",
+                          p->name, a->whole_layer, a->whole_head, kv->opts.n_layer, kv->opts.n_head);
     return p->drops ? terse_kv_ragged(kv, p->window(a->policy.param, 0), err) : TERSE_OK;
 }
 

@@ -28,6 +28,7 @@ typedef struct {
     int32_t layer, head, n_layer;
     int32_t n_token; /* in the sequence */
     int32_t window;  /* newest tokens that stay */
+    bool whole;      /* a policy of heads: this one keeps everything */
 } terse_policy_case;
 
 struct terse_policy {
@@ -38,6 +39,7 @@ struct terse_policy {
     bool drops;
     bool gated;          /* marks are the model's utilities */
     terse_marking marks; /* of a scoring policy */
+    bool heads; /* its first parameter is the share of heads that keep everything (terse_attend_heads) */
     /* Newest tokens that stay, when the sequence has n_token; INT32_MAX: not known before there are some. */
     int32_t (*window)(const double *param, int32_t n_token);
     /* Does the token at pos stay when it leaves the window? NULL: yes. */
@@ -54,7 +56,7 @@ struct terse_policy {
 
 extern const terse_policy terse_policy_dense, terse_policy_spkv, terse_policy_window, terse_policy_random,
     terse_policy_quest, terse_policy_oracle, terse_policy_h2o, terse_policy_tova, terse_policy_snapkv,
-    terse_policy_pyramidkv;
+    terse_policy_pyramidkv, terse_policy_duo;
 extern const char *const terse_orders[];
 
 /* attend/policy.c */
@@ -64,6 +66,9 @@ terse_order terse_policy_order(const terse_policy_rule *r);
 /* The tokens that stay, by a budget in tokens or, where that is 0, a share of the sequence: at least 1. */
 int32_t terse_policy_budget(double tokens, double share, int32_t n_token);
 
+/* What a policy is asked about (layer, head) of a store whose sequence has n_token tokens. */
+terse_policy_case terse_policy_case_of(const terse_attend *a, const terse_kv *kv, int32_t layer, int32_t head,
+                                       int32_t n_token);
 /* Stores the token at position pos with its utility, and decides about the one that leaves the window. */
 void terse_policy_put(const terse_attend *a, terse_kv *kv, int32_t layer, int32_t head, int32_t pos,
                       const float *k, const float *v, float utility);

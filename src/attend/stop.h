@@ -103,6 +103,7 @@ typedef struct terse_policy terse_policy;
 typedef struct {
     const terse_policy *policy;
     double param[TERSE_STOP_PARAMS];
+    char profile[256]; /* the file that a policy of heads names; "": none */
 } terse_policy_rule;
 
 /* What terse_attend_open parsed. */
@@ -115,7 +116,9 @@ struct terse_attend {
     int32_t from;
     int32_t audit;
     char text[256];
-    char policy_text[160];
+    char policy_text[448];
+    bool *whole; /* [whole_layer][whole_head] owned: heads that keep everything; NULL: not told */
+    int32_t whole_layer, whole_head;
     float *scale; /* [n_layer][n_head] owned; NULL without a profile */
     int32_t n_layer, n_head;
     terse_attend_layer *layer; /* [n_shaped] owned; NULL: no caps, no sinks */

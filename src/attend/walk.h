@@ -147,6 +147,12 @@ void terse_walk_sort(terse_walk *w, int32_t *out, const float *x, int32_t n);
  * wants. w->left is the weight of the others. */
 void terse_walk_values(terse_walk *w, int32_t n, terse_attend_stats *stats, float *bound);
 
+/* attend/streaming.c: attention of one token's group, the newest of n_token, over the first `sinks` and the
+ * last `window` (>= 1) tokens, itself among them, in a store that drops nothing and a layer without a span. q
+ * and out as in terse_walk_decode; nothing is counted. */
+void terse_walk_streaming(terse_walk *w, int32_t layer, int32_t head, int32_t n_token, int32_t sinks,
+                          int32_t window, float scale, const float *q, float *out);
+
 /* attend/audit.c: the exact answer beside out, the one that w ended with, and whether the bound held. Not
  * counted as bytes of the walk. left: [n_row] weight whose values were not read, or NULL; estimate: the share
  * that the walk believes it left out. */

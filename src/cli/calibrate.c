@@ -1,5 +1,7 @@
-/* cli/calibrate.c: terse calibrate MODEL -f TEXT: audits of a text become a profile beside the model. */
+/* cli/calibrate.c: terse calibrate MODEL -f TEXT: audits of a text become a profile beside the model; with
+ * --heads it says which heads look things up. */
 #include "terse/calibrate.h"
+#include "calibrate_heads.h"
 #include "commands.h"
 #include "engine_options.h"
 #include "files.h"
@@ -19,6 +21,8 @@ typedef struct {
     const char *text, *out;
     terse_eval_windows windows;
     float target;
+    bool heads;
+    int32_t prompts, sinks, window;
 } calibrate_values;
 
 #define AT(field) offsetof(calibrate_values, field)
@@ -28,7 +32,7 @@ static const terse_option calibrate_options[] = {
     { "-f --file", TERSE_OPTION_STRING, AT(text), .value = "FILE",
       .help =
           "the text; - is stdin. The profile is made from its first half and checked on the second, if both "
-          "hold a window" },
+          "hold a window. With --heads: prompts, as eval tasks reads them" },
     { "-c --ctx-size", TERSE_OPTION_INT, AT(engine.model.ctx), 2, MAX_COUNT, "N",
       .preset = "4096, or the model's own if less", .help = "tokens of a window" },
     { "--scored", TERSE_OPTION_INT, AT(windows.scored), 1, MAX_COUNT, "N", .preset = "64",
@@ -42,6 +46,15 @@ static const terse_option calibrate_options[] = {
       .help = "the rule; one part of it must be mass or value-share" },
     { "--kv-policy", TERSE_OPTION_STRING, AT(engine.kv.policy), .value = "NAME", .preset = "dense",
       .help = "which pages attention reads, in what order" },
+    { "--heads", TERSE_OPTION_ON, AT(heads),
+      .help = "instead: how much the output of each head changes if it sees the first and the last tokens "
+              "alone, measured on prompts with needles; for --kv-policy duo. Needs no text" },
+    { "--prompts", TERSE_OPTION_INT, AT(prompts), 1, MAX_COUNT, "N", .preset = "2",
+      .help = "of each of the eight kinds, with --heads" },
+    { "--sinks", TERSE_OPTION_INT, AT(sinks), 1, MAX_COUNT, "N", .preset = "64",
+      .help = "first tokens that a head still sees, with --heads" },
+    { "--window", TERSE_OPTION_INT, AT(window), 1, MAX_COUNT, "N", .preset = "256",
+      .help = "last tokens that a head still sees, with --heads" },
     { "-ctk --cache-type-k", TERSE_OPTION_STRING, AT(engine.kv.type_k), .value = "TYPE",
       .choices = "f32 f16 bf16 q8 q4 q8_0 q4_0", .preset = "f16", .help = "storage of keys" },
     { "-ctv --cache-type-v", TERSE_OPTION_STRING, AT(engine.kv.type_v), .value = "TYPE",
@@ -52,11 +65,6 @@ static const terse_option calibrate_options[] = {
       .preset = "beside the model, where --profile auto finds it", .help = "where the profile goes" },
 };
 #undef AT
-
-static void show_progress(void *ctx, int64_t done, int64_t total)
-{
-    terse_progress_update(ctx, done, total);
-}
 
 static void print_point(const char *what, const terse_calibrate_point *p)
 {
@@ -108,7 +116,7 @@ static terse_status make(terse_calibration **c, const calibrate_values *o, const
     terse_status st = terse_engine_session(&o->engine, &opts.session, err);
     opts.session.abort = terse_interrupt_flag();
     opts.windows.ctx = opts.session.ctx = opts.session.ctx ? opts.session.ctx : own < CTX ? own : CTX;
-    opts.progress = show_progress;
+    opts.progress = terse_progress_show;
     opts.progress_ctx = &bar;
     if (st == TERSE_OK)
         st = terse_file_read(o->text, &text, err);
@@ -132,11 +140,20 @@ static terse_status work(const calibrate_values *o, const char *model, terse_err
     terse_status st = terse_model_open(&m, model, err);
     if (st == TERSE_OK)
         st = find_output(&path, &name, o, m, err);
-    if (st == TERSE_OK)
+    if (st == TERSE_OK && o->heads) {
+        terse_calibrate_heads_values heads = {
+            .file = o->text, .prompts = o->prompts, .sinks = o->sinks, .window = o->window, .path = path
+        };
+        st = terse_engine_session(&o->engine, &heads.opts, err);
+        heads.opts.abort = terse_interrupt_flag();
+        heads.opts.policy = heads.opts.stop = NULL;
+        st = st == TERSE_OK ? terse_calibrate_heads(&heads, m, err) : st;
+    }
+    if (st == TERSE_OK && !o->heads)
         st = make(&c, o, m, err);
-    if (st == TERSE_OK)
-        st = terse_profile_save(terse_calibration_about(c)->profile, path, err);
-    if (st == TERSE_OK)
+    if (st == TERSE_OK && c)
+        st = terse_profile_update(terse_profile_about(terse_calibration_about(c)->profile), path, m, err);
+    if (st == TERSE_OK && c)
         print_result(terse_calibration_about(c), path);
     terse_calibration_close(&c);
     terse_text_free(&name);
@@ -150,7 +167,7 @@ int terse_cmd_calibrate(int argc, char **argv)
     o.engine.kv.stop = "mass+value-share";
     const terse_option_group groups[] = { { "calibrate", calibrate_options, COUNT(calibrate_options), &o } };
     const terse_options accepted = {
-        "calibrate MODEL -f FILE [OPTION]...",
+        "calibrate MODEL -f FILE|--heads [OPTION]...",
         "Measures on a text how large an error each head of the model makes under a rule that estimates, and "
         "writes a profile with which all make about the same. --profile of other commands uses it.",
         groups, COUNT(groups), 1
@@ -162,8 +179,8 @@ int terse_cmd_calibrate(int argc, char **argv)
     const char *model = terse_engine_model(&o.engine, argc, argv);
     if (!model)
         return 2;
-    if (!o.text) {
-        terse_complain("calibrate: which text? -f FILE");
+    if (!o.text && !o.heads) {
+        terse_complain("calibrate: which text? -f FILE; or --heads");
         return 2;
     }
     terse_interrupt_catch();

@@ -22,7 +22,7 @@ terse_status terse_profile_use(terse_profile **p, const char *name, const terse_
                                terse_session_opts *opts, terse_error *err)
 {
     const terse_status st = terse_profile_find(p, name, m, err);
-    if (*p && !opts->stop)
+    if (*p && !opts->stop && *terse_profile_about(*p)->rule)
         opts->stop = terse_profile_about(*p)->rule;
     opts->profile = *p;
     return st;

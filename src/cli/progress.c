@@ -62,6 +62,11 @@ void terse_progress_update(terse_progress *p, int64_t done, int64_t total)
     p->drawn = now;
 }
 
+void terse_progress_show(void *progress, int64_t done, int64_t total)
+{
+    terse_progress_update(progress, done, total);
+}
+
 void terse_progress_clear(terse_progress *p)
 {
     if (p->shown && p->drawn) {

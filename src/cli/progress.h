@@ -17,6 +17,8 @@ typedef struct {
 void terse_progress_begin(terse_progress *p, const char *label, const char *unit, bool wanted);
 /* total: 0 if unknown. Draws at most ten times a second, so it may be called often. */
 void terse_progress_update(terse_progress *p, int64_t done, int64_t total);
+/* The same with a terse_progress behind the pointer, as evaluations call it. */
+void terse_progress_show(void *progress, int64_t done, int64_t total);
 /* Clears the line until the next update, for a line of output. */
 void terse_progress_clear(terse_progress *p);
 /* Clears the line. */

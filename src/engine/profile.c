@@ -14,9 +14,9 @@
 enum { VERSION = 1, SAMPLES = 64, SAMPLE_SIZE = 4096, MAX_FILE = 16 << 20, HASH_TEXT = 33 };
 
 struct terse_profile {
-    terse_profile_info info; /* points into what follows */
-    float *scale, *error;    /* [n_layer * n_head]; error may be NULL */
-    char *rule, *text, *model;
+    terse_profile_info info;          /* points into what follows */
+    float *scale, *error, *streaming; /* [n_layer * n_head] or NULL */
+    char *rule, *text, *model, *streaming_of;
     char hash[HASH_TEXT];
 };
 
@@ -52,12 +52,31 @@ static terse_status check(const terse_model *m, const terse_profile_info *i, con
     if (i->n_layer != about->n_layer || i->n_head != about->n_head_kv)
         return terse_fail(err, TERSE_BAD_INPUT, "%s is of %d layers with %d KV heads, the model has %d with %d",
                           name, i->n_layer, i->n_head, about->n_layer, about->n_head_kv);
-    for (int32_t u = 0; u < i->n_layer * i->n_head; u++)
+    if (!i->scale && !i->streaming)
+        return terse_fail(err, TERSE_BAD_INPUT, "%s has neither scales nor streaming errors", name);
+    for (int32_t u = 0; u < i->n_layer * i->n_head && i->scale; u++)
         if (!(i->scale[u] >= 0.0f && isfinite(i->scale[u])))
             return terse_fail(err, TERSE_BAD_INPUT,
                               "%s: layer %d, head %d: a scale of %g is negative or not finite", name,
                               u / i->n_head, u % i->n_head, (double)i->scale[u]);
     return TERSE_OK;
+}
+
+/* A copy of x[n]; NULL of NULL. *failed if there was no memory. */
+static float *copy_table(const float *x, size_t n, bool *failed)
+{
+    float *copy = x ? calloc(n, sizeof *copy) : NULL;
+    if (copy)
+        memcpy(copy, x, n * sizeof *copy);
+    *failed |= x && !copy;
+    return copy;
+}
+
+static char *copy_text(const char *x, bool *failed)
+{
+    char *copy = strdup(x ? x : "");
+    *failed |= !copy;
+    return copy;
 }
 
 /* name is what errors call it. */
@@ -76,18 +95,18 @@ static terse_status make(terse_profile **out, const terse_model *m, const terse_
     const size_t n = (size_t)info->n_layer * (size_t)info->n_head;
     (void)terse_gguf_get_str(g, "general.name", false, &model, NULL);
     p->info = *info;
-    p->info.scale = p->scale = calloc(n, sizeof *p->scale);
-    p->info.error = p->error = info->error ? calloc(n, sizeof *p->error) : NULL;
-    p->info.rule = p->rule = strdup(info->rule ? info->rule : "");
-    p->info.text = p->text = strdup(info->text ? info->text : "");
+    bool failed = false;
+    p->info.scale = p->scale = copy_table(info->scale, n, &failed);
+    p->info.error = p->error = copy_table(info->error, n, &failed);
+    p->info.streaming = p->streaming = copy_table(info->streaming, n, &failed);
+    p->info.rule = p->rule = copy_text(info->rule, &failed);
+    p->info.text = p->text = copy_text(info->text, &failed);
+    p->info.streaming_of = p->streaming_of = copy_text(info->streaming_of, &failed);
     p->model = strndup(model.p, model.n);
-    if (!p->scale || (info->error && !p->error) || !p->rule || !p->text || !p->model) {
+    if (failed || !p->model) {
         terse_profile_close(&p);
         return no_memory(err);
     }
-    memcpy(p->scale, info->scale, n * sizeof *p->scale);
-    if (p->error)
-        memcpy(p->error, info->error, n * sizeof *p->error);
     hash_of(g, p->hash);
     *out = p;
     return TERSE_OK;
@@ -105,6 +124,8 @@ void terse_profile_close(terse_profile **p)
         return;
     free((*p)->scale);
     free((*p)->error);
+    free((*p)->streaming);
+    free((*p)->streaming_of);
     free((*p)->rule);
     free((*p)->text);
     free((*p)->model);
@@ -140,9 +161,11 @@ static void put(json_t **root, const char *key, json_t *value)
     *root = NULL;
 }
 
-/* x[n_layer][n_head]; what is no number becomes null. NULL without memory. */
+/* x[n_layer][n_head]; what is no number becomes null, and so does no table. NULL without memory. */
 static json_t *json_of_table(const float *x, int32_t n_layer, int32_t n_head)
 {
+    if (!x)
+        return json_null();
     json_t *rows = json_array();
     for (int32_t l = 0; l < n_layer && rows; l++) {
         json_t *row = json_array();
@@ -179,7 +202,11 @@ terse_status terse_profile_save(const terse_profile *p, const char *path, terse_
     put(&root, "text", json_of_name(i->text));
     put(&root, "tokens", json_integer(i->tokens));
     put(&root, "scale", json_of_table(i->scale, i->n_layer, i->n_head));
-    put(&root, "error", i->error ? json_of_table(i->error, i->n_layer, i->n_head) : json_null());
+    put(&root, "error", json_of_table(i->error, i->n_layer, i->n_head));
+    if (i->streaming) {
+        put(&root, "streaming_of", json_of_name(i->streaming_of));
+        put(&root, "streaming", json_of_table(i->streaming, i->n_layer, i->n_head));
+    }
     char *text = root ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(root);
     if (!text)
@@ -200,7 +227,7 @@ terse_status terse_profile_save(const terse_profile *p, const char *path, terse_
 typedef struct {
     const char *name; /* as errors show it */
     json_t *root;
-    float *scale, *error;
+    float *scale, *error, *streaming;
     terse_profile_info info;
 } reading;
 
@@ -209,11 +236,14 @@ static terse_status wrong(const reading *r, const char *what, terse_error *err)
     return terse_fail(err, TERSE_BAD_INPUT, "%s: %s", r->name, what);
 }
 
-/* Rows of numbers, n_head each; null is NAN. *x is owned by the caller and stays NULL on failure. */
-static terse_status read_table(const reading *r, const char *key, int32_t n_layer, int32_t n_head, float **x,
-                               terse_error *err)
+/* Rows of numbers, n_head each; null is NAN. *x is owned by the caller and stays NULL on failure, or if there
+ * is no table. */
+static terse_status read_table(const reading *r, const char *key, float **x, terse_error *err)
 {
+    const int32_t n_layer = r->info.n_layer, n_head = r->info.n_head;
     const json_t *rows = json_object_get(r->root, key);
+    if (!rows || json_is_null(rows))
+        return TERSE_OK;
     float *to = calloc((size_t)n_layer * (size_t)n_head, sizeof *to);
     if (!to)
         return no_memory(err);
@@ -239,7 +269,7 @@ static terse_status read_table(const reading *r, const char *key, int32_t n_laye
 static terse_status read_fields(reading *r, const terse_model *m, terse_error *err)
 {
     const terse_model_info *about = terse_model_about(m);
-    const json_t *version = json_object_get(r->root, "version"), *error = json_object_get(r->root, "error");
+    const json_t *version = json_object_get(r->root, "version");
     const char *hash = json_string_value(json_object_get(r->root, "hash"));
     char own[HASH_TEXT];
     if (!json_is_integer(version) || !hash)
@@ -259,11 +289,15 @@ static terse_status read_fields(reading *r, const terse_model *m, terse_error *e
     r->info.target = json_number_value(json_object_get(r->root, "target"));
     if (!r->info.rule)
         return wrong(r, "the profile names no rule", err);
-    terse_status st = read_table(r, "scale", r->info.n_layer, r->info.n_head, &r->scale, err);
-    if (st == TERSE_OK && error && !json_is_null(error))
-        st = read_table(r, "error", r->info.n_layer, r->info.n_head, &r->error, err);
+    r->info.streaming_of = json_string_value(json_object_get(r->root, "streaming_of"));
+    terse_status st = read_table(r, "scale", &r->scale, err);
+    if (st == TERSE_OK)
+        st = read_table(r, "error", &r->error, err);
+    if (st == TERSE_OK)
+        st = read_table(r, "streaming", &r->streaming, err);
     r->info.scale = r->scale;
     r->info.error = r->error;
+    r->info.streaming = r->streaming;
     return st;
 }
 
@@ -305,6 +339,7 @@ terse_status terse_profile_open(terse_profile **out, const char *path, const ter
         *err = why;
     free(r.scale);
     free(r.error);
+    free(r.streaming);
     json_decref(r.root);
     return st;
 }

@@ -31,7 +31,10 @@ struct terse_session {
     int32_t n_centered; /* tokens that the KV store's centers are the mean of; -1: to be made again */
 };
 
-/* engine/session_policy.c: policy and rule from text, with all that they take from the model, its gate and the
+/* engine/session_policy.c: what the model's layers do to scores, and how they turn in contexts of ctx tokens.
+ */
+terse_status terse_attend_shape(terse_attend *a, const terse_model *m, int32_t ctx, terse_error *err);
+/* Policy and rule from text, with all that they take from the model, its gate and the
  * session's options. NULL policy: spkv for a model with a gate, else dense. */
 terse_status terse_session_attend(terse_attend **out, const terse_session *s, const char *policy,
                                   const char *stop, const terse_profile *profile, int32_t audit,

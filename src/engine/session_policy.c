@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What the model's layers do to scores, and how they turn. */
-static terse_status shape_layers(terse_attend *a, const terse_model *m, int32_t ctx, terse_error *err)
+terse_status terse_attend_shape(terse_attend *a, const terse_model *m, int32_t ctx, terse_error *err)
 {
     const bool turns = terse_attend_turns(a);
     if (!(m->attn_cap > 0.0f) && !m->arch->sinks && !turns)
@@ -84,6 +83,43 @@ static terse_status choose_policy(const terse_session *s, char *name, size_t siz
     return TERSE_OK;
 }
 
+/* To a policy of heads: from the profile that it names, else from the session's. */
+static terse_status tell_heads(terse_attend *a, const terse_model *m, const terse_profile *profile,
+                               terse_error *err)
+{
+    const char *file = terse_attend_heads_file(a);
+    terse_profile *named = NULL;
+    terse_text path = { 0 };
+    terse_status st = TERSE_OK;
+    if (!file)
+        return TERSE_OK;
+    if (strcmp(file, "auto") == 0 && (st = terse_profile_path(m, &path, err)) == TERSE_OK)
+        file = path.p;
+    if (st == TERSE_OK && *file)
+        st = terse_profile_open(&named, file, m, err);
+    const terse_profile *from = named ? named : profile;
+    const terse_profile_info *i = from ? terse_profile_about(from) : NULL;
+    if (st == TERSE_OK && (!i || !i->streaming))
+        st = terse_fail(err, TERSE_BAD_INPUT,
+                        "KV policy %.80s: %s; terse calibrate MODEL --heads makes a profile for profile=FILE",
+                        terse_attend_policy_text(a), i ? "the profile knows no heads" : "which heads?");
+    if (st == TERSE_OK)
+        st = terse_attend_heads(a, i->streaming, i->n_layer, i->n_head, err);
+    terse_profile_close(&named);
+    terse_text_free(&path);
+    return st;
+}
+
+/* A profile's scales go with some rules only; where the profile is there for the policy, that is no mistake. */
+static terse_status scale_rules(terse_attend *a, const terse_profile *profile, terse_error *err)
+{
+    const terse_profile_info *i = profile ? terse_profile_about(profile) : NULL;
+    const bool taken = a->page.stop->scaled || (a->value.stop && a->value.stop->scaled);
+    if (!i || (i->streaming && (!i->scale || !taken)))
+        return TERSE_OK;
+    return terse_attend_profile(a, i->scale, i->n_layer, i->n_head, err);
+}
+
 /* The gate's own numbers, and the profile, if there is one. */
 static terse_status complete_attend(terse_attend *a, const terse_session *s, const terse_profile *profile,
                                     terse_error *err)
@@ -97,11 +133,10 @@ static terse_status complete_attend(terse_attend *a, const terse_session *s, con
                           "KV policy %s goes by predicted utilities: the model has no gate and none was given",
                           terse_attend_policy_text(a));
     }
-    const terse_status st = shape_layers(a, s->model, s->engine->forward.ctx, err);
-    if (st != TERSE_OK || !profile)
-        return st;
-    const terse_profile_info *i = terse_profile_about(profile);
-    return terse_attend_profile(a, i->scale, i->n_layer, i->n_head, err);
+    terse_status st = terse_attend_shape(a, s->model, s->engine->forward.ctx, err);
+    if (st == TERSE_OK)
+        st = tell_heads(a, s->model, profile, err);
+    return st == TERSE_OK ? scale_rules(a, profile, err) : st;
 }
 
 /* A model with a gate of its own is meant to run under spkv. */

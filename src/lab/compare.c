@@ -16,8 +16,8 @@ static terse_status set_rule(terse_eval *e, const terse_eval_rule *r, int32_t au
     return terse_session_rule(e->now, r->policy, r->stop, r->profile, audit, err);
 }
 
-/* Whether a rule drops tokens; and whether it does so by what the model predicts: then contexts are computed
- * under it too, as the model is meant to. */
+/* Whether a rule drops tokens; and whether it does so one by one, by what the model predicts or by heads: then
+ * contexts are computed under it too, as they would be in use. */
 static terse_status look_at(terse_eval *e, const terse_session_opts *o, int32_t r, terse_error *err)
 {
     const bool gate = o->gate || terse_model_gate(e->model);
@@ -27,7 +27,7 @@ static terse_status look_at(terse_eval *e, const terse_session_opts *o, int32_t 
     if (st != TERSE_OK)
         return st;
     e->tally[r].drops = terse_attend_drops(a);
-    e->tally[r].own = terse_attend_gated(a);
+    e->tally[r].own = terse_attend_gated(a) || terse_attend_heads_file(a);
     terse_attend_close(&a);
     return TERSE_OK;
 }
@@ -62,7 +62,7 @@ terse_status terse_eval_open(terse_eval **out, const terse_model *m, const terse
     opts.profile = NULL;
     opts.audit = 0;
     terse_eval *e = calloc(1, sizeof *e);
-    terse_tally *tally = calloc((size_t)n_rule, sizeof *tally);
+    terse_tally *tally = calloc((size_t)n_rule + 1, sizeof *tally);
     if (!e || !tally) {
         free(e);
         free(tally);

@@ -26,7 +26,7 @@ typedef struct {
     int32_t differs_next; /* of the sample at hand */
     int32_t n_sample, cap_sample;
     char stop[160]; /* the rule with its parameters */
-    char policy[160];
+    char policy[448];
     bool bounded;
     bool drops, own; /* tokens; and the context is computed under the policy too */
 } terse_tally;

@@ -1,6 +1,7 @@
 /* lab/replay_walk.c: see replay.h. Heads do not depend on one another here, so a (layer, head) is one piece of
  * work per step; each has counters of its own, and sums do not depend on the threads. */
 #include "lab/replay.h"
+#include "lab/statistics.h"
 
 #include "base/memory.h"
 #include "base/team.h"
@@ -46,21 +47,11 @@ void terse_replay_sums_add(terse_replay_sums *a, const terse_replay_sums *b)
     terse_replay_errors_add(&a->error, &b->error);
 }
 
-static double distance(const float *x, const float *of, int32_t n)
-{
-    double off = 0.0, all = 0.0;
-    for (int32_t d = 0; d < n; d++) {
-        off += ((double)x[d] - (double)of[d]) * ((double)x[d] - (double)of[d]);
-        all += (double)of[d] * (double)of[d];
-    }
-    return off > 0.0 ? sqrt(off / all) : 0.0;
-}
-
 static void add_errors(const replay *r, terse_replay_errors *e, const float *x, const float *of)
 {
     const int32_t dim = r->source->dim_v;
     for (int32_t i = 0; i < r->source->n_row; i++) {
-        const double d = distance(x + i * dim, of + i * dim, dim);
+        const double d = terse_relative_distance(x + i * dim, of + i * dim, dim);
         e->sum += d;
         e->max = fmax(e->max, d);
         e->n++;

@@ -94,3 +94,13 @@ terse_interval terse_share_interval(double correct, int32_t n)
     const double half = z95 / (1 + zz) * sqrt(p * (1 - p) / n + zz / (4 * n));
     return (terse_interval){ middle > half ? middle - half : 0.0, middle + half < 1 ? middle + half : 1.0 };
 }
+
+double terse_relative_distance(const float *x, const float *of, int32_t n)
+{
+    double off = 0.0, all = 0.0;
+    for (int32_t d = 0; d < n; d++) {
+        off += ((double)x[d] - (double)of[d]) * ((double)x[d] - (double)of[d]);
+        all += (double)of[d] * (double)of[d];
+    }
+    return off > 0.0 ? sqrt(off / all) : 0.0;
+}

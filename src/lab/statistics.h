@@ -4,6 +4,8 @@
 
 #include "base/samples.h"
 
+/* |x - of| / |of|; 0 if they are equal. */
+double terse_relative_distance(const float *x, const float *of, int32_t n);
 /* Index of the largest, the lowest of equals; -1 if one is NaN or +inf, or all are -inf. */
 int32_t terse_logits_best(const float *logits, int32_t n);
 /* log sum exp */

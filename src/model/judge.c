@@ -77,10 +77,9 @@ void terse_judge_survey(const terse_forward *f, const terse_sequence *s, terse_w
 }
 
 /* Are there so many more than the policy holds that it is worth while to look again? */
-static bool due(const terse_forward *f, const terse_sequence *s, int32_t l, int32_t head, int32_t n_token)
+static bool due(const terse_sequence *s, int32_t l, int32_t head, int32_t n_token)
 {
-    const terse_policy_case c = { s->attend->policy.param, l,       head,
-                                  f->model->info.n_layer,  n_token, s->kv->window };
+    const terse_policy_case c = terse_policy_case_of(s->attend, s->kv, l, head, n_token);
     return s->kv->n_long[terse_kv_unit(s->kv, l, head)] > s->attend->policy.policy->older(&c) + TERSE_SEEN;
 }
 
@@ -97,14 +96,14 @@ static void mark(const terse_forward *f, const terse_segment *g, terse_walk *wal
         clear_marks(s->kv, l, head, n_token);
         observe(f, s, g, walk, l, head, n_token - 1, 1);
     }
-    if (how == TERSE_MARK_WINDOW && g->decode && n_token >= TERSE_SEEN && due(f, s, l, head, n_token)) {
+    if (how == TERSE_MARK_WINDOW && g->decode && n_token >= TERSE_SEEN && due(s, l, head, n_token)) {
         clear_marks(s->kv, l, head, n_token);
         observe(f, s, NULL, walk, l, head, n_token - wanted(s), wanted(s));
     }
 }
 
 /* Shares of a prompt are known at its end: tokens leave during it only for the sake of a budget in tokens. */
-static void trim(const terse_forward *f, const terse_segment *g, terse_walk *walk, int32_t l, int32_t head)
+static void trim(const terse_segment *g, terse_walk *walk, int32_t l, int32_t head)
 {
     const terse_sequence *s = g->seq;
     const terse_policy_rule *p = &s->attend->policy;
@@ -112,7 +111,7 @@ static void trim(const terse_forward *f, const terse_segment *g, terse_walk *wal
     if (p->policy->marks == TERSE_MARK_NONE)
         return;
     const bool window = p->policy->marks == TERSE_MARK_WINDOW;
-    if (window ? g->decode && due(f, s, l, head, n_token) : g->decode || p->param[1] > 0.0)
+    if (window ? g->decode && due(s, l, head, n_token) : g->decode || p->param[1] > 0.0)
         terse_policy_trim(walk, s->kv, l, head, n_token);
 }
 
@@ -136,6 +135,6 @@ void terse_judge(terse_worker *w, int32_t l)
         return;
     p = terse_next_phase(w);
     for (int32_t k; (k = terse_phase_take(p)) < pieces; terse_phase_finish(p, pieces))
-        trim(f, &f->segment[k % n], f->segment[k % n].seq->walk[w->thread], l, k / n);
+        trim(&f->segment[k % n], f->segment[k % n].seq->walk[w->thread], l, k / n);
     terse_end_phase(w, p, pieces, TERSE_SPENT_ATTEND);
 }
