@@ -425,12 +425,15 @@ static path_rows *const few[] = { DOT_PATHS(PATH_ENTRY) };
 static void rows(terse_dot_type type, float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
                  const terse_acts *x)
 {
+    const product j = { type, y, y_stride, w, row_size, n_row, x };
     if (!dot_formats[type].len)
         terse_dot_floats_avx512(type, y, y_stride, w, row_size, n_row, x);
+    else if (x->n_token > FEW_TOKENS && terse_dot_some_avx512(&j))
+        return;
     else if (x->n_token >= MANY_TOKENS)
         terse_dot_many_avx512(type, y, y_stride, w, row_size, n_row, x);
     else
-        few[path_of(type)](&(product){ type, y, y_stride, w, row_size, n_row, x });
+        few[path_of(type)](&j);
 }
 
 void terse_dot_init_avx512(terse_dot_kernels *k)

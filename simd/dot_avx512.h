@@ -17,8 +17,10 @@ void terse_dot_floats_avx512(terse_dot_type type, float *y, size_t y_stride, con
                              int32_t n_row, const terse_acts *x);
 void terse_quantize_avx512(const terse_acts *a, int32_t t);
 
-/* Fewest tokens that dot_many_avx512.c is the faster for. Quantised types only. */
-enum { MANY_TOKENS = 7 };
+/* Where other kernels are faster: from FEW_TOKENS + 1 on those of dot_some_avx512.c, which return false for
+ * types and numbers of tokens that they do not take; there from MANY_TOKENS on those of dot_many_avx512.c. */
+enum { FEW_TOKENS = 2, SOME_TOKENS = 16, MANY_TOKENS = 7 };
+bool terse_dot_some_avx512(const product *j);
 void terse_dot_many_avx512(terse_dot_type type, float *y, size_t y_stride, const uint8_t *w, size_t row_size,
                            int32_t n_row, const terse_acts *x);
 

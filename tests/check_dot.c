@@ -255,15 +255,15 @@ static bool check_shape(checkkernel *c, const shape *s)
 
 bool check_dot(checkkernel *c)
 {
-    static const int32_t rows[] = { 0, 1, 2, 3, 4, 5, 7, 8, 9, 17, 33 };
-    static const int32_t tokens[] = { 0, 1, 2, 3, 4, 5, 7, 8, 9, 13, 70 };
+    static const int32_t rows[] = { 0, 1, 2, 3, 4, 5, 7, 8, 9, 17, 33, 65 };
+    static const int32_t tokens[] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17, 70 };
     bool ok = true;
     for (int type = 0; type < TERSE_DOT_N; type++) {
         char name[32];
         snprintf(name, sizeof name, "dot/%s", types[type].name);
         if (!check_wanted(c, name))
             continue;
-        for (int i = 0; i < 120 && ok; i++) {
+        for (int i = 0; i < 160 && ok; i++) {
             shape s = { .type = type, .mood = i % N_MOOD };
             s.n_row = rows[check_below(c, sizeof rows / sizeof *rows)];
             s.n_token = tokens[check_below(c, sizeof tokens / sizeof *tokens)];
@@ -305,7 +305,8 @@ static void run_quantize(void *ctx)
         p->quantize(&p->a, t);
 }
 
-/* 64 rows of 4096 values: weights from the second-level cache, as a decode step and as a prefill of 64 tokens.
+/* 64 rows of 4096 values: weights from the second-level cache, as a decode step, a batch of 8 and a prefill of
+ * 64 tokens.
  */
 void bench_dot(checkkernel *c)
 {
@@ -326,7 +327,7 @@ void bench_dot(checkkernel *c)
         for (int32_t r = 0; r < ROWS; r++)
             random_row(c, type, PLAIN, w + (size_t)r * p.row_size, N);
         p.w = w;
-        for (int32_t n_token = 1; n_token <= TOKENS; n_token *= TOKENS) {
+        for (int32_t n_token = 1; n_token <= TOKENS; n_token *= 8) {
             p.a.n_token = n_token;
             snprintf(name, sizeof name, "dot/%s x%d", types[type].name, n_token);
             if (check_wanted(c, name))
