@@ -309,7 +309,8 @@ static void take_items(void *ctx, int32_t thread, int32_t n_thread)
         for (int32_t i; (i = terse_phase_take(work)) < N_ITEM; terse_phase_finish(work, N_ITEM))
             s->done[i]++;
         terse_phase_wait(work, N_ITEM);
-        for (int32_t i; (i = terse_phase_take(check)) < N_ITEM; terse_phase_finish(check, N_ITEM))
+        for (int32_t i; (i = terse_phase_take_near(check, thread, n_thread, N_ITEM)) < N_ITEM;
+             terse_phase_finish(check, N_ITEM))
             s->bad += s->done[i] != r + 1;
         terse_phase_wait(check, N_ITEM);
     }
@@ -335,6 +336,32 @@ static void a_team_shares_the_work(void **state)
         terse_team_close(&team);
         assert_null(team);
     }
+}
+
+/* Every thread has a range of its own, in order, then the rest of the next one's. */
+static void neighbours_are_taken_together(void **state)
+{
+    (void)state;
+    for (int32_t n_thread = 1; n_thread <= 40; n_thread++) {
+        terse_phase p = { 0 };
+        bool seen[50] = { false };
+        terse_phase_reset(&p);
+        for (int32_t i = 0; i < 50; i++) { /* the last thread, alone */
+            const int32_t k = terse_phase_take_near(&p, n_thread - 1, n_thread, 50);
+            assert_in_range(k, 0, 49);
+            assert_false(seen[k]);
+            seen[k] = true;
+            if (n_thread == 2)
+                assert_int_equal(k, (25 + i) % 50);
+        }
+        assert_int_equal(terse_phase_take_near(&p, 0, n_thread, 50), 50);
+    }
+    terse_phase p = { 0 };
+    for (int32_t i = 0; i < 3; i++) { /* in turn */
+        assert_int_equal(terse_phase_take_near(&p, 0, 2, 6), i);
+        assert_int_equal(terse_phase_take_near(&p, 1, 2, 6), 3 + i);
+    }
+    assert_int_equal(terse_phase_take_near(&p, 1, 2, 0), 0);
 }
 
 /* ---- memory ---- */
@@ -414,6 +441,7 @@ int main(void)
         TREE_TEST(a_container_sees_part_of_the_tree),
         TREE_TEST(bad_quota_files_are_no_quota),
         cmocka_unit_test(a_team_shares_the_work),
+        cmocka_unit_test(neighbours_are_taken_together),
         cmocka_unit_test(heap_memory_is_aligned_and_zero),
         cmocka_unit_test(pages_are_aligned_and_zero),
         cmocka_unit_test(peak_and_clock_move),

@@ -165,6 +165,8 @@ void terse_team_run(terse_team *t, terse_team_fn *fn, void *ctx)
 void terse_phase_reset(terse_phase *p)
 {
     terse_ticket_reset(&p->ticket);
+    for (int32_t r = 0; r < TERSE_RANGES; r++)
+        atomic_store_explicit(&p->range[r], 0, memory_order_relaxed);
     atomic_store_explicit(&p->done, 0, memory_order_relaxed);
 }
 

@@ -44,8 +44,10 @@ static inline int32_t terse_ticket_take(terse_ticket *t)
  *     terse_phase_wait(p, n);
  *
  * n is the same on every thread. What was written in the phase is visible after the wait. */
+enum { TERSE_RANGES = 16 };
 typedef struct {
     terse_ticket ticket;
+    _Atomic int32_t range[TERSE_RANGES]; /* pieces taken of each by terse_phase_take_near */
     _Alignas(64) _Atomic uint32_t done;
     _Atomic int32_t sleepers;
 } terse_phase;
@@ -54,6 +56,24 @@ void terse_phase_reset(terse_phase *p);
 static inline int32_t terse_phase_take(terse_phase *p)
 {
     return terse_ticket_take(&p->ticket);
+}
+/* The same for pieces that lie one behind the other in memory: a thread takes neighbours while it can, so that
+ * what it fetches past the end of a piece is its own next one. A range of pieces per thread, then what others
+ * have left of theirs. A phase is taken from in one of the two ways. */
+static inline int32_t terse_phase_take_near(terse_phase *p, int32_t thread, int32_t n_thread, int32_t n)
+{
+    const int32_t ranges = n_thread < TERSE_RANGES ? n_thread : TERSE_RANGES;
+    const int32_t own = (int32_t)((int64_t)thread * ranges / n_thread);
+    for (int32_t k = 0; k < ranges; k++) {
+        const int32_t r = (own + k) % ranges;
+        const int32_t from = (int32_t)((int64_t)n * r / ranges), to = (int32_t)((int64_t)n * (r + 1) / ranges);
+        if (atomic_load_explicit(&p->range[r], memory_order_relaxed) >= to - from)
+            continue;
+        const int32_t i = atomic_fetch_add_explicit(&p->range[r], 1, memory_order_relaxed);
+        if (i < to - from)
+            return from + i;
+    }
+    return n;
 }
 void terse_phase_finish(terse_phase *p, int32_t n);
 void terse_phase_wait(terse_phase *p, int32_t n);

@@ -214,7 +214,7 @@ static void logits(terse_worker *w)
     const float cap = f->model->logits_cap;
     terse_inputs in = terse_inputs_begin(w, x, n_embd, n, o->n_in, &f->model->output_norm);
     terse_phase *p = terse_next_phase(w);
-    for (int32_t i; (i = terse_phase_take(p)) < pieces; terse_phase_finish(p, pieces)) {
+    for (int32_t i; (i = terse_take_rows(w, p, pieces)) < pieces; terse_phase_finish(p, pieces)) {
         const int32_t r = i * rows, some = o->n_out - r < rows ? o->n_out - r : rows;
         terse_linear_rows(f, o, r, some, terse_inputs_get(w, &in), f->logits + r, (size_t)o->n_out);
         for (int32_t t = 0; t < n; t++) {

@@ -139,6 +139,12 @@ static inline terse_phase *terse_next_phase(terse_worker *w)
     return &w->f->phase[w->phase++];
 }
 
+/* A piece of a matrix: neighbours lie one behind the other. */
+static inline int32_t terse_take_rows(const terse_worker *w, terse_phase *p, int32_t n)
+{
+    return terse_phase_take_near(p, w->thread, w->f->n_thread, n);
+}
+
 /* Waits for the end of a phase of n pieces, whose work was for that. */
 static inline void terse_end_phase(terse_worker *w, terse_phase *p, int32_t n, terse_spent what)
 {

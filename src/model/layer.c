@@ -29,7 +29,7 @@ void terse_project(terse_worker *w, const terse_linear *const *m, float *const *
         pieces += terse_pieces(m[k]);
     terse_inputs in = terse_inputs_begin(w, src, (size_t)n_in, f->n, n_in, norm);
     terse_phase *p = terse_next_phase(w);
-    for (int32_t i; (i = terse_phase_take(p)) < pieces; terse_phase_finish(p, pieces)) {
+    for (int32_t i; (i = terse_take_rows(w, p, pieces)) < pieces; terse_phase_finish(p, pieces)) {
         int32_t k = 0;
         for (; i >= terse_pieces(m[k]); k++)
             i -= terse_pieces(m[k]);
@@ -313,7 +313,7 @@ static void multiply_add(terse_worker *w, const terse_linear *m, const float *sr
     float *y = piece_results(w);
     terse_inputs in = terse_inputs_begin(w, src, (size_t)m->n_in, f->n, m->n_in, NULL);
     terse_phase *p = terse_next_phase(w);
-    for (int32_t i; (i = terse_phase_take(p)) < pieces; terse_phase_finish(p, pieces)) {
+    for (int32_t i; (i = terse_take_rows(w, p, pieces)) < pieces; terse_phase_finish(p, pieces)) {
         const int32_t r = i * rows, n = smaller(rows, m->n_out - r);
         const terse_acts *a = terse_inputs_get(w, &in);
         if (post->weight) {
@@ -338,7 +338,7 @@ static void gate_and_up(terse_worker *w, const terse_layer *y)
     float *up = piece_results(w);
     terse_inputs in = terse_inputs_begin(w, f->x, (size_t)y->gate.n_in, f->n, y->gate.n_in, &y->ffn_norm);
     terse_phase *p = terse_next_phase(w);
-    for (int32_t i; (i = terse_phase_take(p)) < pieces; terse_phase_finish(p, pieces)) {
+    for (int32_t i; (i = terse_take_rows(w, p, pieces)) < pieces; terse_phase_finish(p, pieces)) {
         const int32_t r = i * rows, n = smaller(rows, y->gate.n_out - r);
         const terse_acts *a = terse_inputs_get(w, &in);
         terse_linear_rows(f, &y->gate, r, n, a, f->gate + r, n_ff);
