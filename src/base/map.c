@@ -156,6 +156,10 @@ static terse_status map_fd(terse_map *m, int fd, const char *path, terse_error *
         return terse_fail(err, TERSE_NOMEM, "%s: mapping needs %llu bytes, the process may have %llu in all",
                           terse_path_shown(path), (unsigned long long)size, (unsigned long long)lim.rlim_cur);
     }
+    /* Large pages where the file system can read files into them: weights are read end to end for every token,
+     * and each small page costs a walk through the page tables. What is in the page cache already stays as it
+     * is. */
+    madvise(p, (size_t)size, MADV_HUGEPAGE);
     *m = (terse_map){ .data = p, .size = (size_t)size, .slot = i };
     atomic_store(&slots[i].broken, false);
     atomic_store(&slots[i].end, ((uintptr_t)p + (size_t)size + page_size - 1) & ~(page_size - 1));
