@@ -238,6 +238,68 @@ static void copies_share_pages_until_they_write(void **state)
     }
 }
 
+/* Copies that read everything read what they have in common once. */
+static void common_pages_are_read_once(void **state)
+{
+    (void)state;
+    enum { N_TWIN = 6, N_LONG = 900, N_STEP = 4 };
+    static const terse_kv_type types[] = { TERSE_KV_F16, TERSE_KV_Q8, TERSE_KV_Q4 };
+    static float rows[N_TWIN * N_VOCAB], all[80 * N_VOCAB];
+    int32_t text[N_LONG];
+    uint32_t seed = 9;
+    for (int32_t t = 0; t < N_LONG; t++)
+        text[t] = (int32_t)roll(&seed, N_VOCAB);
+    for (int32_t k = 0; k < 6; k++) {
+        terse_error err = { 0 };
+        terse_session *twin[N_TWIN], *apart[N_TWIN];
+        terse_session_opts o = { .threads = k / 3 ? 4 : 1, /* one group, or three */
+                                 .strands = 1 + 2 * (k % 2),
+                                 .chunk = CHUNK,
+                                 .type_k = types[k % 3],
+                                 .type_v = types[k % 3] };
+        int64_t together = 0, alone = 0;
+        const float *logits;
+        for (int32_t i = 0; i < N_TWIN; i++) {
+            apart[i] = open_with(&o);
+            o.beside = i ? twin[0] : NULL;
+            twin[i] = open_with(&o);
+            o.beside = NULL;
+            if (i)
+                assert_int_equal(terse_session_copy(twin[i], twin[0], &err), TERSE_OK);
+            else
+                assert_int_equal(terse_session_prefill(twin[0], text, 800, NULL, NULL, &err), TERSE_OK);
+            assert_int_equal(terse_session_copy(apart[i], twin[0], &err), TERSE_OK);
+        }
+        for (int32_t i = 0; i < N_TWIN; i++) { /* each its own way, by 0 to 75 tokens */
+            assert_int_equal(i ? terse_session_decode_many(twin[i], text + i, i * 15, all, &err) : 0, TERSE_OK);
+            assert_int_equal(i ? terse_session_decode_many(apart[i], text + i, i * 15, all, &err) : 0,
+                             TERSE_OK);
+            terse_session_stats_reset(twin[i]);
+            terse_session_stats_reset(apart[i]);
+        }
+        for (int32_t step = 0; step < N_STEP; step++) {
+            terse_batch_part part[N_TWIN];
+            for (int32_t i = 0; i < N_TWIN; i++)
+                part[i] = (terse_batch_part){ twin[i], text + step + i, 1, 1, false };
+            assert_int_equal(terse_session_batch(part, N_TWIN, rows, &err), TERSE_OK);
+            for (int32_t i = 0; i < N_TWIN; i++) {
+                assert_int_equal(terse_session_decode(apart[i], text[step + i], &logits, &err), TERSE_OK);
+                assert_memory_equal(logits, rows + (size_t)i * N_VOCAB, N_VOCAB * sizeof *logits);
+            }
+        }
+        for (int32_t i = 0; i < N_TWIN; i++) {
+            const terse_attend_stats a = terse_session_stats(twin[i]), b = terse_session_stats(apart[i]);
+            assert_int_equal(a.bytes_dense, b.bytes_dense);
+            together += a.bytes_k + a.bytes_v;
+            alone += b.bytes_k + b.bytes_v;
+            terse_session_close(&apart[i]);
+        }
+        for (int32_t i = 0; i < N_TWIN; i++)
+            terse_session_close(&twin[i]);
+        assert_true(together < alone * (k / 3 ? 6 : 3) / 10);
+    }
+}
+
 /* ---- edges ---- */
 
 static void refuse(const terse_batch_part *part, int32_t n, const char *what)
@@ -324,6 +386,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_batch_gives_the_bits_of_one),
         cmocka_unit_test(copies_share_pages_until_they_write),
+        cmocka_unit_test(common_pages_are_read_once),
         cmocka_unit_test(refuses),
         cmocka_unit_test(interrupted),
     };

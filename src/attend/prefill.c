@@ -19,14 +19,30 @@ static terse_kv_view view_at(const terse_kv *kv, size_t u, int32_t pos)
     return terse_kv_view_of(u, n, v.from, v.to);
 }
 
+void terse_walk_rows(terse_walk *w, const terse_part *a, const char *query, const char *page, int32_t t,
+                     int32_t n, const int32_t *first, int32_t most, const char *ahead)
+{
+    const terse_kv *kv = w->kv;
+    const int32_t rows = w->n_row, row = t * rows, n_row = n * rows, dim_k = kv->opts.dim_k,
+                  dim_v = kv->opts.dim_v;
+    query += (size_t)row * terse_query_size(kv->type_k, dim_k);
+    w->kernels.score[kv->type_k](w->s, query, page, n_row, dim_k, ahead);
+    terse_walk_cap(w, &w->course, w->s, n_row);
+    for (int32_t i = 0; first && i < n; i++)
+        terse_walk_mask(w->s + i * rows * TERSE_PAGE, rows, first[i]);
+    w->kernels.weigh(w->s, n_row, w->n + row, a->m + row, a->l + row, w->keep, w->z);
+    w->kernels.mix[kv->type_v](a->o + (size_t)row * (size_t)dim_v, w->keep, w->s, page + kv->block_k,
+                               terse_tokens_first(most), n_row, dim_v, ahead ? ahead + kv->block_k : NULL,
+                               ahead ? terse_tokens_first(TERSE_PAGE) : 0);
+}
+
 /* Positions from, from + step, ... below end of the list, for n tokens. */
 static void prefill_part(terse_walk *w, const terse_part *a, const terse_kv_view *token, int32_t n,
                          int32_t from, int32_t step, int32_t end)
 {
     const terse_kv *kv = w->kv;
-    const int32_t rows = w->n_row, n_row = n * rows;
+    const int32_t rows = w->n_row;
     for (int32_t i = from; i < end; i += step) {
-        const char *page = terse_walk_block(w, i);
         const int32_t place = w->list[i];
         int32_t first[TERSE_PAGE], most = 0;
         for (int32_t t = 0; t < n; t++) {
@@ -37,13 +53,7 @@ static void prefill_part(terse_walk *w, const terse_part *a, const terse_kv_view
             for (int32_t r = 0; r < rows; r++)
                 w->n[t * rows + r] = fill;
         }
-        w->kernels.score[kv->type_k](w->s, terse_walk_query(w, place), page, n_row, kv->opts.dim_k, NULL);
-        terse_walk_cap(w, &w->course, w->s, n_row);
-        for (int32_t t = 0; t < n; t++)
-            terse_walk_mask(w->s + t * rows * TERSE_PAGE, rows, first[t]);
-        w->kernels.weigh(w->s, n_row, w->n, a->m, a->l, w->keep, w->z);
-        w->kernels.mix[kv->type_v](a->o, w->keep, w->s, page + kv->block_k, terse_tokens_first(most), n_row,
-                                   kv->opts.dim_v, NULL, 0);
+        terse_walk_rows(w, a, terse_walk_query(w, place), terse_walk_block(w, i), 0, n, first, most, NULL);
     }
 }
 

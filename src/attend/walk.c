@@ -441,11 +441,12 @@ bool terse_walk_is_dense(const terse_walk *w, int32_t layer, int32_t n_token)
             (n_token < a->from || (a->page.stop == &terse_stop_none && !a->value.stop)));
 }
 
-void terse_walk_count_dense(const terse_kv *kv, int32_t layer, int32_t pos, int32_t n,
+void terse_walk_count_dense(const terse_kv *kv, int32_t layer, int32_t pos, int32_t n, int32_t n_read,
                             terse_attend_stats *stats)
 {
     const size_t u = terse_kv_unit(kv, layer, 0);
-    const int32_t first = terse_kv_view_at(kv, u, pos).first,
+    const int32_t seen = terse_kv_view_at(kv, u, pos).first, shared = n_read * TERSE_PAGE;
+    const int32_t first = seen > shared ? seen : shared,
                   pages = terse_kv_pages_of(pos + n) - first / TERSE_PAGE;
     const int64_t value = (int64_t)(kv->block_v / TERSE_PAGE);
     stats->bytes_k += (int64_t)kv->block_k * pages;

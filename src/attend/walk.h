@@ -123,6 +123,26 @@ static inline const char *terse_walk_query(const terse_walk *lead, int32_t place
     return lead->course.turned && place >= lead->kv->n_ring ? lead->turned : lead->query;
 }
 
+/* attend/prefill.c: one page for tokens t ... t + n - 1 of part a, each of w->n_row rows. query: of all tokens;
+ * w->n: tokens of the page that each row sees, but those before first[i] (NULL: 0) for token t + i; most: the
+ * largest w->n; ahead: the page that comes next, or NULL. */
+void terse_walk_rows(terse_walk *w, const terse_part *a, const char *query, const char *page, int32_t t,
+                     int32_t n, const int32_t *first, int32_t most, const char *ahead);
+
+/* attend/shared.c: one token of a sequence, the last of n_token. */
+typedef struct {
+    const terse_kv *kv;
+    int32_t n_token;
+    const float *q;            /* [n_row][dim_k] */
+    float *out;                /* [n_row][dim_v] */
+    terse_attend_stats *stats; /* of its (layer, head) */
+} terse_walker;
+/* Exact attention of n <= TERSE_PAGE tokens of as many sequences of one pool, which drop nothing and whose
+ * layers have no spans. Their tables begin with the same n_shared >= 1 full pages, which count for the first.
+ * Same bits as terse_walk_decode under the rule none. */
+void terse_walk_shared(terse_walk *w, const terse_walker *s, int32_t n, int32_t n_shared, int32_t layer,
+                       int32_t head, float scale);
+
 /* attend/plan.c */
 
 /* Tokens that are always read, from the newest back; more than a page where the newest page is not full. */
@@ -160,9 +180,10 @@ void terse_walk_audit(terse_walk *w, const float *out, const float *left, float 
                       terse_attend_stats *stats);
 /* Does every token read everything, as long as there are at most n_token, and is that all that is asked for?
  * Then those of a batch may share the reading (terse_walk_prefill), which terse_walk_count_dense counts: n
- * tokens of one page, the first at position pos. Page counts are of pages read, listed for each token. */
+ * tokens of one page, the first at position pos; n_read: first pages that another sequence has read for it.
+ * Page counts are of pages read, listed for each token. */
 bool terse_walk_is_dense(const terse_walk *w, int32_t layer, int32_t n_token);
-void terse_walk_count_dense(const terse_kv *kv, int32_t layer, int32_t pos, int32_t n,
+void terse_walk_count_dense(const terse_kv *kv, int32_t layer, int32_t pos, int32_t n, int32_t n_read,
                             terse_attend_stats *stats);
 /* The walk that w has in its course once more, all of it, into the first part. */
 void terse_walk_dense(terse_walk *w);

@@ -271,6 +271,7 @@ static void number_rows(terse_forward *f)
 bool terse_forward_run(terse_forward *f)
 {
     number_rows(f);
+    terse_share_pages(f);
     const bool watch = f->watch && f->decode;
     if (watch) {
         memset(f->own_spent, 0, (size_t)f->n_thread * sizeof *f->own_spent);
@@ -330,6 +331,7 @@ static size_t lay_out(terse_forward *f, char *base)
     f->gate = terse_place(base, &at, n * (size_t)m->n_ff * one);
     f->utility_in = terse_place(base, &at, f->utility ? n * (size_t)f->utility->most * one : 0);
     f->rows = terse_place(base, &at, n * sizeof *f->rows);
+    f->group = terse_place(base, &at, n * sizeof *f->group);
     f->wanted = terse_place(base, &at, n * sizeof *f->wanted);
     f->split = terse_place(base, &at, n * (size_t)i->n_head_kv * sizeof *f->split);
     f->piece = terse_place(base, &at, threads * n * TERSE_PIECE_ROWS * one);

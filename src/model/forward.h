@@ -52,6 +52,14 @@ typedef struct {
     bool decode;    /* each under the stop rule, one after the other; else under exact attention */
 } terse_segment;
 
+/* Segments of one token that read everything, and whose sequences have their first pages in common, read these
+ * together (share.c). */
+typedef struct {
+    int32_t leader;   /* the first segment of the group; of a segment in no group: itself */
+    int32_t n;        /* of the leader: segments of the group; of others 0 */
+    int32_t n_shared; /* of the leader: pages */
+} terse_group;
+
 /* Whose token a row of the batch is, and where. */
 typedef struct {
     terse_sequence *seq;
@@ -95,6 +103,7 @@ typedef struct {
                                    * that turn; every head's keys and values */
     float *utility_in;            /* [chunk][...] results of the gate's first matrix */
     terse_row *rows;              /* [chunk] */
+    terse_group *group;           /* [chunk] of the segments */
     int32_t *split;               /* [chunk][n_head_kv] strands of the walk of a segment's head */
     float *piece;    /* [n_thread][chunk][TERSE_PIECE_ROWS] results of a piece that are used up at once */
     terse_acts acts; /* shared by the team: a chunk of tokens */
@@ -216,6 +225,9 @@ static inline void terse_add_branch(const terse_forward *f, float *x, const floa
 }
 /* gate = act(gate) * up, by the architecture's activation */
 void terse_activate(const terse_forward *f, float *gate, const float *up, int32_t n);
+
+/* Finds groups of segments that read pages together (share.c). Before the pass, by one thread. */
+void terse_share_pages(terse_forward *f);
 
 /* What a scoring policy does behind the attention of layer l (judge.c). */
 enum { TERSE_SEEN = 64 };

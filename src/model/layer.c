@@ -170,7 +170,7 @@ static void put_all(terse_forward *f, const terse_segment *g, int32_t l, int32_t
         const int32_t pos = g->pos + t, rest = TERSE_PAGE - pos % TERSE_PAGE;
         rotate_and_put(f, l, head, g->row + t);
         if (g->decode && (t == 0 || rest == TERSE_PAGE))
-            terse_walk_count_dense(g->seq->kv, l, pos, smaller(rest, g->n - t), stats);
+            terse_walk_count_dense(g->seq->kv, l, pos, smaller(rest, g->n - t), 0, stats);
     }
 }
 
@@ -196,6 +196,28 @@ static void walk_each(terse_worker *w, const terse_segment *g, int32_t l, int32_
                           terse_query(f, t, first), result(f, t, first), &g->seq->stats[l * heads + head]);
         finish_walk(f, g, l, head, t);
     }
+}
+
+/* The token of the leader of a group, and those of the others, which read its first pages with it. */
+static void walk_group(terse_worker *w, int32_t leader, int32_t l, int32_t head)
+{
+    terse_forward *f = w->f;
+    const int32_t heads = f->model->info.n_head_kv, first = head * (f->model->info.n_head / heads);
+    terse_walker s[TERSE_PAGE];
+    int32_t n = 0;
+    for (int32_t i = leader; i < f->n_segment; i++) {
+        const terse_segment *g = &f->segment[i];
+        if (f->group[i].leader != leader)
+            continue;
+        rotate_and_put(f, l, head, g->row);
+        s[n++] = (terse_walker){ g->seq->kv, g->pos + 1, terse_query(f, g->row, first),
+                                 result(f, g->row, first), &g->seq->stats[l * heads + head] };
+    }
+    terse_walk_shared(f->segment[leader].seq->walk[w->thread], s, n, f->group[leader].n_shared, l, head,
+                      f->model->scale);
+    for (int32_t i = leader; i < f->n_segment; i++)
+        if (f->group[i].leader == leader)
+            collect(f, head, f->segment[i].row);
 }
 
 static int32_t first_page(const terse_segment *g)
@@ -237,7 +259,9 @@ static void attend_whole(terse_worker *w, int32_t l)
         const terse_segment *g = &f->segment[k % n];
         if (shares(g, l))
             put_all(f, g, l, k / n);
-        else
+        else if (f->group[k % n].n > 1)
+            walk_group(w, k % n, l, k / n);
+        else if (f->group[k % n].leader == k % n)
             walk_each(w, g, l, k / n);
     }
     terse_end_phase(w, p, whole, TERSE_SPENT_ATTEND);
