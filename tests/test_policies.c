@@ -300,12 +300,55 @@ static void heads_are_measured(void **state)
     terse_model_close(&m);
 }
 
+/* ---- auto ---- */
+
+/* What auto chooses holds as many tokens as the session may have within the limit. */
+static void auto_stays_within_its_limit(void **state)
+{
+    (void)state;
+    enum { CTX = 8192 }; /* 6 MiB of f16, that come 2 MiB at a time */
+    static const float change[UNITS] = { 0.3f, 0.1f, 0.7f, 0.3f, 0.0f, 0.2f };
+    static const struct {
+        int32_t mib;
+        bool heads;
+        const char *policy, *why;
+    } all[] = { { 6, true, "dense", "fit into" },
+                { 5, true, "duo", "3 of 6 heads" },
+                { 2, true, "tova:budget=2410", "too few heads whole" },
+                { 4, false, "tova:budget=5141", "of 8192 tokens" } };
+    terse_profile *p = profile_of(change);
+    static int32_t ids[CTX];
+    for (int32_t t = 0; t < CTX; t++)
+        ids[t] = (t * t + 37 * t) % N_VOCAB;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        const size_t limit = (size_t)all[i].mib << 20;
+        terse_session *s = open_on(model, (terse_session_opts){ .policy = "auto",
+                                                                .ctx = CTX,
+                                                                .chunk = 64,
+                                                                .kv_limit = limit,
+                                                                .profile = all[i].heads ? p : NULL });
+        assert_string_equal(terse_session_policy(s), all[i].policy);
+        if (!strstr(terse_session_policy_why(s), all[i].why))
+            fail_msg("'%s' does not say '%s'", terse_session_policy_why(s), all[i].why);
+        prefill(s, ids, CTX - 5, NULL);
+        for (int32_t t = CTX - 5; t < CTX; t++)
+            decode(s, ids[t], NULL);
+        assert_true(terse_session_kv_bytes(s) <= limit);
+        terse_session_close(&s);
+    }
+    terse_session *s = open_on(model, (terse_session_opts){ .policy = "dense" });
+    assert_string_equal(terse_session_policy_why(s), "");
+    terse_session_close(&s);
+    terse_profile_close(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rotated_windows_are_short_texts), cmocka_unit_test(what_cannot_rotate_is_refused),
         cmocka_unit_test(latents_do_not_rotate),           cmocka_unit_test(heads_that_need_it_keep_everything),
         cmocka_unit_test(duo_without_heads_is_refused),    cmocka_unit_test(heads_are_measured),
+        cmocka_unit_test(auto_stays_within_its_limit),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

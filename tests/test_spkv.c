@@ -488,7 +488,7 @@ static void auto_goes_by_memory(void **state)
     assert_string_equal(terse_session_policy(s), "dense");
     terse_session_close(&s);
     s = open_on(plain, (terse_session_opts){ .policy = "auto", .ctx = 20000, .kv_limit = (size_t)4 << 20 });
-    assert_int_equal(strncmp(terse_session_policy(s), "h2o:budget=", 11), 0);
+    assert_int_equal(strncmp(terse_session_policy(s), "tova:budget=", 12), 0);
     terse_session_close(&s);
     s = open_on(model, (terse_session_opts){ .policy = "auto", .ctx = 20000, .kv_limit = (size_t)4 << 20 });
     assert_int_equal(strncmp(terse_session_policy(s), "spkv", 4), 0);

@@ -27,8 +27,8 @@ typedef struct {
     int32_t back;       /* tokens that truncate can take back from layers with sliding windows; 0: 256 */
     const char *budget; /* of policies that have one: "1024" tokens, "20%" of them, "64MiB" of keys and values;
                          * NULL: what the policy says. Copied */
-    const char *policy; /* "auto": by kv_limit; NULL: "spkv" for a model with a gate, else "dense"; see
-                           terse_attend_open */
+    const char *policy; /* "auto": by kv_limit and profile; NULL: "spkv" for a model with a gate, else "dense";
+                           see terse_attend_open */
     const char *gate;   /* a file that predicts the utility of tokens (terse_gate_open); NULL: the
                          * model's own gate, if it has one */
     bool observe;       /* remember the last 64 queries, for a policy that is taken later and goes by them */
@@ -92,10 +92,11 @@ TERSE_API int32_t terse_session_count(const terse_session *s); /* tokens held */
 TERSE_API int32_t terse_session_ctx(const terse_session *s);   /* tokens it can hold */
 TERSE_API int32_t terse_session_chunk(const terse_session *s); /* tokens that a batch can have */
 TERSE_API int32_t terse_session_threads(const terse_session *s);
-TERSE_API const char *terse_session_tier(const terse_session *s);   /* "avx512" */
-TERSE_API const char *terse_session_policy(const terse_session *s); /* "spkv:threshold=0.7" */
-TERSE_API const char *terse_session_stop(const terse_session *s);   /* the stop rule with its parameters */
-TERSE_API bool terse_session_bounded(const terse_session *s);       /* whether that rule proves its bound */
+TERSE_API const char *terse_session_tier(const terse_session *s);       /* "avx512" */
+TERSE_API const char *terse_session_policy(const terse_session *s);     /* "spkv:threshold=0.7" */
+TERSE_API const char *terse_session_policy_why(const terse_session *s); /* why "auto" chose it; "" otherwise */
+TERSE_API const char *terse_session_stop(const terse_session *s);       /* the stop rule with its parameters */
+TERSE_API bool terse_session_bounded(const terse_session *s);           /* whether that rule proves its bound */
 /* Tokens whose keys and values are held, in all layers and KV heads, or in one: those of the policy's window,
  * and older ones. */
 typedef struct {

@@ -117,7 +117,8 @@ struct terse_attend {
     int32_t audit;
     char text[256];
     char policy_text[448];
-    bool *whole; /* [whole_layer][whole_head] owned: heads that keep everything; NULL: not told */
+    char why[160]; /* a session's, that chose the policy itself */
+    bool *whole;   /* [whole_layer][whole_head] owned: heads that keep everything; NULL: not told */
     int32_t whole_layer, whole_head;
     float *scale; /* [n_layer][n_head] owned; NULL without a profile */
     int32_t n_layer, n_head;

@@ -35,8 +35,10 @@ terse_option_group terse_args_kv_group(terse_args_kv *a);
     "quest:keep=X, oracle:keep=X: every token, a share of the pages per query. spkv:threshold=X: what the "    \
     "model predicts to be useful. window:keep=X: the first and the last tokens. h2o:keep=X: what received "    \
     "most attention. tova:keep=X: what the last query looks at. snapkv:keep=X, pyramidkv:keep=X: what the "    \
-    "end of the prompt looks at. random:keep=X: a floor. auto: dense (spkv, if the model has a gate), if it "  \
-    "fits into --kv-limit, else h2o. keep is a share of the prompt; budget=N, a number of tokens, wins over "  \
+    "end of the prompt looks at. duo:profile=FILE,share=X: everything in a share of the heads. "               \
+    "random:keep=X: a floor. "                                                                                 \
+    "auto: dense (spkv, if the model has a gate), if it fits into --kv-limit, else duo with a --profile that " \
+    "knows the heads, else tova. keep is a share of the prompt; budget=N, a number of tokens, wins over "      \
     "it"
 
 /* The stop rules that --quality names. */
@@ -54,7 +56,8 @@ terse_option_group terse_args_sample_group(terse_sample_opts *a);
 /* What other programs have and a CPU engine does not need. */
 terse_option_group terse_args_ignored_group(void);
 
-/* The kernel tiers that TERSE_ISA allows ("scalar", "avx2", "avx512", "neon", "dotprod", "i8mm"; unset: all). */
+/* The kernel tiers that TERSE_ISA allows ("scalar", "avx2", "avx512", "neon", "dotprod", "i8mm"; unset: all).
+ */
 terse_status terse_args_isa(uint32_t *cpu, terse_error *err);
 
 #endif

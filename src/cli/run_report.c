@@ -95,8 +95,10 @@ void terse_report_stats(const terse_runner *r, const terse_answer *a)
         print_kv(r, a);
     }
     const int64_t units = (int64_t)m->n_layer * m->n_head_kv, held = terse_session_held(r->session);
-    fprintf(stderr, "%-10s %s; %.1f of %d tokens held per head, %.1f %%\n", "kv policy",
-            terse_session_policy(r->session), per((double)held, (double)units), terse_session_count(r->session),
+    const char *why = terse_session_policy_why(r->session);
+    fprintf(stderr, "%-10s %s%s%s%s; %.1f of %d tokens held per head, %.1f %%\n", "kv policy",
+            terse_session_policy(r->session), *why ? " (auto: " : "", why, *why ? ")" : "",
+            per((double)held, (double)units), terse_session_count(r->session),
             100.0 * per((double)held, (double)units * terse_session_count(r->session)));
     fprintf(stderr, "%-10s %.1f MiB at the peak, %.1f MiB of that for %d tokens of keys and values\n", "memory",
             mib((double)terse_peak_rss()), mib((double)terse_session_kv_bytes(r->session)),

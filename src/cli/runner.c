@@ -6,6 +6,7 @@
 #include "profile_option.h"
 #include "progress.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -59,6 +60,9 @@ terse_status terse_runner_open(terse_runner *r, const terse_run_options *o, ters
         st = terse_profile_use(&r->profile, o->engine.kv.profile, r->model, &r->opts, err);
     if (st == TERSE_OK)
         st = terse_session_open(&r->session, r->model, &r->opts, err);
+    if (st == TERSE_OK && *terse_session_policy_why(r->session))
+        fprintf(stderr, "KV policy auto: %s, since %s\n", terse_session_policy(r->session),
+                terse_session_policy_why(r->session));
     if (st == TERSE_OK && strcmp(o->run.draft, "none") != 0)
         st = terse_draft_open(&r->draft, r->session, &o->run.drafts, err);
     if (st == TERSE_OK && sample.seed == UINT64_MAX)

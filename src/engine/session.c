@@ -344,6 +344,10 @@ const char *terse_session_policy(const terse_session *s)
 {
     return terse_attend_policy_text(s->attend);
 }
+const char *terse_session_policy_why(const terse_session *s)
+{
+    return s->attend->why;
+}
 const char *terse_session_stop(const terse_session *s)
 {
     return terse_attend_stop_text(s->attend);

@@ -44,6 +44,15 @@ static size_t token_bytes(const terse_session *s)
     return (k + v) / TERSE_PAGE * (size_t)i->n_layer * (size_t)i->n_head_kv;
 }
 
+/* Tokens that all heads may hold within the limit, of which memory is taken by whole slabs. */
+static size_t tokens_within(const terse_session *s, size_t limit)
+{
+    const terse_model_info *i = &s->model->info;
+    const size_t token = token_bytes(s), n_unit = (size_t)i->n_layer * (size_t)i->n_head_kv;
+    const size_t slab = terse_align_up(token * TERSE_PAGE / n_unit * TERSE_SLAB_PAGES, (size_t)2 << 20);
+    return limit / slab * slab / token;
+}
+
 /* "1024", "20%", "64MiB" (also K, M, G, KiB ...) to a policy that has a budget. */
 static terse_status set_budget(terse_attend *a, const terse_session *s, terse_error *err)
 {
@@ -65,21 +74,59 @@ static terse_status set_budget(terse_attend *a, const terse_session *s, terse_er
     return terse_attend_budget(a, n < 1.0 ? 1 : n > 1e9 ? 1000000000 : (int32_t)n, 0.0, err);
 }
 
-/* What "auto" stands for: everything while it fits, else what the model can do best. */
-static terse_status choose_policy(const terse_session *s, char *name, size_t size, terse_error *err)
+/* Of all heads, that keep everything under duo: with fewer, a budget for all heads is the safer way out. */
+#define LEAST_SHARE 0.25
+
+/* What "auto" stands for, and why. */
+typedef struct {
+    char name[96], why[sizeof((terse_attend *)0)->why];
+} choice;
+
+/* Under policy duo: as many heads whole as fit, if they are enough. Streaming heads take `least` tokens. */
+static bool choose_heads(choice *c, const terse_session *s, const terse_profile *profile, size_t most,
+                         size_t least)
+{
+    const terse_model_info *i = &s->model->info;
+    const size_t n = (size_t)i->n_layer * (size_t)i->n_head_kv, ctx = (size_t)s->engine->forward.ctx;
+    const size_t all = most * n, rest = least * n;
+    if (!profile || !terse_profile_about(profile)->streaming || *s->budget || all <= rest || ctx <= least)
+        return false;
+    const size_t whole = (all - rest) / (ctx - least); /* most < ctx: fewer than n */
+    if ((double)whole < LEAST_SHARE * (double)n)
+        return false;
+    snprintf(c->name, sizeof c->name, "duo:share=%.6g", (double)whole / (double)n);
+    snprintf(c->why, sizeof c->why, "%zu of %zu heads can keep %zu tokens within %zu KiB", whole, n, ctx,
+             s->engine->limit >> 10);
+    return true;
+}
+
+/* Everything while it fits, else what the model can do best. */
+static terse_status choose_policy(choice *c, const terse_session *s, const terse_profile *profile,
+                                  terse_error *err)
 {
     enum {
         SPARE = 256,
         LEAST = 64
     }; /* tokens: recent pages that are kept a little longer; and a sensible budget */
-    const size_t most = s->engine->limit / token_bytes(s), spare = (size_t)s->engine->forward.chunk + SPARE;
-    snprintf(name, size, "%s", s->engine->forward.utility ? "spkv" : "dense");
-    if (!s->engine->limit || most >= (size_t)s->engine->forward.ctx || s->engine->forward.utility)
+    const size_t ctx = (size_t)s->engine->forward.ctx, limit = s->engine->limit;
+    const size_t most = tokens_within(s, limit), spare = (size_t)s->engine->forward.chunk + SPARE;
+    const bool gate = s->engine->forward.utility != NULL;
+    snprintf(c->name, sizeof c->name, "%s", gate ? "spkv" : "dense");
+    if (gate)
+        snprintf(c->why, sizeof c->why, "the model%s a gate", s->engine->gate ? " was given" : " has");
+    else if (!limit)
+        snprintf(c->why, sizeof c->why, "no limit was set");
+    else if (most >= ctx)
+        snprintf(c->why, sizeof c->why, "%zu tokens fit into %zu KiB", ctx, limit >> 10);
+    if (gate || !limit || most >= ctx ||
+        choose_heads(c, s, profile, most, TERSE_DUO_SINKS + TERSE_DUO_WINDOW + spare))
         return TERSE_OK;
     if (most < spare + LEAST)
         return terse_fail(err, TERSE_NOMEM, "KV policy auto: %zu KiB hold %zu tokens, %zu are the least",
-                          s->engine->limit >> 10, most, spare + LEAST);
-    snprintf(name, size, "h2o:budget=%zu", most - spare);
+                          limit >> 10, most, spare + LEAST);
+    snprintf(c->name, sizeof c->name, "tova:budget=%zu", most - spare);
+    snprintf(c->why, sizeof c->why, "%zu KiB hold %zu of %zu tokens%s", limit >> 10, most, ctx,
+             profile && terse_profile_about(profile)->streaming ? ", and too few heads whole" : "");
     return TERSE_OK;
 }
 
@@ -144,16 +191,18 @@ terse_status terse_session_attend(terse_attend **out, const terse_session *s, co
                                   const char *stop, const terse_profile *profile, int32_t audit,
                                   terse_error *err)
 {
-    char name[48];
-    snprintf(name, sizeof name, "%s", s->engine->forward.utility ? "spkv" : "dense");
+    choice own = { .why = "" };
+    snprintf(own.name, sizeof own.name, "%s", s->engine->forward.utility ? "spkv" : "dense");
     terse_status st = TERSE_OK;
     *out = NULL;
     if (policy && strcmp(policy, "auto") == 0) {
-        st = choose_policy(s, name, sizeof name, err);
+        st = choose_policy(&own, s, profile, err);
         policy = NULL;
     }
     if (st == TERSE_OK)
-        st = terse_attend_open(out, policy ? policy : name, stop, audit, err);
+        st = terse_attend_open(out, policy ? policy : own.name, stop, audit, err);
+    if (st == TERSE_OK)
+        memcpy((*out)->why, own.why, sizeof own.why);
     if (st == TERSE_OK && (st = set_budget(*out, s, err)) != TERSE_OK)
         terse_attend_close(out);
     if (st == TERSE_OK && (st = complete_attend(*out, s, profile, err)) != TERSE_OK)
