@@ -342,13 +342,196 @@ static void auto_stays_within_its_limit(void **state)
     terse_profile_close(&p);
 }
 
+/* ---- any way of the tokens into a session ---- */
+
+enum { DIM = 32, GROUP = 4, LONG = 900 };
+
+static int32_t text[LONG];
+static uint64_t rng;
+
+static int32_t below(int32_t n)
+{
+    rng = rng * 6364136223846793005u + 1442695040888963407u;
+    return (int32_t)((rng >> 33) % (uint64_t)n);
+}
+
+/* What decode steps are held against: keys and values of the whole text in a store that drops nothing. */
+typedef struct {
+    const terse_kv *all, *kv; /* f32; kv: of the session that is looked at */
+    double worst[HEADS];      /* |out - reference| / |reference| */
+    int32_t n[HEADS];
+} witness;
+
+static const float *key(const terse_kv *kv, int32_t head, int32_t pos)
+{
+    return (const float *)(const void *)terse_kv_block(kv, terse_kv_table(kv, 0, head)[pos / TERSE_PAGE]) +
+           pos % TERSE_PAGE;
+}
+
+static const float *value(const terse_kv *kv, int32_t head, int32_t pos)
+{
+    const char *page = terse_kv_block(kv, terse_kv_table(kv, 0, head)[pos / TERSE_PAGE]);
+    return (const float *)(const void *)(page + kv->block_k) + pos % TERSE_PAGE * DIM;
+}
+
+/* Positions that the token at pos sees, in held[]; returns how many. Fails if one is there twice. */
+static int32_t held_by(const terse_kv *kv, int32_t head, int32_t pos, int32_t *held)
+{
+    const size_t u = terse_kv_unit(kv, 0, head);
+    const terse_kv_view v = terse_kv_view_at(kv, u, pos);
+    bool seen[LONG] = { false };
+    int32_t n = 0;
+    for (int32_t s = 0; s < v.n_long; s++)
+        held[n++] = kv->n_ring ? terse_kv_positions(kv, u)[s] : s;
+    for (int32_t j = v.from; j < v.to; j++)
+        held[n++] = j;
+    for (int32_t i = 0; i < n; i++) {
+        if (held[i] > pos || seen[held[i]])
+            fail_msg("token %d holds %d twice or too early", (int)pos, (int)held[i]);
+        seen[held[i]] = true;
+    }
+    return n;
+}
+
+/* Softmax attention over what is held, in float64. The flat model's keys and values do not depend on what the
+ * tokens have seen. */
+static void look(void *ctx, int32_t layer, int32_t head, int32_t pos, const float *q, const float *out)
+{
+    witness *w = ctx;
+    int32_t held[LONG];
+    const int32_t n = held_by(w->kv, head, pos, held);
+    (void)layer;
+    for (int32_t r = 0; r < GROUP; r++) {
+        double s[LONG], o[DIM] = { 0.0 }, top = -INFINITY, sum = 0.0, diff = 0.0, size = 0.0;
+        for (int32_t i = 0; i < n; i++) {
+            s[i] = 0.0;
+            for (int32_t d = 0; d < DIM; d++)
+                s[i] += (double)q[r * DIM + d] * (double)key(w->all, head, held[i])[d * TERSE_PAGE];
+            s[i] /= sqrt(DIM);
+            top = fmax(top, s[i]);
+        }
+        for (int32_t i = 0; i < n; i++) {
+            sum += exp(s[i] - top);
+            for (int32_t d = 0; d < DIM; d++)
+                o[d] += exp(s[i] - top) * (double)value(w->all, head, held[i])[d];
+        }
+        for (int32_t d = 0; d < DIM; d++) {
+            diff += pow((double)out[r * DIM + d] - o[d] / sum, 2.0);
+            size += pow(o[d] / sum, 2.0);
+        }
+        w->worst[head] = fmax(w->worst[head], sqrt(diff / size));
+    }
+    w->n[head]++;
+}
+
+typedef struct {
+    const char *policy;
+    int32_t budget; /* tokens of a head; 0: all */
+    int32_t over;   /* decoded tokens that may come on top; 0: the budget holds after prompts too */
+    bool exact;     /* decided token by token: what is held does not depend on the way */
+} kind;
+
+static void check_held(const terse_session *s, const kind *k, bool decoded)
+{
+    const terse_kv *kv = s->seq.kv;
+    const int32_t n = terse_session_count(s);
+    int64_t held = 0, page = 0;
+    for (int32_t h = 0; h < HEADS; h++) {
+        const terse_kv_held_info x = terse_session_held_of(s, 0, h);
+        const int32_t most = !k->budget || k->budget + k->over > n ? n : k->budget + k->over;
+        if ((decoded || !k->over) && x.recent + x.older > most)
+            fail_msg("%s: %d of %d tokens held", k->policy, (int)(x.recent + x.older), (int)n);
+        if (k->exact && k->budget && x.recent + x.older != most)
+            fail_msg("%s: %d tokens held, not %d", k->policy, (int)(x.recent + x.older), (int)most);
+        held += x.recent + x.older;
+        page += (x.older + TERSE_PAGE - 1) / TERSE_PAGE + (x.recent + 64) / TERSE_PAGE + 3;
+    }
+    assert_int_equal(held, terse_session_held(s));
+    assert_true(kv->pool->n_slab * TERSE_SLAB_PAGES - kv->pool->n_free <= page);
+}
+
+/* Prompts, single steps, batches, a few tokens taken back: at random until the text is through. */
+static void wander(terse_session *s, const kind *k)
+{
+    static float rows[24 * N_VOCAB];
+    terse_error err;
+    for (int32_t n; (n = terse_session_count(s)) < LONG - 1;) {
+        const int32_t what = below(8), left = LONG - 1 - n;
+        int32_t m = what < 2 ? 1 + below(120) : what < 4 ? 1 : 1 + below(24);
+        m = m < left ? m : left;
+        if (what < 2)
+            prefill(s, text + n, m, NULL);
+        else if (what < 4)
+            decode(s, text[n], NULL);
+        else if (what < 7)
+            assert_int_equal(terse_session_decode_many(s, text + n, m, rows, &err), TERSE_OK);
+        else
+            assert_true(terse_session_truncate(s, n > m ? n - m : n));
+        check_held(s, k, what >= 2 && what < 7);
+    }
+    decode(s, text[LONG - 1], NULL); /* whatever came last */
+    check_held(s, k, true);
+}
+
+static void policies_hold_what_they_say_on_any_way(void **state)
+{
+    (void)state;
+    static const kind kinds[] = { { "dense", 0, 0, true },
+                                  { "window:budget=100", 100, 0, true },
+                                  { "random:keep=0.3,window=50", 0, 0, true },
+                                  { "duo:share=0.5,window=60,sinks=5", 0, 0, true },
+                                  { "h2o:budget=100", 100, 0, false },
+                                  { "tova:budget=100", 100, 0, false },
+                                  { "snapkv:budget=150", 150, 64, false },
+                                  { "pyramidkv:budget=150", 150, 64, false } };
+    static const float change[HEADS] = { 0.1f, 0.2f };
+    const terse_profile_info info = { .n_layer = 1, .n_head = HEADS, .streaming = change };
+    terse_profile *p;
+    terse_error err;
+    for (int32_t t = 0; t < LONG; t++)
+        text[t] = (t * t * 5 + 11 * t + t / 7) % N_VOCAB;
+    const terse_session_opts plain = { .type_k = TERSE_KV_F32, .type_v = TERSE_KV_F32, .ctx = LONG };
+    terse_session *all = open_on(flat, plain);
+    assert_int_equal(terse_profile_make(&p, flat, &info, &err), TERSE_OK);
+    prefill(all, text, LONG, NULL);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        for (rng = 1; rng < 4; rng++) {
+            terse_session_opts o = plain;
+            const uint64_t seed = rng;
+            o.policy = kinds[i].policy;
+            o.profile = p;
+            o.chunk = 1 + below(90);
+            terse_session *s = open_on(flat, o);
+            witness w = { .all = all->seq.kv, .kv = s->seq.kv };
+            s->seq.tap = (terse_tap){ .attended = look, .ctx = &w };
+            wander(s, &kinds[i]);
+            for (int32_t h = 0; h < HEADS; h++)
+                if (w.n[h] < 100 || !(w.worst[h] < 1e-5))
+                    fail_msg("%s, way %d: off by %g in %d steps", kinds[i].policy, (int)seed, w.worst[h],
+                             (int)w.n[h]);
+            assert_true(terse_session_truncate(s, 0)); /* all memory comes back, and the session goes on */
+            assert_int_equal(s->seq.kv->pool->n_slab * TERSE_SLAB_PAGES, s->seq.kv->pool->n_free);
+            prefill(s, text, 200, NULL);
+            decode(s, text[200], NULL);
+            check_held(s, &kinds[i], true);
+            terse_session_close(&s);
+            rng = seed;
+        }
+    terse_profile_close(&p);
+    terse_session_close(&all);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rotated_windows_are_short_texts), cmocka_unit_test(what_cannot_rotate_is_refused),
-        cmocka_unit_test(latents_do_not_rotate),           cmocka_unit_test(heads_that_need_it_keep_everything),
-        cmocka_unit_test(duo_without_heads_is_refused),    cmocka_unit_test(heads_are_measured),
+        cmocka_unit_test(rotated_windows_are_short_texts),
+        cmocka_unit_test(what_cannot_rotate_is_refused),
+        cmocka_unit_test(latents_do_not_rotate),
+        cmocka_unit_test(heads_that_need_it_keep_everything),
+        cmocka_unit_test(duo_without_heads_is_refused),
+        cmocka_unit_test(heads_are_measured),
         cmocka_unit_test(auto_stays_within_its_limit),
+        cmocka_unit_test(policies_hold_what_they_say_on_any_way),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
