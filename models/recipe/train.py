@@ -59,6 +59,7 @@ class Plan(NamedTuple):
     answer: float       # weight of answers beside that of all tokens
     task_share: float
     price: float = 0.003  # of a kept key, at the start
+    sharpest: float = SHARPEST  # 1: gates are not sharpened
 
     def progress(self, steps: int, seconds: float) -> float:
         return steps / self.steps if self.steps else seconds / self.seconds
@@ -72,7 +73,7 @@ class Plan(NamedTuple):
 
     def sharpness(self, progress: float) -> float:
         part = (progress - DENSITY_FROM) / max(self.soft_until - DENSITY_FROM, 1e-9)
-        return SHARPEST ** min(1.0, max(0.0, part))
+        return self.sharpest ** min(1.0, max(0.0, part))
 
     def predictor_rate(self, step: int, progress: float) -> float:
         """Falls as gates sharpen, which makes a step count for more; 0 when they harden."""
@@ -303,6 +304,8 @@ def parse() -> argparse.Namespace:
     add("--resume", action="store_true", help="dense: from the weights of START, not from random ones")
     add("--teacher", help="spkv: dense GGUF file to stay close to; START unless given")
     add("--density", type=float, default=0.25, help="spkv: wanted share of kept keys; 1: no pressure")
+    add("--sharpest", type=float, default=SHARPEST,
+        help="spkv: factor of a utility's logit just before gates harden; 1: gates are not sharpened")
     add("--soft-until", type=float, default=0.6, help="spkv: progress at which gates begin to harden")
     add("--hard-from", type=float, default=0.65, help="spkv: progress from which gates are 0 or 1")
     add("--answer-weight", type=float, default=0.2, help="spkv: weight of answers beside that of all tokens")
@@ -320,7 +323,8 @@ def main() -> None:
     stages = [Stage(float(a), int(b), int(c)) for a, b, c in (s.split(":") for s in args.stages.split(","))]
     rate = args.rate or (2.5e-4 if args.what == "spkv" else 3e-3)
     plan = Plan(args.seconds, args.steps, stages, rate, args.gate_rate, args.decay_from, args.density,
-                args.soft_until, args.hard_from, args.answer_weight, args.task_share)
+                args.soft_until, args.hard_from, args.answer_weight, args.task_share,
+                sharpest=args.sharpest)
     train(args, plan, GATE_MIX if args.what == "spkv" else DENSE_MIX)
 
 
