@@ -193,7 +193,7 @@ static void every_combination_is_measured(void **state)
         bench("-p 0 -n 1 -d 9 -r 1 --quality exact,fast -f '" TERSE_TEST_DIR "/test_bench.c' -o json"), 0);
     records = parse(2);
     assert_string_equal(text(json_array_get(records, 0), "stop"), "none");
-    assert_non_null(strstr(text(json_array_get(records, 1), "stop"), "mass:delta=0.02"));
+    assert_non_null(strstr(text(json_array_get(records, 1), "stop"), "mass:delta=0.015"));
     assert_non_null(strstr(text(json_array_get(records, 1), "tokens"), "test_bench.c"));
     json_decref(records);
     assert_int_equal(bench("-p 0 -n 1 -d 9 -r 1 --stop 'none;stability' -o json"), 0);

@@ -119,7 +119,7 @@ static void kl_prints_what_design_says(void **state)
     assert_true(number(json_array_get(two, 1), "audit.n") == 8 * 16);
     assert_string_equal(json_string_value(json_object_get(json_array_get(two, 1), "type_k")), "q8");
     assert_int_equal(eval("kl $M -f text -c 300 --scored 4 --windows 1 --quality exact,safe --free 3"), 0);
-    assert_non_null(strstr(out, "mass:delta=0.004"));
+    assert_non_null(strstr(out, "mass:delta=0.005"));
     assert_non_null(strstr(out, "1 windows of 300 tokens, the last 4 of each"));
     assert_non_null(strstr(out, "generation of 3 tokens"));
     assert_non_null(strstr(out, "|    1 / 1    |     > 3 |"));
@@ -164,7 +164,7 @@ static void perplexity_says_what_was_scored(void **state)
     assert_non_null(
         strstr(out, "text: 2 windows of 200 tokens, the last 99 of each decoded and scored, stride 200"));
     assert_non_null(strstr(out, "| dense "));
-    assert_non_null(strstr(out, "| mass:delta=0.004"));
+    assert_non_null(strstr(out, "| mass:delta=0.005"));
 }
 
 static void tasks_prints_what_design_says(void **state)

@@ -390,7 +390,7 @@ static void the_command_prints_what_the_library_finds(void **state)
     assert_non_null(
         strstr(out, "small: 8 steps of 2 layers of 2 KV heads, up to 483 tokens, decoded under none"));
     assert_non_null(strstr(out, "keys q8, values q4"));
-    assert_non_null(strstr(out, "| mass:delta=0.02"));
+    assert_non_null(strstr(out, "| mass:delta=0.015"));
     terse_replay_close(&p);
     terse_record_close(&r);
 }

@@ -197,6 +197,8 @@ static void json_counts_agree(void **state)
     assert_true(number(j, "pages", "listed") >= 19 * 8 * 2);
     assert_int_equal(number(j, "pages", "scored"), number(j, "pages", "listed"));
     assert_true(number(j, "pages", "read") <= number(j, "pages", "scored"));
+    assert_int_equal(number(j, "values", "dense"), number(j, "held", "dense"));
+    assert_true(number(j, "values", "read") > 0 && number(j, "values", "read") < number(j, "values", "dense"));
     assert_true(real(j, "seconds", "load") > 0 && real(j, "seconds", "prefill") > 0);
     assert_string_equal(string(j, "stop", "rule"), "value-skip:eps=0.2");
     assert_true(real(j, "stop", "bound_max") >= 0 && real(j, "stop", "bound_max") <= 0.2);

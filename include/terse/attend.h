@@ -102,7 +102,7 @@ typedef struct terse_attend terse_attend;
  *                            stop when norm and direction of the output have settled (ART)
  *   certified:eps=0.1        stop when the error is proved to be at most eps |o|
  *   value-skip:eps=0.1       leave out values while the error is proved to be at most eps |o|
- *   value-share:left=0.008,norm=rms
+ *   value-share:left=0.002,norm=rms
  *                            leave out values of tokens whose exact shares, added up as above, stay within left
  *
  * audit: repeat every audit-th walk of a (layer, head) in full and record the true error; 0: never.

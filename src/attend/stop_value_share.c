@@ -39,7 +39,7 @@ static int32_t norm(const double *param)
 const terse_stop terse_stop_value_share = {
     .name = "value-share",
     .help = "leave out values of tokens whose shares of the softmax are small; no bound",
-    .param = { { "left", 0.008, 0.0, 1.0, NULL }, { "norm", TERSE_NORM_RMS, 0, 1, terse_norms } },
+    .param = { { "left", 0.002, 0.0, 1.0, NULL }, { "norm", TERSE_NORM_RMS, 0, 1, terse_norms } },
     .values = true,
     .scaled = true,
     .needs = TERSE_KV_CENTER,

@@ -61,7 +61,7 @@ json_t *terse_json_of_stats(const terse_attend_stats *s, bool bounded, bool bins
         "bytes", "k", (json_int_t)s->bytes_k, "v", (json_int_t)s->bytes_v, "summary",
         (json_int_t)s->bytes_summary, "dense_kv", (json_int_t)s->bytes_dense, "kept_kv",
         (json_int_t)s->bytes_kept, "held", "dense", (json_int_t)s->tokens_dense, "kept",
-        (json_int_t)s->tokens_kept, "tokens", "dense", (json_int_t)s->tokens_dense, "read",
+        (json_int_t)s->tokens_kept, "values", "dense", (json_int_t)s->tokens_dense, "read",
         (json_int_t)s->tokens_read, "pages", "listed", (json_int_t)s->pages_listed, "scored",
         (json_int_t)s->pages_scored, "read", (json_int_t)s->pages_read, "alone",
         terse_json_real(s->pages_alone), "left", "max", terse_json_real((double)s->left_max), "mean",
