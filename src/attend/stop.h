@@ -53,6 +53,7 @@ typedef struct {
      * BOX, 0 under orders that know nothing. */
     const float *unread;
     const float *unread_squares; /* [n_row] sum over those pages of weight^2 */
+    int32_t asked;               /* value rules: how often before in this walk */
     /* Value rules: weight of scored tokens whose values are not in o yet. [n_row] */
     const float *left;
     float radius;        /* largest |v - c| in their pages; page rules: of all pages that are not walked */
@@ -85,7 +86,7 @@ typedef struct {
      * tokens. Asked before any value is read, when o is 0 and all that l counts is left, and then each time
      * when what it asked for has been read; true: no more is needed. A limit that is no number allows nothing.
      */
-    bool (*allow)(void *state, const double *param, const terse_acc *acc, float *most, float *bound);
+    bool (*allow)(const double *param, const terse_acc *acc, float *most, float *bound);
     int32_t (*norm)(const double *param);
 } terse_stop;
 

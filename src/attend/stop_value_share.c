@@ -7,28 +7,12 @@
 
 enum { LEFT, NORM };
 
-/* One flag: whether the limit has been set. */
-static size_t state_size(int32_t n_row, int32_t dim)
+static bool allow(const double *param, const terse_acc *acc, float *most, float *bound)
 {
-    (void)n_row, (void)dim;
-    return sizeof(bool);
-}
-
-static void begin(void *state, const double *param, int32_t n_row, int32_t dim)
-{
-    (void)param, (void)n_row, (void)dim;
-    *(bool *)state = false;
-}
-
-static bool allow(void *state, const double *param, const terse_acc *acc, float *most, float *bound)
-{
-    bool *asked = state;
-    const bool before = *asked;
     (void)bound;
-    *asked = true;
     for (int32_t r = 0; r < acc->n_row; r++)
         most[r] = (float)param[LEFT] * (acc->l[r] + acc->unread[r]);
-    return before;
+    return acc->asked > 0;
 }
 
 static int32_t norm(const double *param)
@@ -43,8 +27,6 @@ const terse_stop terse_stop_value_share = {
     .values = true,
     .scaled = true,
     .needs = TERSE_KV_CENTER,
-    .state_size = state_size,
-    .begin = begin,
     .allow = allow,
     .norm = norm,
 };

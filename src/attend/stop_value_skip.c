@@ -15,19 +15,6 @@
 
 enum { EPS };
 
-/* One flag: whether a limit has been set. */
-static size_t state_size(int32_t n_row, int32_t dim)
-{
-    (void)n_row, (void)dim;
-    return sizeof(bool);
-}
-
-static void begin(void *state, const double *param, int32_t n_row, int32_t dim)
-{
-    (void)param, (void)n_row, (void)dim;
-    *(bool *)state = false;
-}
-
 static float norm_of(const terse_acc *acc, int32_t r)
 {
     const float *o = acc->o + r * acc->dim;
@@ -41,18 +28,17 @@ static float norm_of(const terse_acc *acc, int32_t r)
     return sqrtf(terse_fold8(lane));
 }
 
-static bool allow(void *state, const double *param, const terse_acc *acc, float *most, float *bound)
+static bool allow(const double *param, const terse_acc *acc, float *most, float *bound)
 {
-    bool *asked = state, enough = *asked;
     const float eps = (float)param[EPS];
+    bool enough = acc->asked > 0;
     float worst = 0.0f;
     for (int32_t r = 0; r < acc->n_row; r++) {
-        const float error = acc->left[r] * acc->radius, size = *asked ? norm_of(acc, r) : 0.0f;
+        const float error = acc->left[r] * acc->radius, size = acc->asked ? norm_of(acc, r) : 0.0f;
         enough &= error <= eps * size && size <= FLT_MAX; /* infinity would allow any error */
         worst = fmaxf(worst, error > 0.0f ? error / size : 0.0f);
-        most[r] = !*asked ? eps * acc->l[r] : size <= FLT_MAX ? 0.9f * eps * size / acc->radius : 0.0f;
+        most[r] = !acc->asked ? eps * acc->l[r] : size <= FLT_MAX ? 0.9f * eps * size / acc->radius : 0.0f;
     }
-    *asked = true;
     *bound = enough ? worst : 0.0f;
     return enough;
 }
@@ -70,8 +56,6 @@ const terse_stop terse_stop_value_skip = {
     .values = true,
     .bounded = true,
     .needs = TERSE_KV_CENTER,
-    .state_size = state_size,
-    .begin = begin,
     .allow = allow,
     .norm = norm,
 };

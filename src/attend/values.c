@@ -88,12 +88,14 @@ static int32_t grain_of(const terse_walk *w)
 }
 
 /* Reads the values of tokens that weigh more than tau and have not been read: w->left is the weight of those
- * that still have not. Returns the largest radius of their pages, -1 if there are none. */
+ * that still have not. Returns the largest radius of their pages (0 for a rule that proves nothing), -1 if
+ * there are none. */
 static float read_over(terse_walk *w, int32_t n, const float *tau)
 {
     const terse_kv *kv = w->kv;
     const int32_t rows = w->n_row, dim = kv->opts.dim_v, grain = grain_of(w);
     const size_t unit = w->course.view.unit * (size_t)kv->cap;
+    const bool proof = w->value->stop->bounded;
     float radius = -1.0f;
     int32_t n_some = 0;
     memset(w->lane, 0, (size_t)rows * LANES * sizeof *w->lane);
@@ -104,7 +106,7 @@ static float read_over(terse_walk *w, int32_t n, const float *tau)
         const float *s = w->weights + (size_t)i * (size_t)rows * P;
         const uint32_t tokens = w->kernels.pick(s, rows, tau, grain, w->lane) & live;
         if (tokens != live)
-            radius = fmaxf(radius, kv->radius[unit + (size_t)w->list[i]]);
+            radius = fmaxf(radius, proof ? kv->radius[unit + (size_t)w->list[i]] : 0.0f);
         w->fresh[n_some] = tokens & ~w->tokens[i];
         w->tokens[i] = tokens;
         w->some[n_some] = i;
@@ -125,12 +127,12 @@ static float read_over(terse_walk *w, int32_t n, const float *tau)
 static void count(terse_walk *w, int32_t n, terse_attend_stats *stats)
 {
     const terse_kv *kv = w->kv;
-    const int32_t dim = kv->opts.dim_v;
+    const int32_t dim = kv->opts.dim_v, grain = terse_page_grain(kv->type_v, dim);
     for (int32_t i = 0; i < n; i++)
         if (w->tokens[i]) {
-            const int32_t some = __builtin_popcount(w->tokens[i]);
-            stats->bytes_v += (int64_t)terse_page_tokens_size(kv->type_v, dim, some);
-            stats->tokens_read += some;
+            const int32_t lines = __builtin_popcount(terse_tokens_widen(w->tokens[i], grain));
+            stats->bytes_v += (int64_t)terse_page_tokens_size(kv->type_v, dim, lines);
+            stats->tokens_read += __builtin_popcount(w->tokens[i]);
             stats->pages_read++;
         }
     stats->bytes_summary += (int64_t)sizeof(float) * ((w->value->stop->bounded ? n : 0) + dim);
@@ -161,11 +163,10 @@ void terse_walk_values(terse_walk *w, int32_t n, terse_attend_stats *stats, floa
         w->keep[r] = 1.0f;
         tau[r] = INFINITY;
     }
-    if (rule->stop->begin)
-        rule->stop->begin(w->state, rule->param, rows, kv->opts.dim_v);
-    while (!rule->stop->allow(w->state, rule->param, &acc, most, bound)) {
+    while (!rule->stop->allow(rule->param, &acc, most, bound)) {
         choose(w, n, most, rule->stop->norm(rule->param) == TERSE_NORM_RMS, tau);
         acc.radius = read_over(w, n, tau);
+        acc.asked++;
         if (acc.radius < 0.0f) {
             *bound = 0.0f;
             break;

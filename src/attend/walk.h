@@ -65,7 +65,7 @@ struct terse_walk {
     int32_t *list;           /* [cap] places of pages (kv/store.h) in walking order */
     int32_t *other;          /* [cap] places that are to be ranked, while they are */
     float *full;             /* [n_row][dim_v] what an audit finds */
-    char *state;             /* of the page rule, then of the value rule */
+    char *state;             /* of the page rule */
     const terse_rule *value; /* attend's, or scaled[1] */
     terse_rule scaled[2];    /* page and value rule of this (layer, head), with a profile */
     float *score[3];         /* of a scoring policy: [ctx] what slots compete with, and a copy to select in; and

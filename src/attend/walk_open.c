@@ -14,12 +14,8 @@ static size_t lay_out(terse_walk *w, char *base)
     const bool rank = terse_order_weighs(a->order) || terse_order_weighs(a->select),
                apart = a->value.stop != NULL;
     const size_t parts = w->n_strand > 1 ? 1 + (size_t)w->n_strand : 1;
-    size_t at = 0, state = 0;
-    for (int i = 0; i < 2; i++) {
-        const terse_stop *stop = i ? a->value.stop : a->page.stop;
-        const size_t size = stop && stop->state_size ? stop->state_size(w->n_row, kv->opts.dim_v) : 0;
-        state = size > state ? size : state;
-    }
+    const size_t state = a->page.stop->state_size ? a->page.stop->state_size(w->n_row, kv->opts.dim_v) : 0;
+    size_t at = 0;
     w->part = terse_place(base, &at, parts * sizeof *w->part);
     for (size_t i = 0; i < parts; i++) {
         const terse_part p = { .m = terse_place(base, &at, rows * one),
