@@ -57,9 +57,7 @@ static inline size_t terse_page_block_size(terse_page_type type, int32_t dim)
                                    : n * 2;
 }
 
-/* Tokens of a V block that share cache lines: the least that can be read by themselves. A power of two, at most
- * TERSE_PAGE_GRAIN. */
-enum { TERSE_PAGE_GRAIN = 8 };
+/* Tokens of a V block that share cache lines: the least that can be read by themselves, 1, 2, 4 or 8. */
 static inline int32_t terse_page_grain(terse_page_type type, int32_t dim)
 {
     const size_t token = terse_page_block_size(type, dim) / TERSE_PAGE;
