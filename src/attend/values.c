@@ -8,11 +8,8 @@
 #include <math.h>
 #include <string.h>
 
-enum {
-    P = TERSE_PAGE,
-    LANES = 16,
-    AHEAD = 4
-}; /* blocks from the one that is read to the one that is fetched */
+enum { P = TERSE_PAGE, LANES = 16 };
+enum { AHEAD = 4 }; /* blocks from the one that is read to the one that is fetched */
 
 static float fold(const float *lane)
 {
