@@ -203,6 +203,36 @@ static void every_combination_is_measured(void **state)
     json_decref(records);
 }
 
+/* A batch's weights are read once for all of its sequences, each of which has keys and values of its own; and a
+ * depth of copies is as deep as one that was computed. */
+static void batches_share_the_weights(void **state)
+{
+    (void)state;
+    static const int64_t batch[] = { 1, 3, 1, 3 }, depth[] = { 0, 0, 600, 600 };
+    terse_model *m;
+    assert_int_equal(terse_model_open(&m, MODEL, NULL), TERSE_OK);
+    const terse_model_info *i = terse_model_about(m);
+    assert_int_equal(bench("-p 0 -n 1 -b 1,3 -d 0,600 --fill copy --quality exact -t 2 -r 1 -o json"), 0);
+    json_t *records = parse(4), *r;
+    size_t n;
+    json_array_foreach(records, n, r)
+    {
+        assert_int_equal(whole(r, "n_batch"), batch[n]);
+        assert_int_equal(whole(r, "n_depth"), depth[n]);
+        assert_string_equal(text(r, "fill"), "copy");
+        assert_int_equal(whole(r, "bytes_weights_per_token"),
+                         llround((double)i->token_bytes / (double)batch[n]));
+        assert_int_equal(whole(r, "bytes_kv_per_token"), dense_bytes(i, depth[n]));
+        const double ns = real(json_array_get(records, n), "avg_ns");
+        assert_true(fabs(real(r, "avg_ts") * ns / 1e9 / (double)batch[n] - 1) < 1e-3);
+    }
+    json_decref(records);
+    terse_model_close(&m);
+    assert_int_equal(bench("-p 0 -n 1 -b 2 -d 40 --fill copy --quality exact -r 1"), 0);
+    assert_non_null(strstr(out, " tg1 b2 @ d40 |"));
+    assert_non_null(strstr(out, "Depths are copies"));
+}
+
 /* Tokens of a text that repeats itself: guesses save passes over the weights, and the two ways take turns. */
 static void guesses_are_counted(void **state)
 {
@@ -330,6 +360,11 @@ static void wrong_lines_are_refused(void **state)
     refuses("--quality slow", "slow");
     refuses("--quality fast --stop none", "--stop is one too many");
     refuses("--quality fast --kv-policy dense", "--kv-policy is one too many");
+    refuses("-b 0", "-b");
+    refuses("-b 65", "\"65\"");
+    refuses("-b 2 --draft ngram", "leave out -b");
+    refuses("--fill copy -d 64", "--quality exact");
+    refuses("--fill copy --quality exact --draft ngram", "leave out --fill copy");
     refuses("-f /dev/null", "is empty");
     refuses("-c 10", "512");
     refuses("-f nowhere", "nowhere");
@@ -349,10 +384,15 @@ static void what_was_measured_is_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(json_has_what_scripts_read), cmocka_unit_test(every_combination_is_measured),
-        cmocka_unit_test(guesses_are_counted),        cmocka_unit_test(phases_add_up),
-        cmocka_unit_test(csv_has_one_line_each),      cmocka_unit_test(the_table_starts_as_llama_bench_does),
-        cmocka_unit_test(wrong_lines_are_refused),    cmocka_unit_test(what_was_measured_is_kept),
+        cmocka_unit_test(json_has_what_scripts_read),
+        cmocka_unit_test(every_combination_is_measured),
+        cmocka_unit_test(batches_share_the_weights),
+        cmocka_unit_test(guesses_are_counted),
+        cmocka_unit_test(phases_add_up),
+        cmocka_unit_test(csv_has_one_line_each),
+        cmocka_unit_test(the_table_starts_as_llama_bench_does),
+        cmocka_unit_test(wrong_lines_are_refused),
+        cmocka_unit_test(what_was_measured_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -91,6 +91,34 @@ static void what_goes_in_comes_out(void **state)
     }
 }
 
+/* Full pages again and again, bit for bit; the one that was not full is no model. */
+static void pages_are_repeated(void **state)
+{
+    (void)state;
+    terse_error err = { 0 };
+    terse_kv *kv = open_store(TERSE_KV_Q8, 64, 300, 0);
+    fill(kv, 31);
+    assert_int_equal(terse_kv_repeat(kv, 200, &err), TERSE_BAD_INPUT);
+    fill(kv, 44);
+    assert_int_equal(terse_kv_repeat(kv, 74, &err), TERSE_BAD_INPUT);
+    assert_int_equal(terse_kv_repeat(kv, 301, &err), TERSE_BAD_INPUT);
+    fill(kv, 1); /* behind two full pages */
+    assert_int_equal(terse_kv_repeat(kv, 210, &err), TERSE_OK);
+    assert_int_equal(terse_kv_count(kv), 210);
+    for (size_t u = 0; u < 6; u++)
+        for (size_t p = 2; p < 7; p++) {
+            const size_t row = u * (size_t)kv->cap, from = row + p % 2, to = row + p;
+            assert_int_not_equal(kv->table[to], kv->table[from]);
+            assert_memory_equal(terse_kv_block(kv, kv->table[to]), terse_kv_block(kv, kv->table[from]),
+                                terse_kv_token_bytes(kv) / 6 * TERSE_PAGE);
+            assert_true(kv->radius[to] == kv->radius[from] && kv->radius[to] > 0.0f);
+        }
+    terse_kv_truncate(kv, 64);
+    fill(kv, 100);
+    assert_int_equal(terse_kv_count(kv), 164);
+    terse_kv_close(&kv);
+}
+
 static void memory_is_taken_on_demand(void **state)
 {
     (void)state;
@@ -303,6 +331,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_goes_in_comes_out),
+        cmocka_unit_test(pages_are_repeated),
         cmocka_unit_test(memory_is_taken_on_demand),
         cmocka_unit_test(a_limit_leaves_the_store_as_it_was),
         cmocka_unit_test(truncated_pages_come_back),

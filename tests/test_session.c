@@ -286,6 +286,37 @@ static void truncation_goes_back(void **state)
     terse_session_close(&s);
 }
 
+/* A depth of copies: decoding goes on from there, and what was computed is still there behind it. */
+static void a_session_repeats_itself(void **state)
+{
+    (void)state;
+    terse_error err;
+    const float *logits;
+    float want[N_VOCAB];
+    const terse_session_opts dropping = { .policy = "window:sinks=4,budget=96" };
+    terse_session *s = open_with(NULL);
+    assert_int_equal(terse_session_prefill(s, tokens, 31, NULL, NULL, &err), TERSE_OK);
+    assert_int_equal(terse_session_repeat(s, 100, &err), TERSE_BAD_INPUT);
+    assert_int_equal(terse_session_prefill(s, tokens + 31, 33, NULL, NULL, &err), TERSE_OK);
+    assert_int_equal(terse_session_decode(s, 5, &logits, &err), TERSE_OK);
+    memcpy(want, logits, sizeof want);
+    assert_int_equal(terse_session_repeat(s, 500, &err), TERSE_OK);
+    assert_int_equal(terse_session_count(s), 500);
+    terse_session_stats_reset(s);
+    assert_int_equal(terse_session_decode(s, 5, &logits, &err), TERSE_OK);
+    const terse_attend_stats stats = terse_session_stats(s);
+    assert_int_equal(stats.bytes_v, 3 * 2 * 501 * 32 * 2); /* layers, heads, tokens, channels, f16 */
+    terse_session_truncate(s, 64);
+    assert_int_equal(terse_session_decode(s, 5, &logits, &err), TERSE_OK);
+    assert_memory_equal(logits, want, sizeof want);
+    terse_session_close(&s);
+    s = open_with(&dropping);
+    assert_int_equal(terse_session_prefill(s, tokens, 64, NULL, NULL, &err), TERSE_OK);
+    assert_int_equal(terse_session_repeat(s, 100, &err), TERSE_BAD_INPUT);
+    assert_int_equal(terse_session_count(s), 64);
+    terse_session_close(&s);
+}
+
 /* Also under a rule that keeps statistics of the stored values: the bits and the bytes read are the same. */
 static void forgotten_values_bound_nothing(void **state)
 {
@@ -412,12 +443,19 @@ static void kv_limit_is_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_bits_everywhere),     cmocka_unit_test(strands_on_any_thread),
-        cmocka_unit_test(a_batch_reads_pages_once), cmocka_unit_test(decode_is_prefill),
-        cmocka_unit_test(counters_add_up),          cmocka_unit_test(context_is_a_limit),
-        cmocka_unit_test(truncation_goes_back),     cmocka_unit_test(forgotten_values_bound_nothing),
-        cmocka_unit_test(rules_take_turns),         cmocka_unit_test(abort_leaves_the_session_as_it_was),
-        cmocka_unit_test(options_are_checked),      cmocka_unit_test(kv_limit_is_kept),
+        cmocka_unit_test(same_bits_everywhere),
+        cmocka_unit_test(strands_on_any_thread),
+        cmocka_unit_test(a_batch_reads_pages_once),
+        cmocka_unit_test(decode_is_prefill),
+        cmocka_unit_test(counters_add_up),
+        cmocka_unit_test(context_is_a_limit),
+        cmocka_unit_test(truncation_goes_back),
+        cmocka_unit_test(a_session_repeats_itself),
+        cmocka_unit_test(forgotten_values_bound_nothing),
+        cmocka_unit_test(rules_take_turns),
+        cmocka_unit_test(abort_leaves_the_session_as_it_was),
+        cmocka_unit_test(options_are_checked),
+        cmocka_unit_test(kv_limit_is_kept),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

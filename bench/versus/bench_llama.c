@@ -67,6 +67,15 @@ static bool open_pool(bench *b)
     return b->pool != NULL;
 }
 
+/* GGML_TYPE_COUNT: not a type of the cache. */
+static enum ggml_type type_of(const char *name)
+{
+    return strcmp(name, "f16") == 0    ? GGML_TYPE_F16
+           : strcmp(name, "q8_0") == 0 ? GGML_TYPE_Q8_0
+           : strcmp(name, "q4_0") == 0 ? GGML_TYPE_Q4_0
+                                       : GGML_TYPE_COUNT;
+}
+
 static bool open_model(bench *b)
 {
     const options *o = b->o;
@@ -82,7 +91,7 @@ static bool open_model(bench *b)
     c.n_batch = c.n_ubatch = BATCH;
     c.n_threads = c.n_threads_batch = o->threads.v[0];
     c.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;
-    c.type_k = c.type_v = strcmp(o->type, "f16") == 0 ? GGML_TYPE_F16 : GGML_TYPE_Q8_0;
+    c.type_k = c.type_v = type_of(o->type);
     b->context = llama_init_from_model(b->model, c);
     b->tokens = calloc((size_t)b->n_token, sizeof *b->tokens);
     if (!b->context || !b->tokens)
@@ -297,7 +306,7 @@ static bool parse(options *o, int argc, char **argv)
         for (size_t l = 0; l < sizeof lists / sizeof *lists && !known; l++)
             known = strcmp(name, lists[l].name) == 0 &&
                     samples_list(lists[l].list, value, lists[l].min, lists[l].max);
-        if (strcmp(name, "-ct") == 0 && (strcmp(value, "f16") == 0 || strcmp(value, "q8_0") == 0))
+        if (strcmp(name, "-ct") == 0 && type_of(value) != GGML_TYPE_COUNT)
             o->type = value;
         else if (strcmp(name, "--fill") == 0 && (strcmp(value, "copy") == 0 || strcmp(value, "prompt") == 0))
             o->fill = value;
@@ -319,8 +328,9 @@ int main(int argc, char **argv)
     bench b = { .o = &o, .report = { .json = true } };
     terse_error err = { 0 };
     if (!parse(&o, argc, argv)) {
-        fprintf(stderr, "usage: bench_llama MODEL [-p N,..] [-n N,..] [-d N,..] [-t N] [-ct f16|q8_0] [-r N]\n"
-                        "                   [--fill copy|prompt]\n");
+        fprintf(stderr,
+                "usage: bench_llama MODEL [-p N,..] [-n N,..] [-d N,..] [-t N] [-ct f16|q8_0|q4_0] [-r N]\n"
+                "                   [--fill copy|prompt]\n");
         return 2;
     }
     const terse_status st = terse_probe_open(&b.probe, o.threads.v[0], 0, 0, &err);

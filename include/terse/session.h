@@ -82,6 +82,11 @@ TERSE_API terse_status terse_session_rule(terse_session *s, const char *policy, 
  * one model, with the same ctx and types. If they stand beside each other, they share the pages until one of
  * them writes to one. On failure `to` holds no tokens. */
 TERSE_API terse_status terse_session_copy(terse_session *to, const terse_session *from, terse_error *err);
+/* Repeats the keys and values of the full pages (32 tokens each) that s holds until it has n tokens: the depth
+ * of a context that would take long to compute, for measuring speed. Positions are those of the originals, so
+ * what the session says then means nothing. n at least its tokens, of which it needs 32; not under policies that
+ * drop tokens, not with sliding windows. */
+TERSE_API terse_status terse_session_repeat(terse_session *s, int32_t n, terse_error *err);
 /* Forgets the tokens from position n on. False, and nothing is changed, if a layer with a sliding window has
  * given up what the token at position n would see (opts.back); n = 0 is always possible. Under a policy that
  * drops tokens: exactly for the last 64 tokens; further back, those that were dropped do not come back. */

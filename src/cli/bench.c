@@ -18,8 +18,8 @@
 enum { MAX_TOKENS = 1 << 24 };
 
 typedef struct {
-    const char *model, *prompts, *gens, *depths, *threads, *types_k, *types_v;
-    const char *policies, *stops, *qualities, *profile, *text, *format, *drafts;
+    const char *model, *prompts, *gens, *depths, *batches, *threads, *types_k, *types_v;
+    const char *policies, *stops, *qualities, *profile, *text, *format, *drafts, *fill;
     int32_t ctx, ubatch, reps, strands;
     size_t probe_size;
     bool warm_up, phases;
@@ -34,6 +34,12 @@ static const terse_option bench_options[] = {
       .help = "tokens that are generated; 0: no such test" },
     { "-d --n-depth", TERSE_OPTION_STRING, AT(depths), .value = "N,..",
       .help = "tokens that the context holds before" },
+    { "-b --batch", TERSE_OPTION_STRING, AT(batches), .value = "N,..",
+      .help = "sequences that generate together, each with a context of its own; t/s is of all of them" },
+    { "--fill", TERSE_OPTION_STRING, AT(fill), .value = "HOW", .choices = "prompt copy",
+      .help =
+          "how a depth is reached: by computing its tokens, or by copies of the keys and values of the first "
+          "512, in seconds and for speeds only; dense rules only" },
     { "-t --threads", TERSE_OPTION_STRING, AT(threads), .value = "N,..",
       .preset = "physical cores, within the CPU quota", .help = "threads" },
     { "--strands", TERSE_OPTION_INT, AT(strands), 0, 64, "N", .preset = "0, cores per KV head",
@@ -156,6 +162,8 @@ static terse_status read_lists(bench_job *j, const bench_values *o, terse_error 
     if (st == TERSE_OK)
         st = numbers(p->depths, &p->n_depth, "-d", o->depths, MAX_TOKENS, err);
     if (st == TERSE_OK)
+        st = numbers(p->batches, &p->n_batch, "-b", o->batches, TERSE_BENCH_BATCH, err);
+    if (st == TERSE_OK)
         st = numbers(j->threads, &j->n_thread, "-t", o->threads, 1024, err);
     if (st == TERSE_OK)
         st = split(&j->types_k, "-ctk", o->types_k, ',', err);
@@ -178,9 +186,13 @@ static terse_status read_lists(bench_job *j, const bench_values *o, terse_error 
     if (n_rule(j) * j->drafts.n > TERSE_BENCH_LIST)
         return terse_fail(err, TERSE_BAD_INPUT, "more than %d settings of policy, stop rule and draft",
                           TERSE_BENCH_LIST);
+    p->copies = strcmp(o->fill, "copy") == 0;
     qsort(p->depths, (size_t)p->n_depth, sizeof *p->depths, by_value);
     const int32_t most_prompt = largest(p->prompts, p->n_prompt), most_gen = largest(p->gens, p->n_gen);
     const int32_t longest = most_prompt > most_gen ? most_prompt : most_gen;
+    for (int32_t i = 0; i < p->n_batch; i++)
+        if (p->batches[i] == 0)
+            return terse_fail(err, TERSE_BAD_INPUT, "-b: a batch of 0 sequences");
     if (longest == 0)
         return terse_fail(err, TERSE_BAD_INPUT, "-p 0 and -n 0 leave nothing to measure");
     p->ctx = p->depths[p->n_depth - 1] + longest;
@@ -201,6 +213,11 @@ static void name_rule(const bench_job *j, int32_t i, terse_args_kv *kv)
     kv->stop = j->stops.word[i % j->stops.n];
 }
 
+static bool is_dense(const terse_session_opts *o)
+{
+    return (!o->stop || strcmp(o->stop, "none") == 0) && (!o->policy || strcmp(o->policy, "dense") == 0);
+}
+
 /* All words, before minutes are spent on the first of them. */
 static terse_status check_words(const bench_job *j, terse_error *err)
 {
@@ -214,6 +231,13 @@ static terse_status check_words(const bench_job *j, terse_error *err)
         if (strcmp(j->drafts.word[i], "none") != 0 && strcmp(j->drafts.word[i], "ngram") != 0)
             st = terse_fail(err, TERSE_BAD_INPUT, "--draft: \"%.40s\" is none of: none ngram",
                             j->drafts.word[i]);
+    for (int32_t i = 0; i < j->drafts.n && st == TERSE_OK; i++)
+        if (strcmp(j->drafts.word[i], "ngram") == 0 &&
+            (j->plan.copies || largest(j->plan.batches, j->plan.n_batch) > 1))
+            st = terse_fail(err, TERSE_BAD_INPUT,
+                            "--draft ngram guesses for one sequence whose text it knows: "
+                            "leave out %s",
+                            j->plan.copies ? "--fill copy" : "-b");
     for (int32_t i = 0; i < n_rule(j) && st == TERSE_OK; i++) {
         terse_engine_options e = terse_engine_defaults();
         terse_session_opts opts;
@@ -221,6 +245,10 @@ static terse_status check_words(const bench_job *j, terse_error *err)
         name_rule(j, i, &e.kv);
         if ((st = terse_engine_session(&e, &opts, err)) == TERSE_OK)
             st = terse_attend_open(&attend, opts.policy, opts.stop, 0, err);
+        if (st == TERSE_OK && j->plan.copies && !is_dense(&opts))
+            st = terse_fail(err, TERSE_BAD_INPUT,
+                            "--fill copy: rules that look at keys would see the same ones "
+                            "again and again; use --quality exact");
         terse_attend_close(&attend);
     }
     return st;
@@ -344,6 +372,8 @@ int terse_cmd_bench(int argc, char **argv)
     bench_values o = { .prompts = "512",
                        .gens = "128",
                        .depths = "0",
+                       .batches = "1",
+                       .fill = "prompt",
                        .threads = "0",
                        .types_k = "f16",
                        .types_v = "f16",

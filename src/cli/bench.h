@@ -10,7 +10,7 @@
 
 #include <time.h>
 
-enum { TERSE_BENCH_LIST = 64 };
+enum { TERSE_BENCH_LIST = 64, TERSE_BENCH_BATCH = 64 };
 
 /* What a run is made of. Everything is borrowed. */
 typedef struct {
@@ -21,6 +21,8 @@ typedef struct {
     int32_t ctx;
     int32_t prompts[TERSE_BENCH_LIST], gens[TERSE_BENCH_LIST], depths[TERSE_BENCH_LIST]; /* depths rise */
     int32_t n_prompt, n_gen, n_depth;
+    int32_t batches[TERSE_BENCH_LIST], n_batch; /* sequences that generate together, 1 .. TERSE_BENCH_BATCH */
+    bool copies; /* depths: a computed prompt's keys and values again and again, not those of their tokens */
     int32_t reps;
     bool warm_up;
     size_t probe_size; /* bytes; 0: the probe's default */
@@ -28,14 +30,14 @@ typedef struct {
 
 /* A prompt (n_gen = 0) or a generation (n_prompt = 0) at a depth under one setting, and its samples. */
 typedef struct {
-    int32_t n_prompt, n_gen, n_depth;
-    const terse_session *session;   /* borrowed */
-    const terse_session_opts *opts; /* borrowed */
-    bool draft;                     /* with guesses ahead */
+    int32_t n_prompt, n_gen, n_depth, n_batch; /* n_gen tokens of each of n_batch sequences */
+    const terse_session *session;              /* borrowed: the first */
+    const terse_session_opts *opts;            /* borrowed */
+    bool draft;                                /* with guesses ahead */
     time_t when;
     int32_t n;                /* samples so far */
     terse_sample *samples;    /* [reps] */
-    terse_attend_stats stats; /* of all samples */
+    terse_attend_stats stats; /* of all samples and sequences */
     terse_draft_stats guesses;
     terse_spending spent[2]; /* of samples that the machine disturbed, and of those that it did not */
 } terse_bench_record;
@@ -51,6 +53,11 @@ typedef struct {
     int32_t n;                    /* records printed */
     int32_t n_other;              /* of them, those none of whose samples had the machine to itself */
 } terse_bench_out;
+/* Tokens of a sample. */
+static inline int32_t terse_bench_tokens(const terse_bench_record *r)
+{
+    return r->n_prompt + r->n_gen * r->n_batch;
+}
 void terse_bench_begin(const terse_bench_out *out);
 terse_status terse_bench_print(terse_bench_out *out, const terse_bench_record *r, terse_error *err);
 void terse_bench_end(const terse_bench_out *out);

@@ -35,10 +35,12 @@ static void compute(figures *f, const terse_bench_out *out, const terse_bench_re
 {
     const terse_model_info *i = terse_model_about(out->plan->model);
     *f = (figures){ .weights = NAN, .kv = NAN, .kv_dense = NAN, .ops = NAN };
-    f->time = terse_timing_of(r->samples, (size_t)r->n, r->n_prompt + r->n_gen, room);
+    f->time = terse_timing_of(r->samples, (size_t)r->n, terse_bench_tokens(r), room);
     if (r->n_gen > 0) {
-        const double tokens = (double)r->n_gen * r->n;
-        f->weights = (double)i->token_bytes;
+        const double tokens = (double)r->n_gen * r->n_batch * r->n;
+        f->weights = (double)i->token_bytes / r->n_batch;
+        if (i->n_expert && r->n_batch > 1) /* tokens choose experts of their own */
+            f->weights = NAN;
         if (r->draft)
             f->weights *= (double)r->guesses.steps / tokens;
         f->kv = (double)(r->stats.bytes_k + r->stats.bytes_v + r->stats.bytes_summary) / tokens;
@@ -49,7 +51,7 @@ static void compute(figures *f, const terse_bench_out *out, const terse_bench_re
     const int64_t *spent = r->spent[f->time.n_own > 0].ns;
     const double samples = (double)(f->time.n_own ? f->time.n_own : f->time.n);
     for (int32_t k = 0; k < TERSE_SPENT_N; k++)
-        f->spent[k] = (double)spent[k] / (samples * r->n_gen * terse_session_threads(r->session));
+        f->spent[k] = (double)spent[k] / (samples * terse_bench_tokens(r) * terse_session_threads(r->session));
     f->gbs = (f->weights + f->kv) * f->time.rate.median * 1e-9;
     f->fraction = f->gbs / f->time.read;
     f->int8_fraction = f->ops / f->time.int8;
@@ -87,15 +89,16 @@ static json_t *json_setting(const terse_bench_out *out, const terse_bench_record
     terse_cpu_name(cpu, sizeof cpu);
     print_model(type, sizeof type, i);
     strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&r->when, &tm));
-    return json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:s}",
-        "build_version", terse_version(), "cpu_info", cpu, "isa", terse_session_tier(r->session), "backends",
-        "CPU", "model_filename", out->plan->path, "model_type", type, "model_size", (json_int_t)i->weight_bytes,
-        "model_n_params", (json_int_t)i->n_param, "n_ubatch", o->chunk, "n_threads",
-        terse_session_threads(r->session), "type_k", terse_kv_type_name(o->type_k), "type_v",
-        terse_kv_type_name(o->type_v), "kv_policy", o->policy ? o->policy : "dense", "stop",
-        terse_session_stop(r->session), "tokens", out->plan->source, "n_prompt", r->n_prompt, "n_gen", r->n_gen,
-        "n_depth", r->n_depth, "test_time", when);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:i, "
+                     "s:i, s:i, s:s, s:s}",
+                     "build_version", terse_version(), "cpu_info", cpu, "isa", terse_session_tier(r->session),
+                     "backends", "CPU", "model_filename", out->plan->path, "model_type", type, "model_size",
+                     (json_int_t)i->weight_bytes, "model_n_params", (json_int_t)i->n_param, "n_ubatch",
+                     o->chunk, "n_threads", terse_session_threads(r->session), "type_k",
+                     terse_kv_type_name(o->type_k), "type_v", terse_kv_type_name(o->type_v), "kv_policy",
+                     o->policy ? o->policy : "dense", "stop", terse_session_stop(r->session), "tokens",
+                     out->plan->source, "n_prompt", r->n_prompt, "n_gen", r->n_gen, "n_depth", r->n_depth,
+                     "n_batch", r->n_batch, "fill", out->plan->copies ? "copy" : "prompt", "test_time", when);
 }
 
 /* What guessing ahead did. NULL without memory. */
@@ -114,7 +117,7 @@ static json_t *json_samples(const terse_bench_record *r)
     int failed = 0;
     for (int32_t i = 0; i < r->n; i++) {
         const terse_sample *s = &r->samples[i];
-        const double rate = (r->n_prompt + r->n_gen) * 1e9 / (double)s->ns;
+        const double rate = terse_bench_tokens(r) * 1e9 / (double)s->ns;
         failed |= json_array_append_new(ns, json_integer(s->ns));
         failed |= json_array_append_new(ts, terse_json_real(rate));
         failed |= json_array_append_new(own, json_boolean(s->own));
@@ -263,6 +266,8 @@ static void print_md(const terse_bench_out *out, const terse_bench_record *r, co
     print_model(name, sizeof name, i);
     print_count(params, sizeof params, i->n_param);
     int n = snprintf(test, sizeof test, "%s%d", r->n_prompt ? "pp" : "tg", r->n_prompt + r->n_gen);
+    if (r->n_batch > 1)
+        n += snprintf(test + n, sizeof test - (size_t)n, " b%d", r->n_batch);
     if (r->n_depth > 0)
         snprintf(test + n, sizeof test - (size_t)n, " @ d%d", r->n_depth);
     snprintf(speed, sizeof speed, "%.2f ± %.2f", f->time.rate.mean, f->time.rate.stddev);
@@ -357,6 +362,9 @@ static void print_notes(const terse_bench_out *out)
         printf("0/n!: the machine was not its own in any sample, so all of them count: measure again.\n");
     if (out->phases)
         printf("embed to wait: microseconds of a token, the mean of the threads.\n");
+    if (out->plan->copies)
+        printf(
+            "Depths are copies of the keys and values of a short prompt (--fill copy): speeds, not answers.\n");
     printf("Differences under 15 %% are noise.\n");
 }
 

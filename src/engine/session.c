@@ -307,6 +307,16 @@ terse_status terse_session_copy(terse_session *to, const terse_session *from, te
     return TERSE_OK;
 }
 
+terse_status terse_session_repeat(terse_session *s, int32_t n, terse_error *err)
+{
+    const terse_status st = terse_kv_repeat(s->seq.kv, n, err);
+    s->seq.n_seen = 0;
+    s->seq.judged = false;
+    s->n_centered = -1;
+    s->prepared = false;
+    return st;
+}
+
 bool terse_session_truncate(terse_session *s, int32_t n)
 {
     const int32_t before = terse_kv_count(s->seq.kv);

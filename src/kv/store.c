@@ -296,6 +296,30 @@ bool terse_kv_truncate(terse_kv *kv, int32_t n)
     return true;
 }
 
+terse_status terse_kv_repeat(terse_kv *kv, int32_t n, terse_error *err)
+{
+    const int32_t full = kv->n_token / TERSE_PAGE, unit = kv->opts.n_layer * kv->opts.n_head;
+    if (kv->n_ring || kv->n_gone)
+        return terse_fail(err, TERSE_BAD_INPUT, "pages of a store that drops tokens cannot be repeated");
+    if (full == 0 || n < kv->n_token)
+        return terse_fail(err, TERSE_BAD_INPUT, "%d tokens cannot be repeated to make %d: pages have %d",
+                          kv->n_token, n, TERSE_PAGE);
+    terse_kv_truncate(kv, full * TERSE_PAGE);
+    const terse_status st = terse_kv_reserve(kv, n - kv->n_token, err);
+    if (st != TERSE_OK)
+        return st;
+    for (int32_t u = 0; u < unit; u++) {
+        const size_t row = (size_t)u * (size_t)kv->cap;
+        for (int32_t p = full; p < kv->n_page; p++) {
+            const size_t to = row + (size_t)p, from = row + (size_t)(p % full);
+            memcpy(terse_kv_block(kv, kv->table[to]), terse_kv_block(kv, kv->table[from]), kv->pool->page_size);
+            kv->radius[to] = kv->radius[from];
+        }
+    }
+    terse_kv_commit(kv, n - kv->n_token);
+    return TERSE_OK;
+}
+
 void terse_kv_center_unit(terse_kv *kv, size_t u)
 {
     const int32_t dim = kv->opts.dim_v, *table = kv->table + u * (size_t)kv->cap;
