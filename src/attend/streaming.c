@@ -1,18 +1,16 @@
 /* attend/streaming.c: what a head makes of the first and the last tokens alone, beside a walk over all. */
 #include "attend/walk.h"
 
-/* Hides the tokens of page p between the two groups. False if that is all of them. */
-static bool hide(terse_walk *w, int32_t p, int32_t fill, int32_t sinks, int32_t from)
+#include <math.h>
+
+/* Hides the tokens of page p between the two groups; some are in one of them. */
+static void hide(terse_walk *w, int32_t p, int32_t sinks, int32_t from)
 {
-    int32_t seen = 0;
-    for (int32_t t = 0; t < fill; t++) {
+    for (int32_t t = 0; t < TERSE_PAGE; t++) {
         const int32_t pos = p * TERSE_PAGE + t;
-        const bool hidden = pos >= sinks && pos < from;
-        seen += !hidden;
-        for (int32_t r = 0; hidden && r < w->n_row; r++)
+        for (int32_t r = 0; pos >= sinks && pos < from && r < w->n_row; r++)
             w->s[r * TERSE_PAGE + t] = -INFINITY;
     }
-    return seen > 0;
 }
 
 void terse_walk_streaming(terse_walk *w, int32_t layer, int32_t head, int32_t n_token, int32_t sinks,
@@ -25,15 +23,13 @@ void terse_walk_streaming(terse_walk *w, int32_t layer, int32_t head, int32_t n_
     terse_query_prepare(kv->type_k, w->query, q, w->n_row, kv->opts.dim_k, scale);
     terse_walk_start(w, w->n_row);
     for (int32_t p = 0; p < terse_kv_pages_of(n_token); p++) {
-        const int32_t end = (p + 1) * TERSE_PAGE, fill = end < n_token ? TERSE_PAGE : n_token % TERSE_PAGE;
+        const int32_t start = p * TERSE_PAGE, left = n_token - start, n = left < TERSE_PAGE ? left : TERSE_PAGE;
         const char *page = terse_kv_block(kv, table[p]);
-        const int32_t n = fill ? fill : TERSE_PAGE;
-        if (p * TERSE_PAGE >= sinks && end <= from)
+        if (start >= sinks && start + TERSE_PAGE <= from)
             continue;
         w->kernels.score[kv->type_k](w->s, w->query, page, w->n_row, kv->opts.dim_k, NULL);
         terse_walk_cap(w, &w->course, w->s, w->n_row);
-        if (!hide(w, p, n, sinks, from))
-            continue;
+        hide(w, p, sinks, from);
         for (int32_t r = 0; r < w->n_row; r++)
             w->n[r] = n;
         w->kernels.weigh(w->s, w->n_row, w->n, a->m, a->l, w->keep, w->z);
