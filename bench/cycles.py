@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""bench/cycles.py [--build FOLDER] [--cpu NAME]... [--many]: what the inner loops of the arm64 kernels cost.
+"""bench/cycles.py [--build FOLDER] [--write FILE]: what the inner loops of the arm64 kernels cost, as tables.
 
 llvm-mca predicts the cycles of a round of each loop from a model of the processor: all loads hit the first-level
 cache and nothing is mispredicted, so this is the arithmetic beside which memory has to be slower. A loop is found in
 the disassembly: a jump back over the most work of the wanted kind that holds no other loop with such work. Needs the
-build of `cmake --preset arm64` and Debian's llvm-19 (older ones take an A57
-for both processors) and binutils-aarch64-linux-gnu. The Cortex-A76 is the core of the Neoverse N1: take the latter.
+build of `cmake --preset arm64` with gcc, Debian's llvm-19 (older ones take a Cortex-A57 for all of them) and
+binutils-aarch64-linux-gnu. The Cortex-A76 is the core of the Neoverse N1, whose model llvm has.
 
---many: the loops for many tokens, whose work is products of a code of a weight and one of an activation.
+Three tables: cycles per byte of decoding, products (multiplication and addition) per cycle of prompts, and tokens per
+second of boards, as far as memory and these cycles allow. --write puts them into FILE (docs/arm.md) in place of what
+stands between <!-- NAME --> and <!-- end -->; otherwise they are printed.
 """
 import argparse
 import re
@@ -15,8 +17,8 @@ import shutil
 import subprocess
 import sys
 
-# object, function, work that a round of its loop holds (instruction, how many), bytes of weights or pages per round
-KERNELS = [
+# title, object, function, work that a round of its loop holds (instruction, how many), bytes of weights or pages in it
+DECODE = [
     ("Q8_0", "dot_dotprod", "rows_q8_0", "sdot", 16, 272),
     ("Q4_0", "dot_dotprod", "rows_q4_0", "sdot", 16, 144),
     ("Q4_K", "dot_dotprod", "rows_q4_k", "sdot", 16, 144),
@@ -24,19 +26,29 @@ KERNELS = [
     ("Q6_K", "dot_dotprod", "rows_q6_k", "sdot", 16, 210),
     ("IQ4_XS", "dot_dotprod", "rows_iq4_xs", "sdot", 16, 136),
     ("MXFP4", "dot_dotprod", "rows_mxfp4", "sdot", 16, 136),
-    ("F16", "dot_floats_neon", "terse_dot_floats_neon", "fmla", 16, 4 * 32),
-    ("Q8_0, neon", "dot_neon", "rows_q8_0", "smull2", 16, 272),
-    ("Q4_0, neon", "dot_neon", "rows_q4_0", "smull2", 16, 144),
-    ("score f16, 4 heads", "attn_neon", "score_f16", "fmla", 16, 32),
-    ("mix f16, 4 heads", "attn_neon", "mix_f16", "fmla", 16, 32),
+    ("F16", "dot_floats_neon", "terse_dot_floats_neon", "fcvtl", 16, 4 * 32),
+    ("BF16", "dot_floats_neon", "terse_dot_floats_neon", "shll", 16, 4 * 32),
+    ("score f16, 4 heads", "attn_neon", "score_f16", "fmla", 64, 128),
+    ("mix f16, 4 heads", "attn_neon", "mix_f16", "fmla", 64, 128),
     ("score q8, 4 heads", "attn_coded_dotprod", "score_q8", "sdot", 64, 8 * 34),
-    ("mix q8, 4 heads", "attn_coded_dotprod", "mix_q8", "sdot", 18, 32),
+    ("mix q8, 4 heads", "attn_coded_dotprod", "mix_q8", "sdot", 144, 256),
     ("score q4, 4 heads", "attn_coded_dotprod", "score_q4", "sdot", 64, 8 * 18),
-    ("mix q4, 4 heads", "attn_coded_dotprod", "mix_q4", "sdot", 32, 64),
+    ("mix q4, 4 heads", "attn_coded_dotprod", "mix_q4", "sdot", 128, 256),
 ]
-
-# with --many: products per round in place of bytes
-KERNELS_MANY = [
+# The tier neon, on the processors that need it.
+DECODE_NEON = [
+    ("Q8_0", "dot_neon", "rows_q8_0", "smull2", 16, 272),
+    ("Q4_0", "dot_neon", "rows_q4_0", "smull2", 16, 144),
+    ("Q4_K", "dot_neon", "rows_q4_k", "smull2", 16, 144),
+    ("Q6_K", "dot_neon", "rows_q6_k", "smull2", 16, 210),
+    ("F16", "dot_floats_neon", "terse_dot_floats_neon", "fcvtl", 16, 4 * 32),
+    ("score f16, 4 heads", "attn_neon", "score_f16", "fmla", 64, 128),
+    ("mix f16, 4 heads", "attn_neon", "mix_f16", "fmla", 64, 128),
+    ("score q8, 4 heads", "attn_coded_neon", "score_q8", "smull2", 32, 128),
+    ("mix q8, 4 heads", "attn_coded_neon", "mix_q8", "smull2", 64, 128),
+]
+# Products in place of bytes.
+PROMPT = [
     ("Q8_0, dotprod", "dot_dotprod", "rows_q8_0", "sdot", 64, 1024),
     ("Q4_0, dotprod", "dot_dotprod", "rows_q4_0", "sdot", 64, 1024),
     ("Q4_K, dotprod", "dot_dotprod", "rows_q4_k", "sdot", 64, 1024),
@@ -46,6 +58,19 @@ KERNELS_MANY = [
     ("Q6_K, Q3_K, i8mm", "dot_i8mm", "pair_sub", "smmla", 32, 1024),
     ("Q2_K, i8mm", "dot_i8mm", "pair_sub_low", "smmla", 32, 1024),
 ]
+# name, llvm's model, loops, cores, GHz, GB/s that all of them read: assumed, from what others have measured
+BOARDS = [
+    ("Raspberry Pi 4 (4 x A72)", "cortex-a72", DECODE_NEON, 4, 1.8, 5),
+    ("Raspberry Pi 5 (4 x A76)", "neoverse-n1", DECODE, 4, 2.4, 15),
+    ("RK3588 (its 4 A76)", "neoverse-n1", DECODE, 4, 2.4, 20),
+]
+# name, loop of its weights, bytes of weights read per token, values of keys and values per token of context
+MODELS = [
+    ("Llama-3.2-1B Q4_0", "Q4_0", 1.236e9 * 4.5 / 8, 2 * 16 * 8 * 64),
+    ("Llama-3.2-1B Q8_0", "Q8_0", 1.236e9 * 8.5 / 8, 2 * 16 * 8 * 64),
+    ("Llama-3.2-3B Q4_K", "Q4_K", 3.213e9 * 4.5 / 8, 2 * 28 * 8 * 128),
+]
+DEPTH = 8192
 
 
 def disassemble(build, name, function):
@@ -85,23 +110,81 @@ def predict(code, cpu):
     return int(re.search(r"Total Cycles:\s+(\d+)", out)[1]) / 200
 
 
+def loops_of(build, kernels):
+    """(title, size, code of the loop) of each."""
+    found = []
+    for title, name, function, what, n, size in kernels:
+        code = loop_with(disassemble(build, name, function), what, n)
+        if code is None:
+            sys.exit(f"cycles: no loop with {n} {what} in {function} of {name}: the tables do not fit this compiler")
+        found.append((title, size, code))
+    return found
+
+
+def table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(str(x) for x in line) + " |\n" for line in lines)
+
+
+def decode_table(build):
+    rows = []
+    for kernels, cpu in (DECODE, "neoverse-n1"), (DECODE_NEON, "cortex-a72"):
+        for title, size, code in loops_of(build, kernels):
+            cycles = predict(code, cpu)
+            rows.append([title, cpu, size, len(code), f"{cycles:.0f}", f"{cycles / size:.2f}"])
+    return table(["loop", "processor", "bytes", "instructions", "cycles", "cycles per byte"], rows)
+
+
+def prompt_table(build):
+    cpus = ["neoverse-n1", "neoverse-n2", "neoverse-v1"]
+    rows = []
+    for title, size, code in loops_of(build, PROMPT):
+        rates = [f"{size / predict(code, c):.1f}" if "i8mm" not in title or c != "neoverse-n1" else "" for c in cpus]
+        rows.append([title, size, len(code), *rates])
+    return table(["loop", "products", "instructions", *(f"products per cycle, {c}" for c in cpus)], rows)
+
+
+def boards_table(build):
+    rows = []
+    for board, cpu, kernels, cores, ghz, gbs in BOARDS:
+        cost = {title: predict(code, cpu) / size for title, size, code in loops_of(build, kernels)}
+
+        def seconds(n_byte, cycles):
+            return n_byte / 1e9 / min(gbs, cores * ghz / cycles)
+
+        for model, kind, n_byte, n_value in MODELS:
+            speeds = []
+            for kv, per_value in (None, 0), ("f16", 2), ("q8", 34 / 32):
+                t = seconds(n_byte, cost[kind])
+                if kv:
+                    walk = (cost[f"score {kv}, 4 heads"] + cost[f"mix {kv}, 4 heads"]) / 2
+                    t += seconds(n_value * per_value * DEPTH, walk)
+                speeds.append(f"{1 / t:.1f}")
+            rows.append([board, gbs, model, f"{cores * ghz / cost[kind]:.0f}", *speeds])
+    return table(["board", "GB/s assumed", "model", "GB/s that the cores unpack", "tokens/s, empty cache",
+                  f"{DEPTH} tokens, f16", f"{DEPTH} tokens, q8"], rows)
+
+
+TABLES = {"decode": decode_table, "prompt": prompt_table, "boards": boards_table}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build/arm64")
-    parser.add_argument("--cpu", action="append")
-    parser.add_argument("--many", action="store_true")
+    parser.add_argument("--write", metavar="FILE")
     options = parser.parse_args()
-    cpus = options.cpu or (["neoverse-n2", "neoverse-v1"] if options.many else ["neoverse-n1"])
-    what_counts, share = ("products", "products per cycle") if options.many else ("bytes", "cycles per byte")
-    print(f"| kernel | {what_counts} | instructions |", *(f"{c}: cycles, {share} |" for c in cpus))
-    print("| --- | --- | --- |", *("--- |" for _ in cpus))
-    for title, name, function, what, n, size in KERNELS_MANY if options.many else KERNELS:
-        code = loop_with(disassemble(options.build, name, function), what, n)
-        if code is None:
-            sys.exit(f"cycles: no loop with {n} {what} in {function} of {name}: KERNELS does not fit this compiler")
-        cycles = [predict(code, c) for c in cpus]
-        print(f"| {title} | {size} | {len(code)} |",
-              *(f"{c:.0f}, {size / c:.1f} |" if options.many else f"{c:.0f}, {c / size:.2f} |" for c in cycles))
+    tables = {name: make(options.build) for name, make in TABLES.items()}
+    if not options.write:
+        print("\n".join(tables.values()))
+        return
+    with open(options.write, encoding="utf-8") as f:
+        text = f.read()
+    for name, lines in tables.items():
+        text, n = re.subn(rf"(<!-- {name} -->\n).*?(<!-- end -->)", rf"\g<1>\n{lines}\n\g<2>", text, flags=re.S)
+        if n != 1:
+            sys.exit(f"cycles: {options.write} has {n} places for <!-- {name} -->, not one")
+    with open(options.write, "w", encoding="utf-8") as f:
+        f.write(text)
 
 
 if __name__ == "__main__":

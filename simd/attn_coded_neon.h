@@ -174,57 +174,99 @@ INLINE void update(float *o, float keep, float unit, int32x4_t isum)
 
 enum { MIX_WIDE_Q8 = 2, MIX_WIDE_Q4 = 4 }; /* registers of 4 channels */
 
-/* 8 channels: a register holds 4 channels x 4 tokens. ones: 128 * the sum of
- * the values. */
+/* Sums of 8 channels of q8: of both bytes of the weights, and of the values. */
+typedef struct {
+    int32x4_t high[MIX_ROWS][MIX_WIDE_Q8], low[MIX_ROWS][MIX_WIDE_Q8], ones[MIX_WIDE_Q8];
+} sums_q8;
+
+/* Four tokens, whose weights are in one lane; a register of values holds 4 channels x 4 tokens. */
+INLINE void mix_four_q8(sums_q8 *s, const int8_t *v, const int8x16_t *high, const int8x16_t *low,
+                        const int lane, const int n_row)
+{
+    for (int j = 0; j < MIX_WIDE_Q8; j++) {
+        const int8x16_t x = vld1q_s8(v + 16 * j);
+        s->ones[j] = dot4(s->ones[j], x, vdupq_n_s8(1));
+        for (int r = 0; r < n_row; r++) {
+            s->high[r][j] = dot4_lane(s->high[r][j], x, high[r], lane);
+            s->low[r][j] = dot4_lane(s->low[r][j], x, low[r], lane);
+        }
+    }
+}
+
+/* 8 channels. A whole page 16 tokens at a time, otherwise the fours in which there is one of tokens. */
 INLINE void mix_tile_q8(float *o, const float *keep, const weights *w, const int8_t *block, uint32_t tokens,
                         int32_t dim, const int n_row)
 {
-    int32x4_t high[MIX_ROWS][MIX_WIDE_Q8], low[MIX_ROWS][MIX_WIDE_Q8], ones[MIX_WIDE_Q8];
+    const bool all = tokens == terse_tokens_first(P);
+    int8x16_t high[MIX_ROWS], low[MIX_ROWS];
+    sums_q8 s;
     for (int j = 0; j < MIX_WIDE_Q8; j++) {
-        ones[j] = vdupq_n_s32(0);
+        s.ones[j] = vdupq_n_s32(0);
         for (int r = 0; r < n_row; r++)
-            high[r][j] = low[r][j] = vdupq_n_s32(0);
+            s.high[r][j] = s.low[r][j] = vdupq_n_s32(0);
     }
-    while (tokens) {
-        const int32_t t = __builtin_ctz(tokens) & ~3;
-        const int8_t *v = block + t * B;
-        tokens &= ~(15u << t);
-        for (int j = 0; j < MIX_WIDE_Q8; j++) {
-            const int8x16_t x = vld1q_s8(v + 16 * j);
-            ones[j] = dot4(ones[j], x, vdupq_n_s8(1));
-            for (int r = 0; r < n_row; r++) {
-                high[r][j] = dot4(high[r][j], x, four_bytes(w[r].high + t));
-                low[r][j] = dot4(low[r][j], x, four_bytes(w[r].low + t));
-            }
+    for (int32_t t = 0; all && t < P; t += 16) {
+        for (int r = 0; r < n_row; r++) {
+            high[r] = vld1q_s8(w[r].high + t);
+            low[r] = vld1q_s8(w[r].low + t);
         }
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++)
+            mix_four_q8(&s, block + (t + 4 * i) * B, high, low, i, n_row);
+    }
+    for (uint32_t left = all ? 0 : tokens; left;) {
+        const int32_t t = __builtin_ctz(left) & ~3;
+        left &= ~(15u << t);
+        for (int r = 0; r < n_row; r++) {
+            high[r] = four_bytes(w[r].high + t);
+            low[r] = four_bytes(w[r].low + t);
+        }
+        mix_four_q8(&s, block + t * B, high, low, 0, n_row);
     }
     for (int r = 0; r < n_row; r++)
         for (int j = 0; j < MIX_WIDE_Q8; j++) {
-            const int32x4_t rest = vaddq_s32(low[r][j], vshlq_n_s32(ones[j], 7));
-            update(o + r * dim + 4 * j, keep[r], w[r].unit, vaddq_s32(rest, vshlq_n_s32(high[r][j], 8)));
+            const int32x4_t rest = vaddq_s32(s.low[r][j], vshlq_n_s32(s.ones[j], 7));
+            update(o + r * dim + 4 * j, keep[r], w[r].unit, vaddq_s32(rest, vshlq_n_s32(s.high[r][j], 8)));
         }
 }
 
-/* 16 channels: a register holds 4 channels x 4 tokens, and the 4 tokens behind
- * these. */
+/* Eight tokens of q4: a register holds 4 channels x 4 tokens, and the 4 tokens behind these. */
+INLINE void mix_eight_q4(int32x4_t a[][MIX_WIDE_Q4], const uint8_t *v, const int8x16_t *first,
+                         const int8x16_t *last, const int lane, const int next, const int n_row)
+{
+    for (int j = 0; j < MIX_WIDE_Q4; j++) {
+        const uint8x16_t x = vld1q_u8(v + 16 * j);
+        for (int r = 0; r < n_row; r++) {
+            a[r][j] = dot4_lane(a[r][j], low_nibbles(x), first[r], lane);
+            a[r][j] = dot4_lane(a[r][j], high_nibbles(x), last[r], next);
+        }
+    }
+}
+
+/* 16 channels, tokens likewise. */
 INLINE void mix_tile_q4(float *o, const float *keep, const weights *w, const uint8_t *block, uint32_t tokens,
                         int32_t dim, const int n_row)
 {
+    const bool all = tokens == terse_tokens_first(P);
     int32x4_t a[MIX_ROWS][MIX_WIDE_Q4];
+    int8x16_t first[MIX_ROWS], last[MIX_ROWS];
     for (int r = 0; r < n_row; r++)
         for (int j = 0; j < MIX_WIDE_Q4; j++)
             a[r][j] = vdupq_n_s32(-w[r].less);
-    while (tokens) {
-        const int32_t t = __builtin_ctz(tokens) & ~7;
-        const uint8_t *v = block + t / 2 * B;
-        tokens &= ~(255u << t);
-        for (int j = 0; j < MIX_WIDE_Q4; j++) {
-            const uint8x16_t x = vld1q_u8(v + 16 * j);
-            for (int r = 0; r < n_row; r++) {
-                a[r][j] = dot4(a[r][j], low_nibbles(x), four_bytes(w[r].low + t));
-                a[r][j] = dot4(a[r][j], high_nibbles(x), four_bytes(w[r].low + t + 4));
-            }
+    for (int32_t t = 0; all && t < P; t += 16) {
+        for (int r = 0; r < n_row; r++)
+            first[r] = vld1q_s8(w[r].low + t);
+        mix_eight_q4(a, block + t / 2 * B, first, first, 0, 1, n_row);
+        mix_eight_q4(a, block + (t + 8) / 2 * B, first, first, 2, 3, n_row);
+    }
+    for (uint32_t left = all ? 0 : tokens; left;) {
+        const int32_t t = __builtin_ctz(left) & ~7;
+        left &= ~(255u << t);
+        for (int r = 0; r < n_row; r++) {
+            first[r] = four_bytes(w[r].low + t);
+            last[r] = four_bytes(w[r].low + t + 4);
         }
+        mix_eight_q4(a, block + t / 2 * B, first, last, 0, 0, n_row);
     }
     for (int r = 0; r < n_row; r++)
         for (int j = 0; j < MIX_WIDE_Q4; j++)

@@ -15,6 +15,7 @@ INLINE void score_tile(terse_page_type type, float *s, const float *q, const voi
     for (int r = 0; r < n_row; r++)
         for (int j = 0; j < WIDE; j++)
             a[r][j] = vdupq_n_f32(0.0f);
+#pragma GCC unroll 4
     for (int32_t d = 0; d < dim; d++) {
         float32x4_t x[WIDE];
         for (int j = 0; j < WIDE; j++)
@@ -170,9 +171,22 @@ INLINE void mix_tile(terse_page_type type, float *o, const float *keep, const fl
     for (int r = 0; r < n_row; r++)
         for (int j = 0; j < WIDE; j++)
             a[r][j] = vmulq_n_f32(vld1q_f32(o + r * dim + d0 + 4 * j), keep[r]);
-    for (; tokens; tokens &= tokens - 1) {
-        const int32_t t = __builtin_ctz(tokens);
-        float32x4_t x[WIDE];
+    const bool all = tokens == terse_tokens_first(P);
+    float32x4_t x[WIDE], weight[TILE_ROWS];
+    for (int32_t t = 0; all && t < P; t += 4) { /* a weight for each lane */
+        for (int r = 0; r < n_row; r++)
+            weight[r] = vld1q_f32(w + r * P + t);
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
+            for (int j = 0; j < WIDE; j++)
+                x[j] = load(type, v, (size_t)((t + i) * dim + d0 + 4 * j));
+            for (int r = 0; r < n_row; r++)
+                for (int j = 0; j < WIDE; j++)
+                    a[r][j] = vfmaq_n_f32(a[r][j], x[j], weight[r][i]);
+        }
+    }
+    for (uint32_t left = all ? 0 : tokens; left; left &= left - 1) {
+        const int32_t t = __builtin_ctz(left);
         for (int j = 0; j < WIDE; j++)
             x[j] = load(type, v, (size_t)(t * dim + d0 + 4 * j));
         for (int r = 0; r < n_row; r++)

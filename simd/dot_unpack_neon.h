@@ -117,7 +117,8 @@ INLINE codes codes_of_nibbles(const uint8_t *q)
 /* x moved down by shift bits, cut to those of mask. */
 INLINE uint8x16_t field(uint8x16_t x, int shift, uint8_t mask)
 {
-    return vandq_u8(vshlq_u8(x, vdupq_n_s8((int8_t)-shift)), vdupq_n_u8(mask));
+    const uint8x16_t down = vshlq_u8(x, vdupq_n_s8((int8_t)-shift));
+    return 255 >> shift == mask ? down : vandq_u8(down, vdupq_n_u8(mask));
 }
 
 /* 32 bytes: bits from shift on. */
@@ -127,12 +128,37 @@ INLINE codes codes_of_fields(const uint8_t *q, int shift, uint8_t mask)
                       vreinterpretq_s8_u8(field(vld1q_u8(q + 16), shift, mask)) } };
 }
 
-/* c | (bits from shift on of 32 bytes) << up */
+/* sum + (x >> n), which is one instruction. */
+INLINE uint8x16_t add_down(uint8x16_t sum, uint8x16_t x, const int n)
+{
+    switch (n) {
+    case 0:
+        return vorrq_u8(sum, x);
+    case 1:
+        return vsraq_n_u8(sum, x, 1);
+    case 2:
+        return vsraq_n_u8(sum, x, 2);
+    case 3:
+        return vsraq_n_u8(sum, x, 3);
+    case 4:
+        return vsraq_n_u8(sum, x, 4);
+    default:
+        return vsraq_n_u8(sum, x, 5);
+    }
+}
+
+/* c | (bits from shift on of 32 bytes) << up, where c has no bits. What has to go up goes up with its
+ * neighbours by as much as these, to be moved down like those that lie above. shift < 4 or >= up; shift + up +
+ * bits <= 8. */
 INLINE codes or_fields(codes c, const uint8_t *q, int shift, uint8_t mask, int up)
 {
+    const int from = shift < up ? shift + up : shift;
     for (int i = 0; i < 2; i++) {
-        const uint8x16_t bits = vshlq_u8(field(vld1q_u8(q + 16 * i), shift, mask), vdupq_n_s8((int8_t)up));
-        c.v[i] = vorrq_s8(c.v[i], vreinterpretq_s8_u8(bits));
+        uint8x16_t x = vld1q_u8(q + 16 * i);
+        if (shift < up)
+            x = vshlq_u8(x, vdupq_n_s8((int8_t)up));
+        x = vandq_u8(x, vdupq_n_u8((uint8_t)(mask << from)));
+        c.v[i] = vreinterpretq_s8_u8(add_down(vreinterpretq_u8_s8(c.v[i]), x, from - up));
     }
     return c;
 }

@@ -29,6 +29,18 @@ INLINE int32x4_t dot4(int32x4_t sum, int8x16_t a, int8x16_t b)
 /* The same with the four bytes b[4 lane..4 lane+3] for each lane of a. */
 INLINE int32x4_t dot4_lane(int32x4_t sum, int8x16_t a, int8x16_t b, const int lane)
 {
+#ifdef __ARM_FEATURE_DOTPROD
+    switch (lane) {
+    case 0:
+        return vdotq_laneq_s32(sum, a, b, 0);
+    case 1:
+        return vdotq_laneq_s32(sum, a, b, 1);
+    case 2:
+        return vdotq_laneq_s32(sum, a, b, 2);
+    default:
+        return vdotq_laneq_s32(sum, a, b, 3);
+    }
+#else
     const int32x4_t w = vreinterpretq_s32_s8(b);
     switch (lane) {
     case 0:
@@ -40,6 +52,7 @@ INLINE int32x4_t dot4_lane(int32x4_t sum, int8x16_t a, int8x16_t b, const int la
     default:
         return dot4(sum, a, vreinterpretq_s8_s32(vdupq_laneq_s32(w, 3)));
     }
+#endif
 }
 
 /* The four bytes at p, four times. */
