@@ -1,6 +1,7 @@
 /* tests/test_base.c: tiers, topology, cgroup quotas, the team, memory. Machines and cgroup trees are invented.
  */
 #include "base/memory.h"
+#include "base/room.h"
 #include "base/team.h"
 #include "base/topology.h"
 #include "file_tree.h"
@@ -185,6 +186,42 @@ static void the_fastest_kind_of_core_counts(void **state)
     }
 }
 
+/* Four slow cores, then four fast ones. */
+static void places_are_on_the_fastest_cores_first(void **state)
+{
+    (void)state;
+    cpu_set_t place[9];
+    assert_true(terse_topology_places("core:8 pu:1", "0-7", "0-3", true, place, 5));
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(CPU_COUNT(&place[i]), 1);
+        assert_true(CPU_ISSET(i < 4 ? 4 + i : 0, &place[i]));
+    }
+    assert_false(terse_topology_places("core:8 pu:1", "0-7", "0-3", true, place, 9));
+    assert_true(terse_topology_places("core:8 pu:1", "0-4", "0-3", true, place, 2));
+    assert_true(CPU_ISSET(4, &place[0]) && CPU_ISSET(0, &place[1]));
+    assert_true(terse_topology_places("core:8 pu:1", "0-7", "0-3", false, place, 4));
+    for (int i = 0; i < 4; i++)
+        assert_true(CPU_COUNT(&place[i]) == 4 && CPU_ISSET(4, &place[i]) && CPU_ISSET(7, &place[i]));
+    assert_false(terse_topology_places("core:8 pu:1", "0-7", "0-3", false, place, 5));
+    assert_false(terse_topology_places("core:8 pu:1", "0-3", "0-3", false, place, 2)); /* all alike */
+}
+
+/* A core is bound to as a whole, and only its CPUs that may be used. */
+static void places_are_whole_cores(void **state)
+{
+    (void)state;
+    cpu_set_t place[4];
+    assert_true(terse_topology_places("core:4 pu:2", "0-5", NULL, true, place, 3));
+    for (int i = 0; i < 3; i++)
+        assert_true(CPU_COUNT(&place[i]) == 2 && CPU_ISSET(2 * i, &place[i]) &&
+                    CPU_ISSET(2 * i + 1, &place[i]));
+    assert_false(terse_topology_places("core:4 pu:2", "0-5", NULL, true, place, 4));
+    assert_true(terse_topology_places("core:4 pu:2", "1,7", NULL, true, place, 2));
+    assert_true(CPU_COUNT(&place[0]) == 1 && CPU_ISSET(1, &place[0]) && CPU_ISSET(7, &place[1]));
+    assert_false(terse_topology_places("core:4 pu:2", "0-7", NULL, false, place, 1));
+    assert_false(terse_topology_places("no machine", "0", NULL, true, place, 1));
+}
+
 static void affinity_limits_the_threads(void **state)
 {
     (void)state;
@@ -290,6 +327,57 @@ static void bad_quota_files_are_no_quota(void **state)
     assert_int_equal(terse_cgroup_cpus(tree), INT32_MAX);
 }
 
+#define V1_MEMORY "32 24 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+
+static void memory_limits_are_those_of_all_levels(void **state)
+{
+    (void)state;
+    assert_true(terse_cgroup_memory(tree) == SIZE_MAX);
+    put("/proc/self/cgroup", "0::/a/b\n");
+    put("/proc/self/mountinfo", V2_MOUNT);
+    put("/sys/fs/cgroup/a/b/memory.max", "max\n");
+    assert_true(terse_cgroup_memory(tree) == SIZE_MAX);
+    put("/sys/fs/cgroup/a/memory.max", "3000000000\n");
+    assert_int_equal(terse_cgroup_memory(tree), 3000000000);
+    put("/sys/fs/cgroup/a/b/memory.high", "2000000000\n");
+    assert_int_equal(terse_cgroup_memory(tree), 2000000000);
+    put("/sys/fs/cgroup/memory.max", "1000000000\n");
+    assert_int_equal(terse_cgroup_memory(tree), 1000000000);
+    put("/sys/fs/cgroup/memory.max", "-1 garbage\n");
+    assert_int_equal(terse_cgroup_memory(tree), 2000000000);
+}
+
+/* The cpu controller's hierarchy says nothing of memory, and the other way round. */
+static void memory_limits_of_v1(void **state)
+{
+    (void)state;
+    put("/proc/self/cgroup", "4:cpu,cpuacct:/other\n5:memory:/a/b\n");
+    put("/proc/self/mountinfo", V1_MOUNT V1_MEMORY);
+    put("/sys/fs/cgroup/memory/a/b/memory.limit_in_bytes", "9223372036854771712\n"); /* none */
+    assert_true(terse_cgroup_memory(tree) == SIZE_MAX);
+    put("/sys/fs/cgroup/memory/a/memory.limit_in_bytes", "536870912\n");
+    assert_int_equal(terse_cgroup_memory(tree), 536870912);
+    assert_int_equal(terse_cgroup_cpus(tree), INT32_MAX);
+}
+
+static void memory_of_the_machine(void **state)
+{
+    (void)state;
+    terse_memory_room room = terse_memory_room_of(tree);
+    assert_true(room.machine == SIZE_MAX && room.available == SIZE_MAX && room.group == SIZE_MAX);
+    put("/proc/meminfo",
+        "MemTotal:        8000 kB\nMemFree: 100 kB\nMemAvailable:    5000 kB\nSwapTotal: 1000 kB\n");
+    put("/proc/self/cgroup", "0::/a\n");
+    put("/proc/self/mountinfo", V2_MOUNT);
+    put("/sys/fs/cgroup/a/memory.max", "4096000\n");
+    room = terse_memory_room_of(tree);
+    assert_int_equal(room.machine, 9000 * 1024);
+    assert_int_equal(room.available, 5000 * 1024);
+    assert_int_equal(room.group, 4096000);
+    put("/proc/meminfo", "MemTotal: x kB\nMemAvailable: 99999999999999999999999 kB\n");
+    assert_true(terse_memory_room_of(tree).machine == SIZE_MAX);
+}
+
 /* ---- team ---- */
 
 enum { N_ITEM = 1000, N_ROUND = 50, N_RUN = 20 };
@@ -364,6 +452,41 @@ static void neighbours_are_taken_together(void **state)
     assert_int_equal(terse_phase_take_near(&p, 1, 2, 0), 0);
 }
 
+/* Notes where each thread may run. */
+typedef struct {
+    cpu_set_t seen[2];
+    _Atomic int32_t n;
+} sighting;
+
+static void look_where(void *ctx, int32_t thread, int32_t n_thread)
+{
+    sighting *s = ctx;
+    sched_getaffinity(0, sizeof *s->seen, &s->seen[thread]);
+    for (s->n++; s->n < n_thread;) /* until the other one has been here too */
+        sched_yield();
+}
+
+static void helpers_stay_in_their_place(void **state)
+{
+    (void)state;
+    terse_error err;
+    terse_team *team;
+    cpu_set_t before, place[2];
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    int last = CPU_SETSIZE - 1;
+    while (!CPU_ISSET(last, &before))
+        last--;
+    CPU_ZERO(&place[1]);
+    CPU_SET(last, &place[1]);
+    place[0] = place[1];
+    assert_int_equal(terse_team_open_at(&team, 2, place, &err), TERSE_OK);
+    sighting s = { .n = 0 };
+    terse_team_run(team, look_where, &s); /* the caller waits inside until the helper has come */
+    assert_true(CPU_EQUAL(&s.seen[0], &before));
+    assert_true(CPU_EQUAL(&s.seen[1], &place[1]));
+    terse_team_close(&team);
+}
+
 /* ---- memory ---- */
 
 static bool all_zero(const uint8_t *p, size_t n)
@@ -434,13 +557,19 @@ int main(void)
         cmocka_unit_test(tiers_by_name),
         cmocka_unit_test(cores_are_counted_within_the_allowed_cpus),
         cmocka_unit_test(the_fastest_kind_of_core_counts),
+        cmocka_unit_test(places_are_on_the_fastest_cores_first),
+        cmocka_unit_test(places_are_whole_cores),
         cmocka_unit_test(affinity_limits_the_threads),
         TREE_TEST(no_cgroup_is_no_quota),
         TREE_TEST(v2_takes_the_tightest_level),
         TREE_TEST(v1_takes_the_tightest_level),
         TREE_TEST(a_container_sees_part_of_the_tree),
         TREE_TEST(bad_quota_files_are_no_quota),
+        TREE_TEST(memory_limits_are_those_of_all_levels),
+        TREE_TEST(memory_limits_of_v1),
+        TREE_TEST(memory_of_the_machine),
         cmocka_unit_test(a_team_shares_the_work),
+        cmocka_unit_test(helpers_stay_in_their_place),
         cmocka_unit_test(neighbours_are_taken_together),
         cmocka_unit_test(heap_memory_is_aligned_and_zero),
         cmocka_unit_test(pages_are_aligned_and_zero),

@@ -71,6 +71,14 @@ TERSE_API const char *terse_cpu_tier_name(uint32_t mask);
 TERSE_API int32_t terse_cpu_threads(void);
 /* Logical CPUs in the process's affinity mask: the most threads worth asking for. */
 TERSE_API int32_t terse_cpu_logical(void);
+/* Memory that this process may have, in bytes; SIZE_MAX: no limit, or unknown. */
+typedef struct {
+    size_t machine;   /* physical memory and swap */
+    size_t available; /* of the physical memory, what is free or can be freed */
+    size_t group;     /* the tightest limit of its cgroup, v1 or v2, and of all groups above */
+    size_t address;   /* address space (ulimit -v) */
+} terse_memory_room;
+TERSE_API terse_memory_room terse_memory_room_now(void);
 /* Peak resident set of this process in bytes; 0 if unknown. */
 TERSE_API size_t terse_peak_rss(void);
 /* Monotonic clock in nanoseconds. */

@@ -10,6 +10,13 @@
 /* One caller at a time, for a session and all that stand beside it. */
 typedef struct terse_session terse_session;
 
+/* Threads are bound only where there are as many cores for them as they are. */
+typedef enum {
+    TERSE_PIN_KIND, /* to cores of the fastest kind, where cores differ (big.LITTLE) */
+    TERSE_PIN_EACH, /* each to a core of its own, those of the fastest kind first */
+    TERSE_PIN_NONE
+} terse_pin;
+
 /* Zero means default: { 0 } and NULL are both valid. */
 typedef struct {
     /* Another session of the same model, or NULL. The new one shares its threads, its working memory and the
@@ -19,6 +26,7 @@ typedef struct {
     const terse_session *beside;
     int32_t ctx;     /* tokens; 0: the model's trained context */
     int32_t threads; /* 0: terse_cpu_threads() */
+    terse_pin pin;   /* where the threads run, but for the caller's own, which the system places */
     int32_t
         strands;   /* parts of a KV head that threads share, 1 to 64; 0: cores per KV head. Changes rounding */
     int32_t chunk; /* prompt tokens computed together; 0: 512. Does not change results */
@@ -39,6 +47,15 @@ typedef struct {
     bool watch;                   /* count the time of decode steps by what it goes to: terse_session_spent */
     const atomic_bool *abort;     /* looked at between layers; true ends the call with TERSE_INTERRUPTED */
 } terse_session_opts;
+
+/* Memory that such a session will have taken when its context is full, in bytes. */
+typedef struct {
+    size_t weights; /* mapped from the file: read again where memory is short */
+    size_t kv;      /* keys and values of ctx tokens, at most kv_limit; a policy that drops tokens takes less */
+    size_t work;    /* what a chunk of the prompt and the threads take */
+    int32_t ctx;
+} terse_session_need;
+TERSE_API terse_session_need terse_session_measure(const terse_model *m, const terse_session_opts *opts);
 
 /* The model is borrowed until close. */
 TERSE_API terse_status terse_session_open(terse_session **out, const terse_model *m,
@@ -97,6 +114,7 @@ TERSE_API int32_t terse_session_count(const terse_session *s); /* tokens held */
 TERSE_API int32_t terse_session_ctx(const terse_session *s);   /* tokens it can hold */
 TERSE_API int32_t terse_session_chunk(const terse_session *s); /* tokens that a batch can have */
 TERSE_API int32_t terse_session_threads(const terse_session *s);
+TERSE_API bool terse_session_pinned(const terse_session *s);            /* whether its threads are bound */
 TERSE_API const char *terse_session_tier(const terse_session *s);       /* "avx512" */
 TERSE_API const char *terse_session_policy(const terse_session *s);     /* "spkv:threshold=0.7" */
 TERSE_API const char *terse_session_policy_why(const terse_session *s); /* why "auto" chose it; "" otherwise */

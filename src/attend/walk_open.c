@@ -120,7 +120,8 @@ terse_status terse_walk_open_for(terse_walk **out, const terse_kv *kv, const ter
     w->map = terse_pages_map(w->map_size);
     if (!w->map) {
         terse_walk_close(&w);
-        return terse_fail(err, TERSE_NOMEM, "no memory for attention over %d tokens", kv->opts.ctx);
+        return terse_fail(err, TERSE_NOMEM, "no memory for attention over %d tokens: use a smaller context",
+                          kv->opts.ctx);
     }
     lay_out(w, w->map);
     *out = w;

@@ -1,7 +1,7 @@
-/* base/cgroup.c: the CPU quota of the process's cgroup. /proc/self/cgroup names the group within each
- * hierarchy, /proc/self/mountinfo tells where the hierarchy is mounted and which group is that mount's top. A
- * quota binds all groups below it, so every level from the group up to the mount is read and the tightest one
- * counts. */
+/* base/cgroup.c: the CPU quota and the memory limit of the process's cgroup. /proc/self/cgroup names the group
+ * within each hierarchy, /proc/self/mountinfo tells where the hierarchy is mounted and which group is that
+ * mount's top. A limit binds all groups below it, so every level from the group up to the mount is read and the
+ * tightest one counts. Linux, Documentation/admin-guide/cgroup-v2.rst and cgroup-v1. */
 #include "base/topology.h"
 
 #include <limits.h>
@@ -35,8 +35,11 @@ static void read_quota(const char *root, const char *dir, const char *name, long
     fclose(f);
 }
 
-/* CPUs that this one group allows. */
-static int32_t group_cpus(const char *root, const char *dir, bool v2)
+/* What one group allows; INT64_MAX: it has no limit. */
+typedef int64_t group_fn(const char *root, const char *dir, bool v2);
+
+/* Whole CPUs. */
+static int64_t group_cpus(const char *root, const char *dir, bool v2)
 {
     long long quota[2], period[2];
     if (v2) {
@@ -47,9 +50,24 @@ static int32_t group_cpus(const char *root, const char *dir, bool v2)
         read_quota(root, dir, "cpu.cfs_period_us", period);
     }
     if (quota[0] <= 0 || period[0] <= 0)
-        return INT32_MAX;
+        return INT64_MAX;
     const long long cpus = quota[0] / period[0];
-    return cpus < 1 ? 1 : cpus > INT32_MAX ? INT32_MAX : (int32_t)cpus;
+    return cpus < 1 ? 1 : cpus;
+}
+
+/* Bytes of memory. Above memory.high a group is slowed down until it hardly moves, so that counts as well. v1
+ * writes the largest number of pages for "no limit". */
+static int64_t group_bytes(const char *root, const char *dir, bool v2)
+{
+    static const char *const names[2] = { "memory.max", "memory.high" };
+    int64_t least = INT64_MAX;
+    for (int i = 0; i < (v2 ? 2 : 1); i++) {
+        long long v[2];
+        read_quota(root, dir, v2 ? names[i] : "memory.limit_in_bytes", v);
+        if (v[0] >= 0 && v[0] < LLONG_MAX / 2 && v[0] < least)
+            least = v[0];
+    }
+    return least;
 }
 
 static bool has_word(const char *list, const char *word)
@@ -61,9 +79,9 @@ static bool has_word(const char *list, const char *word)
     return false;
 }
 
-/* The group of this process in the v2 hierarchy ("0::/a/b") or in v1's that has the cpu controller
+/* The group of this process in the v2 hierarchy ("0::/a/b") or in v1's that has the controller
  * ("4:cpu,cpuacct:/a/b"). */
-static bool find_group(const char *root, bool v2, char group[PATH_MAX])
+static bool find_group(const char *root, const char *controller, bool v2, char group[PATH_MAX])
 {
     bool found = false;
     char *line = NULL;
@@ -79,7 +97,7 @@ static bool find_group(const char *root, bool v2, char group[PATH_MAX])
             continue;
         *path++ = '\0';
         controllers++;
-        found = (v2 ? *controllers == '\0' : has_word(controllers, "cpu")) && strlen(path) < PATH_MAX;
+        found = (v2 ? *controllers == '\0' : has_word(controllers, controller)) && strlen(path) < PATH_MAX;
         if (found)
             strcpy(group, path);
     }
@@ -107,11 +125,11 @@ static void unescape(char *s)
 typedef struct {
     char *top;  /* the group that is mounted */
     char *dir;  /* where */
-    bool is_v2; /* else it is v1 with the cpu controller */
+    bool is_v2; /* else it is v1 with the controller */
 } mount;
 
 /* "36 35 0:30 /top /dir rw,relatime shared:1 - cgroup cgroup rw,cpu": optional fields end at the lone "-". */
-static bool parse_mount(char *line, mount *m)
+static bool parse_mount(char *line, const char *controller, mount *m)
 {
     char *field[6], *save = NULL;
     line[strcspn(line, "\n")] = '\0';
@@ -130,26 +148,27 @@ static bool parse_mount(char *line, mount *m)
     const char *source = strtok_r(NULL, " ", &save);
     const char *options = strtok_r(NULL, " ", &save);
     m->is_v2 = type && strcmp(type, "cgroup2") == 0;
-    return m->is_v2 || (type && source && options && strcmp(type, "cgroup") == 0 && has_word(options, "cpu"));
+    return m->is_v2 ||
+           (type && source && options && strcmp(type, "cgroup") == 0 && has_word(options, controller));
 }
 
-/* The tightest quota from the group up to the top of the mount. */
-static int32_t walk_up(const char *root, const mount *m, const char *group)
+/* The tightest limit from the group up to the top of the mount. */
+static int64_t walk_up(const char *root, const mount *m, const char *group, group_fn *allows)
 {
     char dir[PATH_MAX];
     const size_t n_top = strcmp(m->top, "/") == 0 ? 0 : strlen(m->top);
     if (strncmp(group, m->top, n_top) != 0 || (group[n_top] != '/' && group[n_top] != '\0') ||
         strncmp(group, "/..", 3) == 0)
-        return INT32_MAX; /* a mount of other groups than ours */
+        return INT64_MAX; /* a mount of other groups than ours */
     const int n = snprintf(dir, sizeof dir, "%s%s", m->dir, group + n_top);
     if (n < 0 || (size_t)n >= sizeof dir)
-        return INT32_MAX;
+        return INT64_MAX;
     const size_t n_dir = strlen(m->dir);
-    int32_t least = INT32_MAX;
+    int64_t least = INT64_MAX;
     for (;;) {
-        const int32_t cpus = group_cpus(root, dir, m->is_v2);
-        if (cpus < least)
-            least = cpus;
+        const int64_t limit = allows(root, dir, m->is_v2);
+        if (limit < least)
+            least = limit;
         char *slash = strrchr(dir + n_dir, '/');
         if (!slash)
             return least;
@@ -157,11 +176,13 @@ static int32_t walk_up(const char *root, const mount *m, const char *group)
     }
 }
 
-int32_t terse_cgroup_cpus(const char *root)
+/* The tightest limit of all hierarchies that have the controller. */
+static int64_t tightest(const char *root, const char *controller, group_fn *allows)
 {
-    int32_t least = INT32_MAX;
+    int64_t least = INT64_MAX;
     char group[2][PATH_MAX]; /* v1, v2: a machine may have both */
-    const bool found[2] = { find_group(root, false, group[0]), find_group(root, true, group[1]) };
+    const bool found[2] = { find_group(root, controller, false, group[0]),
+                            find_group(root, controller, true, group[1]) };
     char *line = NULL;
     size_t cap = 0;
     FILE *f = open_below(root, "/proc/self", "mountinfo");
@@ -169,13 +190,25 @@ int32_t terse_cgroup_cpus(const char *root)
         return least;
     while (getline(&line, &cap, f) > 0) {
         mount m;
-        if (!parse_mount(line, &m) || !found[m.is_v2])
+        if (!parse_mount(line, controller, &m) || !found[m.is_v2])
             continue;
-        const int32_t cpus = walk_up(root, &m, group[m.is_v2]);
-        if (cpus < least)
-            least = cpus;
+        const int64_t limit = walk_up(root, &m, group[m.is_v2], allows);
+        if (limit < least)
+            least = limit;
     }
     free(line);
     fclose(f);
     return least;
+}
+
+int32_t terse_cgroup_cpus(const char *root)
+{
+    const int64_t cpus = tightest(root, "cpu", group_cpus);
+    return cpus < INT32_MAX ? (int32_t)cpus : INT32_MAX;
+}
+
+size_t terse_cgroup_memory(const char *root)
+{
+    const int64_t bytes = tightest(root, "memory", group_bytes);
+    return bytes < INT64_MAX ? (size_t)bytes : SIZE_MAX;
 }

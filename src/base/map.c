@@ -112,7 +112,8 @@ static terse_status fail_errno(const char *path, int e, terse_error *err)
     case EINVAL:
         return terse_fail(err, TERSE_BAD_INPUT, "%s: %s", terse_path_shown(path), strerror(e));
     case ENOMEM:
-        return terse_fail(err, TERSE_NOMEM, "%s: %s", terse_path_shown(path), strerror(e));
+        return terse_fail(err, TERSE_NOMEM, "%s: %s: end other programs, or take a smaller file",
+                          terse_path_shown(path), strerror(e));
     default:
         return terse_fail(err, TERSE_IO, "%s: %s", terse_path_shown(path), strerror(e));
     }
@@ -153,8 +154,10 @@ static terse_status map_fd(terse_map *m, int fd, const char *path, terse_error *
         atomic_store(&slots[i].taken, false);
         if (e != ENOMEM || getrlimit(RLIMIT_AS, &lim) != 0 || lim.rlim_cur == RLIM_INFINITY)
             return fail_errno(path, e, err);
-        return terse_fail(err, TERSE_NOMEM, "%s: mapping needs %llu bytes, the process may have %llu in all",
-                          terse_path_shown(path), (unsigned long long)size, (unsigned long long)lim.rlim_cur);
+        return terse_fail(
+            err, TERSE_NOMEM,
+            "%s: mapping needs %llu bytes of address space, the process may have %llu in all: raise ulimit -v",
+            terse_path_shown(path), (unsigned long long)size, (unsigned long long)lim.rlim_cur);
     }
     /* Large pages where the file system can read files into them: weights are read end to end for every token,
      * and each small page costs a walk through the page tables. What is in the page cache already stays as it

@@ -10,6 +10,7 @@
 #include <linux/futex.h>
 #include <omp.h>
 #include <pthread.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@ struct terse_team {
     _Atomic uint32_t ready;
     _Atomic int32_t ready_sleepers;
     pthread_t host;
+    cpu_set_t *place; /* [n_thread] or NULL */
     atomic_bool quit;
     terse_team_fn *fn;
     void *ctx;
@@ -78,6 +80,8 @@ static void leave(terse_team *t)
 
 static void help(terse_team *t, int32_t thread)
 {
+    if (t->place) /* what the system refuses is not worth failing for */
+        sched_setaffinity(0, sizeof *t->place, &t->place[thread]);
     for (uint32_t seen = 0;;) {
         wait_while(&t->job, seen, &t->job_sleepers);
         seen = atomic_load(&t->job);
@@ -109,14 +113,19 @@ static void *host(void *ctx)
     return NULL;
 }
 
-terse_status terse_team_open(terse_team **out, int32_t n_thread, terse_error *err)
+terse_status terse_team_open_at(terse_team **out, int32_t n_thread, const cpu_set_t *place, terse_error *err)
 {
     *out = NULL;
     terse_team *t = terse_calloc64(1, sizeof *t);
-    if (!t)
+    if (t && place && (t->place = terse_calloc64((size_t)n_thread, sizeof *place)) != NULL)
+        memcpy(t->place, place, (size_t)n_thread * sizeof *place);
+    if (!t || (place && !t->place)) {
+        free(t);
         return terse_fail(err, TERSE_NOMEM, "no memory for a team of threads");
+    }
     t->n_thread = n_thread;
     if (n_thread > 1 && pthread_create(&t->host, NULL, host, t) != 0) {
+        free(t->place);
         free(t);
         return terse_fail(err, TERSE_NOMEM, "the system gives no thread for a team of %d", n_thread);
     }
@@ -125,6 +134,11 @@ terse_status terse_team_open(terse_team **out, int32_t n_thread, terse_error *er
         wait_while(&t->ready, 0, &t->ready_sleepers);
     *out = t;
     return TERSE_OK;
+}
+
+terse_status terse_team_open(terse_team **out, int32_t n_thread, terse_error *err)
+{
+    return terse_team_open_at(out, n_thread, NULL, err);
 }
 
 void terse_team_close(terse_team **p)
@@ -138,6 +152,7 @@ void terse_team_close(terse_team **p)
         wake_all(&t->job, &t->job_sleepers);
         pthread_join(t->host, NULL);
     }
+    free(t->place);
     free(t);
     *p = NULL;
 }

@@ -5,6 +5,7 @@
 
 #include "terse/base.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 
 /* thread is 0 .. n_thread-1; 0 is the caller's own thread. */
@@ -13,6 +14,9 @@ typedef void terse_team_fn(void *ctx, int32_t thread, int32_t n_thread);
 /* A caller and n_thread - 1 helpers that sleep between runs. One caller at a time. */
 typedef struct terse_team terse_team;
 terse_status terse_team_open(terse_team **out, int32_t n_thread, terse_error *err);
+/* Helper i (1 .. n_thread-1) stays on the CPUs place[i], which are copied; the caller's thread is left alone.
+ * NULL: as terse_team_open. */
+terse_status terse_team_open_at(terse_team **out, int32_t n_thread, const cpu_set_t *place, terse_error *err);
 void terse_team_close(terse_team **t);
 int32_t terse_team_size(const terse_team *t);
 

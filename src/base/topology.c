@@ -59,31 +59,109 @@ static void invent_slow(hwloc_topology_t topology, const char *slow)
     hwloc_bitmap_free(set);
 }
 
+/* A machine and the CPUs of it that may be used. */
+typedef struct {
+    hwloc_topology_t topology;
+    hwloc_bitmap_t allowed, fast; /* fast: those of the fastest kind among them */
+} view;
+
+static void view_close(view *v)
+{
+    hwloc_bitmap_free(v->fast);
+    hwloc_bitmap_free(v->allowed);
+    if (v->topology)
+        hwloc_topology_destroy(v->topology);
+}
+
+/* False if nothing can be found out; to be closed in any case. */
+static bool view_open(view *v, const char *description, const char *allowed, const char *slow)
+{
+    *v = (view){ .allowed = hwloc_bitmap_alloc() };
+    if (hwloc_topology_init(&v->topology) != 0) {
+        v->topology = NULL;
+        return false;
+    }
+    if (!v->allowed || !load(v->topology, description))
+        return false;
+    if (description)
+        hwloc_bitmap_list_sscanf(v->allowed, allowed);
+    else if (hwloc_get_cpubind(v->topology, v->allowed, HWLOC_CPUBIND_THREAD) != 0)
+        hwloc_bitmap_fill(v->allowed);
+    if (description && slow)
+        invent_slow(v->topology, slow);
+    v->fast = hwloc_bitmap_dup(v->allowed);
+    if (v->fast)
+        keep_fastest(v->topology, v->fast);
+    return v->fast != NULL;
+}
+
 terse_topology terse_topology_of(const char *description, const char *allowed, const char *slow)
 {
     terse_topology t = { 0 };
-    hwloc_topology_t topology;
-    if (hwloc_topology_init(&topology) != 0)
-        return (terse_topology){ 1, 1 };
-    hwloc_bitmap_t set = hwloc_bitmap_alloc();
-    if (set && load(topology, description)) {
-        if (description)
-            hwloc_bitmap_list_sscanf(set, allowed);
-        else if (hwloc_get_cpubind(topology, set, HWLOC_CPUBIND_THREAD) != 0)
-            hwloc_bitmap_fill(set);
-        t.n_cpu = count_within(topology, HWLOC_OBJ_PU, set);
-        if (description && slow)
-            invent_slow(topology, slow);
-        keep_fastest(topology, set);
-        t.n_core = count_within(topology, HWLOC_OBJ_CORE, set);
+    view v;
+    if (view_open(&v, description, allowed, slow)) {
+        t.n_cpu = count_within(v.topology, HWLOC_OBJ_PU, v.allowed);
+        t.n_core = count_within(v.topology, HWLOC_OBJ_CORE, v.fast);
     }
-    hwloc_bitmap_free(set);
-    hwloc_topology_destroy(topology);
+    view_close(&v);
     if (t.n_cpu < 1)
         t.n_cpu = 1;
     if (t.n_core < 1) /* a system that tells of CPUs but not of cores */
         t.n_core = t.n_cpu;
     return t;
+}
+
+/* The CPUs of the set as the system takes them; false if there are none or one has too large a number. */
+static bool to_system(cpu_set_t *out, hwloc_const_bitmap_t set)
+{
+    const int last = hwloc_bitmap_last(set);
+    CPU_ZERO(out);
+    if (last < 0 || last >= CPU_SETSIZE)
+        return false;
+    for (int i = hwloc_bitmap_first(set); i >= 0; i = hwloc_bitmap_next(set, i))
+        CPU_SET(i, out);
+    return true;
+}
+
+/* The next places, of cores that have a CPU in `of`. */
+static int32_t add_cores(const view *v, hwloc_const_bitmap_t of, cpu_set_t *place, int32_t at, int32_t n)
+{
+    hwloc_bitmap_t set = hwloc_bitmap_alloc();
+    for (hwloc_obj_t o = NULL;
+         set && at < n && (o = hwloc_get_next_obj_by_type(v->topology, HWLOC_OBJ_CORE, o));)
+        if (hwloc_bitmap_intersects(o->cpuset, of)) {
+            hwloc_bitmap_and(set, o->cpuset, of);
+            at += to_system(&place[at], set);
+        }
+    hwloc_bitmap_free(set);
+    return at;
+}
+
+bool terse_topology_places(const char *description, const char *allowed, const char *slow, bool each,
+                           cpu_set_t *place, int32_t n)
+{
+    bool found = false;
+    view v;
+    hwloc_bitmap_t rest = NULL;
+    if (view_open(&v, description, allowed, slow) && (rest = hwloc_bitmap_dup(v.allowed)) != NULL) {
+        hwloc_bitmap_andnot(rest, rest, v.fast);
+        if (each) {
+            const int32_t n_fast = add_cores(&v, v.fast, place, 0, n);
+            found = add_cores(&v, rest, place, n_fast, n) == n;
+        } else if (!hwloc_bitmap_iszero(rest) && count_within(v.topology, HWLOC_OBJ_CORE, v.fast) >= n) {
+            found = to_system(&place[0], v.fast);
+            for (int32_t i = 1; i < n; i++)
+                place[i] = place[0];
+        }
+    }
+    hwloc_bitmap_free(rest);
+    view_close(&v);
+    return found;
+}
+
+bool terse_cpu_places(bool each, cpu_set_t *place, int32_t n)
+{
+    return terse_cgroup_cpus("") >= n && terse_topology_places(NULL, NULL, NULL, each, place, n);
 }
 
 int32_t terse_cpu_threads(void)

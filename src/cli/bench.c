@@ -23,6 +23,7 @@ typedef struct {
     int32_t ctx, ubatch, reps, strands;
     size_t probe_size;
     bool warm_up, phases;
+    terse_cpu_options cpu;
 } bench_values;
 
 #define AT(field) offsetof(bench_values, field)
@@ -303,6 +304,7 @@ static terse_status run_group(const bench_job *j, const bench_values *o, int32_t
         e.model.ctx = o->ctx ? o->ctx : j->plan.ctx;
         e.model.threads = threads;
         e.model.strands = o->strands;
+        e.cpu = o->cpu;
         e.model.batch = e.model.ubatch = o->ubatch;
         e.kv.type_k = type_k;
         e.kv.type_v = type_v;
@@ -382,6 +384,7 @@ int terse_cmd_bench(int argc, char **argv)
                        .reps = 5,
                        .warm_up = true };
     const terse_option_group groups[] = { { "bench", bench_options, COUNT(bench_options), &o },
+                                          terse_cpu_group(&o.cpu),
                                           terse_args_ignored_group() };
     const terse_options accepted = {
         "bench MODEL [OPTION]...",

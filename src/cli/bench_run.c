@@ -1,6 +1,8 @@
 /* cli/bench_run.c: the runs that are timed. Around each one it is measured what the machine gives. */
 #include "bench.h"
 
+#include "cpu_option.h"
+#include "fit.h"
 #include "progress.h"
 
 #include <stdio.h>
@@ -205,10 +207,14 @@ static terse_status open_sessions(bench *b, int32_t i, terse_error *err)
     terse_session_opts own = b->settings[i].opts;
     terse_status st = TERSE_OK;
     own.back = INT32_MAX; /* every sample goes back to the depth */
+    if (i == 0)           /* sequences of a batch share the pages of the depth */
+        st = terse_fit_here(b->plan->model, &own, b->n, err);
     for (int32_t q = 0; q < b->n_sequence && st == TERSE_OK; q++) {
         own.beside = b->sessions[i][0];
         st = terse_session_open(&b->sessions[i][q], b->plan->model, &own, err);
     }
+    if (st == TERSE_OK && i == 0)
+        terse_cpu_note(b->sessions[0][0], &own);
     if (st == TERSE_OK && b->settings[i].draft)
         st = terse_draft_open(&b->drafts[i], b->sessions[i][0], NULL, err);
     return st;

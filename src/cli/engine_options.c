@@ -33,6 +33,7 @@ void terse_engine_groups(terse_engine_options *o, terse_option_group groups[TERS
 {
     groups[0] = terse_args_model_group(&o->model);
     groups[1] = terse_args_kv_group(&o->kv);
+    groups[2] = terse_cpu_group(&o->cpu);
 }
 
 const char *terse_engine_model(const terse_engine_options *o, int argc, char **argv)
@@ -63,8 +64,11 @@ terse_status terse_engine_session(const terse_engine_options *o, terse_session_o
         return terse_fail(err, TERSE_BAD_INPUT,
                           "--kv-budget %.40s: name a --kv-policy that keeps a part of the tokens, as snapkv",
                           kv->budget);
+    terse_status st = terse_cpu_use(&o->cpu, out, err);
+    if (st != TERSE_OK)
+        return st;
     const char *quality = kv->quality || kv->policy || kv->stop || kv->profile ? kv->quality : TERSE_QUALITY;
-    terse_status st = quality ? set_quality(quality, out, err) : TERSE_OK;
+    st = quality ? set_quality(quality, out, err) : TERSE_OK;
     if (st == TERSE_OK && kv->type_k)
         st = terse_kv_type_parse(kv->type_k, &out->type_k, err);
     if (st == TERSE_OK && kv->type_v)

@@ -1,16 +1,18 @@
 /* cli/engine_options.h: the options of every command that computes with a model (run, bench, logits): the
- * groups "model and threads" and "kv and attention", and what they mean for a session. */
+ * groups "model and threads", "kv and attention" and "cores", and what they mean for a session. */
 #ifndef TERSE_CLI_ENGINE_OPTIONS_H
 #define TERSE_CLI_ENGINE_OPTIONS_H
 
 #include "args.h"
+#include "cpu_option.h"
 #include "terse/session.h"
 
 typedef struct {
     terse_args_model model;
     terse_args_kv kv;
+    terse_cpu_options cpu;
 } terse_engine_options;
-enum { TERSE_ENGINE_GROUPS = 2 };
+enum { TERSE_ENGINE_GROUPS = 3 };
 
 terse_engine_options terse_engine_defaults(void);
 /* The groups write into *o. */

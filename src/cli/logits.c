@@ -3,6 +3,7 @@
 #include "commands.h"
 #include "engine_options.h"
 #include "files.h"
+#include "fit.h"
 #include "interrupt.h"
 #include "json_real.h"
 #include "profile_option.h"
@@ -203,6 +204,8 @@ static terse_status work(const terse_engine_options *engine, const logits_values
         st = read_tokens(o, m, &t, err);
     if (st == TERSE_OK)
         st = terse_profile_use(&profile, engine->kv.profile, m, &opts, err);
+    if (st == TERSE_OK)
+        st = terse_fit_here(m, &opts, 1, err);
     if (st == TERSE_OK)
         st = terse_session_open(&j.s, m, &opts, err);
     if (st == TERSE_OK)

@@ -80,9 +80,10 @@ void terse_report_stats(const terse_runner *r, const terse_answer *a)
             a->n_prompt, a->prefill, per(a->n_prompt, a->prefill), a->first);
     fprintf(stderr, "%-10s %d tokens, %.2f s, %.1f tokens/s\n", "decode", a->n_decoded, a->decode,
             per(a->n_decoded, a->decode));
-    fprintf(stderr, "%-10s %d threads, %s, stop rule %s, keys %s, values %s, seed %" PRIu64 "\n", "with",
-            terse_session_threads(r->session), terse_session_tier(r->session), terse_session_stop(r->session),
-            terse_kv_type_name(k), terse_kv_type_name(v), r->seed);
+    fprintf(stderr, "%-10s %d threads%s, %s, stop rule %s, keys %s, values %s, seed %" PRIu64 "\n", "with",
+            terse_session_threads(r->session), terse_session_pinned(r->session) ? " bound to cores" : "",
+            terse_session_tier(r->session), terse_session_stop(r->session), terse_kv_type_name(k),
+            terse_kv_type_name(v), r->seed);
     if (m->n_windowed)
         fprintf(stderr, "%-10s %d of %d layers see the newest %d tokens: read whole, no stop rule there\n",
                 "windows", m->n_windowed, m->n_layer, m->window);

@@ -2,6 +2,7 @@
  * the first answer does not wait for the disk. */
 #include "runner.h"
 
+#include "fit.h"
 #include "interrupt.h"
 #include "profile_option.h"
 #include "progress.h"
@@ -59,10 +60,14 @@ terse_status terse_runner_open(terse_runner *r, const terse_run_options *o, ters
     if (st == TERSE_OK)
         st = terse_profile_use(&r->profile, o->engine.kv.profile, r->model, &r->opts, err);
     if (st == TERSE_OK)
+        st = terse_fit_here(r->model, &r->opts, 1, err);
+    if (st == TERSE_OK)
         st = terse_session_open(&r->session, r->model, &r->opts, err);
     if (st == TERSE_OK && *terse_session_policy_why(r->session))
         fprintf(stderr, "KV policy auto: %s, since %s\n", terse_session_policy(r->session),
                 terse_session_policy_why(r->session));
+    if (st == TERSE_OK)
+        terse_cpu_note(r->session, &r->opts);
     if (st == TERSE_OK && strcmp(o->run.draft, "none") != 0)
         st = terse_draft_open(&r->draft, r->session, &o->run.drafts, err);
     if (st == TERSE_OK && sample.seed == UINT64_MAX)

@@ -3,6 +3,7 @@
 #include "attend/policy.h"
 #include "attend/walk.h"
 #include "base/memory.h"
+#include "base/topology.h"
 #include "engine/session_parts.h"
 #include "engine/tap.h"
 #include "kv/store.h"
@@ -128,23 +129,14 @@ static void engine_leave(terse_engine **p)
     free(e);
 }
 
-static terse_status engine_open(terse_engine **out, const terse_model *m, const terse_session_opts *o,
-                                terse_error *err)
+void terse_engine_shape(terse_engine *e, const terse_model *m, const terse_session_opts *o)
 {
     const terse_model_info *i = &m->info;
-    terse_engine *e = terse_calloc64(1, sizeof *e);
-    *out = e;
-    if (!e)
-        return terse_fail(err, TERSE_NOMEM, "no memory for a session");
-    e->n_session = 1;
+    terse_forward *f = &e->forward;
     e->cpu = o->cpu ? o->cpu : terse_cpu_tiers();
     e->limit = o->kv_limit;
     e->type_k = o->type_k;
     e->type_v = o->type_v;
-    terse_status st = o->gate ? terse_gate_open(&e->gate, o->gate, m, err) : TERSE_OK;
-    if (st != TERSE_OK)
-        return st;
-    terse_forward *f = &e->forward;
     f->model = m;
     f->utility = e->gate ? e->gate : terse_model_gate(m);
     f->ctx = o->ctx ? o->ctx : i->ctx_train;
@@ -156,13 +148,43 @@ static terse_status engine_open(terse_engine **out, const terse_model *m, const 
     f->n_strand = o->strands ? o->strands : strands_for(f->n_thread, i->n_head_kv);
     f->abort = o->abort;
     f->watch = o->watch;
+}
+
+/* The threads go where o->pin wants them, if there is room. */
+static terse_status open_forward(terse_engine *e, const terse_session_opts *o, terse_error *err)
+{
+    terse_forward *f = &e->forward;
+    cpu_set_t *place = calloc((size_t)f->n_thread, sizeof *place);
+    if (!place)
+        return terse_fail(err, TERSE_NOMEM, "no memory for a session");
+    e->pinned = o->pin != TERSE_PIN_NONE && terse_cpu_places(o->pin == TERSE_PIN_EACH, place, f->n_thread);
+    f->place = e->pinned ? place : NULL;
+    const terse_status st = terse_forward_open(f, err);
+    f->place = NULL;
+    free(place);
+    return st;
+}
+
+static terse_status engine_open(terse_engine **out, const terse_model *m, const terse_session_opts *o,
+                                terse_error *err)
+{
+    terse_engine *e = terse_calloc64(1, sizeof *e);
+    *out = e;
+    if (!e)
+        return terse_fail(err, TERSE_NOMEM, "no memory for a session");
+    e->n_session = 1;
+    terse_status st = o->gate ? terse_gate_open(&e->gate, o->gate, m, err) : TERSE_OK;
+    if (st != TERSE_OK)
+        return st;
+    terse_engine_shape(e, m, o);
+    terse_forward *f = &e->forward;
     terse_kernels_for(&f->kernels, e->cpu);
     e->tokens = calloc((size_t)f->chunk, sizeof *e->tokens);
     e->segment = calloc((size_t)f->chunk, sizeof *e->segment);
     if (!e->tokens || !e->segment)
         return terse_fail(err, TERSE_NOMEM, "no memory for batches of %d tokens: use a smaller chunk",
                           f->chunk);
-    return terse_forward_open(f, err);
+    return open_forward(e, o, err);
 }
 
 static terse_status engine_join(terse_engine **out, const terse_model *m, const terse_session_opts *o,
@@ -345,6 +367,10 @@ int32_t terse_session_ctx(const terse_session *s)
 int32_t terse_session_threads(const terse_session *s)
 {
     return terse_team_size(s->engine->forward.team);
+}
+bool terse_session_pinned(const terse_session *s)
+{
+    return s->engine->pinned;
 }
 const char *terse_session_tier(const terse_session *s)
 {

@@ -15,6 +15,7 @@ typedef struct {
     size_t limit; /* opts.kv_limit */
     uint32_t cpu;
     int32_t n_session;
+    bool pinned;
     int32_t *tokens;        /* [chunk] of a batch of several sessions */
     terse_segment *segment; /* [chunk] */
 } terse_engine;
@@ -30,6 +31,9 @@ struct terse_session {
     bool prepared;      /* the store knows what the rule needs, but for what decoding adds by itself */
     int32_t n_centered; /* tokens that the KV store's centers are the mean of; -1: to be made again */
 };
+
+/* What an engine is like before it takes anything, from the session's options; its gate is there already. */
+void terse_engine_shape(terse_engine *e, const terse_model *m, const terse_session_opts *o);
 
 /* engine/session_policy.c: what the model's layers do to scores, and how they turn in contexts of ctx tokens.
  */

@@ -351,7 +351,7 @@ static size_t lay_out(terse_forward *f, char *base)
     return at;
 }
 
-terse_status terse_forward_open(terse_forward *f, terse_error *err)
+size_t terse_forward_measure(terse_forward *f)
 {
     const terse_model *m = f->model;
     const terse_model_info *i = &m->info;
@@ -361,13 +361,18 @@ terse_status terse_forward_open(terse_forward *f, terse_error *err)
     if (m->latent.latent) /* every head's part of a token is an input of its own */
         f->width = larger(f->width, (size_t)i->n_head * pad(larger((size_t)m->latent.still, (size_t)i->dim_v)));
     f->n_phase = i->n_layer * PHASES + 4;
-    f->map_size = terse_align_up(lay_out(f, NULL), (size_t)2 << 20);
+    return terse_align_up(lay_out(f, NULL), (size_t)2 << 20);
+}
+
+terse_status terse_forward_open(terse_forward *f, terse_error *err)
+{
+    f->map_size = terse_forward_measure(f);
     f->map = terse_pages_map(f->map_size);
     if (!f->map)
         return terse_fail(err, TERSE_NOMEM, "no memory to compute %d tokens at a time: use a smaller chunk",
                           f->chunk);
     lay_out(f, f->map);
-    return terse_team_open(&f->team, f->n_thread, err);
+    return terse_team_open_at(&f->team, f->n_thread, f->place, err);
 }
 
 void terse_forward_close(terse_forward *f)

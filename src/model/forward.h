@@ -75,6 +75,8 @@ typedef struct {
     int32_t n_strand; /* parts that threads may share the pages of a KV head in; the bits depend on it */
     terse_team *team;
     int32_t n_thread, chunk;
+    const cpu_set_t
+        *place; /* [n_thread] where the team's threads run (terse_team_open_at); not looked at later */
     const terse_rope
         *rope[2];             /* TERSE_ROPE_FULL or TERSE_ROPE_LONG, as the context asks; TERSE_ROPE_WINDOWED */
     const atomic_bool *abort; /* may be NULL */
@@ -118,6 +120,8 @@ typedef struct {
     atomic_bool aborted;
 } terse_forward;
 
+/* Bytes of working memory. As little is set by the caller as for terse_forward_open, which calls it. */
+size_t terse_forward_measure(terse_forward *f);
 /* Takes all working memory and the team. Everything down to abort but the team and rope is set by the caller.
  */
 terse_status terse_forward_open(terse_forward *f, terse_error *err);
