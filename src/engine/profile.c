@@ -3,15 +3,15 @@
 #include "terse/profile.h"
 #include "base/path.h"
 #include "base/save.h"
+#include "gguf/fingerprint.h"
 
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
-enum { VERSION = 1, SAMPLES = 64, SAMPLE_SIZE = 4096, MAX_FILE = 16 << 20, HASH_TEXT = 33 };
+enum { VERSION = 1, MAX_FILE = 16 << 20, HASH_TEXT = 33 };
 
 struct terse_profile {
     terse_profile_info info;          /* points into what follows */
@@ -20,25 +20,12 @@ struct terse_profile {
     char hash[HASH_TEXT];
 };
 
-/* What the header documents. */
 static void hash_of(const terse_gguf *g, char text[HASH_TEXT])
 {
-    uint8_t known[16 + 8 + 8 * SAMPLES], *at = known + 16;
-    const uint64_t size = terse_gguf_size(g);
-    const int32_t n = terse_gguf_n_tensor(g), n_sample = n < SAMPLES ? n : SAMPLES;
-    XXH128_canonical_t sum;
-    terse_gguf_hash(g, known);
-    for (int i = 0; i < 8; i++)
-        *at++ = (uint8_t)(size >> 8 * i);
-    for (int32_t i = 0; i < n_sample; i++, at += 8) {
-        const terse_tensor *t = terse_gguf_tensor(g, (int32_t)((int64_t)i * n / n_sample));
-        XXH64_canonical_t part;
-        XXH64_canonicalFromHash(&part, XXH3_64bits(t->data, t->size < SAMPLE_SIZE ? t->size : SAMPLE_SIZE));
-        memcpy(at, part.digest, sizeof part.digest);
-    }
-    XXH128_canonicalFromHash(&sum, XXH3_128bits(known, (size_t)(at - known)));
+    uint8_t hash[16];
+    terse_gguf_fingerprint(g, hash);
     for (int i = 0; i < 16; i++)
-        snprintf(text + 2 * i, 3, "%02x", sum.digest[i]);
+        snprintf(text + 2 * i, 3, "%02x", hash[i]);
 }
 
 static terse_status no_memory(terse_error *err)
