@@ -104,6 +104,15 @@ TERSE_API terse_status terse_session_copy(terse_session *to, const terse_session
  * what the session says then means nothing. n at least its tokens, of which it needs 32; not under policies that
  * drop tokens, not with sliding windows. */
 TERSE_API terse_status terse_session_repeat(terse_session *s, int32_t n, terse_error *err);
+/* Writes what the session holds, of the ids tokens[terse_session_count], to a file that replaces path as a
+ * whole. TERSE_BAD_INPUT if it holds nothing. */
+TERSE_API terse_status terse_session_save(const terse_session *s, const int32_t *tokens, const char *path,
+                                          terse_error *err);
+/* The session goes on from there, as from a copy, under its own policy and rule: with the same model, the same
+ * types and room for as many tokens. *tokens gets the ids, to be freed by the caller; *n how many. A file that
+ * is damaged or does not fit is refused (TERSE_BAD_INPUT). On failure the session holds no tokens. */
+TERSE_API terse_status terse_session_load(terse_session *s, const char *path, int32_t **tokens, int32_t *n,
+                                          terse_error *err);
 /* Forgets the tokens from position n on. False, and nothing is changed, if a layer with a sliding window has
  * given up what the token at position n would see (opts.back); n = 0 is always possible. Under a policy that
  * drops tokens: exactly for the last 64 tokens; further back, those that were dropped do not come back. */

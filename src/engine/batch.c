@@ -1,6 +1,6 @@
 /* engine/batch.c: the next tokens of sessions. Prompts go through under exact attention, decoded tokens under
  * the stop rule, one by one or together with the same bits; a batch may have some of each. */
-#include "base/memory.h"
+#include "attend/walk.h"
 #include "engine/session_parts.h"
 
 #include <string.h>
@@ -66,7 +66,7 @@ static terse_status prepare_all(terse_session *s, terse_error *err)
 /* ---- a batch ---- */
 
 /* Ids in range and room for them, before anything is computed. */
-static terse_status admit(const terse_session *s, const int32_t *tokens, int32_t n, terse_error *err)
+static terse_status admit(terse_session *s, const int32_t *tokens, int32_t n, terse_error *err)
 {
     const int32_t n_vocab = s->model->info.n_vocab, ctx = s->engine->forward.ctx;
     terse_kv *kv = s->seq.kv;
@@ -76,6 +76,11 @@ static terse_status admit(const terse_session *s, const int32_t *tokens, int32_t
         if (tokens[t] < 0 || tokens[t] >= n_vocab)
             return terse_fail(err, TERSE_BAD_INPUT, "token id %d is not in the vocabulary of %d", tokens[t],
                               n_vocab);
+    if (kv->cap > s->seq.walk[0]->cap) { /* a snapshot that failed has left larger tables */
+        const terse_status st = terse_session_rewalk(s, kv->cap, err);
+        if (st != TERSE_OK)
+            return st;
+    }
     if ((kv->n_ring || s->model->info.n_windowed) && n <= ctx - terse_kv_count(kv))
         return TERSE_OK; /* no room for all of a prompt is needed: step by step, as pages come back */
     if (!kv->n_ring)

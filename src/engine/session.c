@@ -299,32 +299,39 @@ terse_status terse_session_rule(terse_session *s, const char *policy, const char
     return TERSE_OK;
 }
 
+terse_status terse_session_rewalk(terse_session *s, int32_t cap, terse_error *err)
+{
+    terse_walk **walk = NULL;
+    const terse_status st = open_walks(&walk, s, s->attend, cap, err);
+    if (st != TERSE_OK)
+        return st;
+    close_walks(s->seq.walk, n_walks(s));
+    s->seq.walk = walk;
+    s->seq.n_seen = 0;
+    s->seq.judged = false;
+    s->n_centered = -1;
+    s->prepared = false;
+    return TERSE_OK;
+}
+
 terse_status terse_session_copy(terse_session *to, const terse_session *from, terse_error *err)
 {
     const terse_kv_opts *a = &to->seq.kv->opts, *b = &from->seq.kv->opts;
-    terse_walk **walk = NULL;
     terse_session_truncate(to, 0);
     if (to->model != from->model || a->ctx != b->ctx || a->type_k != b->type_k || a->type_v != b->type_v)
         return terse_fail(err, TERSE_BAD_INPUT, "sessions of other models, contexts or types cannot be copied");
-    terse_status st = open_walks(&walk, to, to->attend, from->seq.kv->cap, err);
-    if (st != TERSE_OK)
-        return st;
-    close_walks(to->seq.walk, n_walks(to));
-    to->seq.walk = walk;
-    if ((st = terse_kv_copy(to->seq.kv, from->seq.kv, err)) == TERSE_OK)
+    terse_status st = terse_session_rewalk(to, from->seq.kv->cap, err);
+    if (st == TERSE_OK && (st = terse_kv_copy(to->seq.kv, from->seq.kv, err)) == TERSE_OK)
         st = terse_policy_open(to->attend, to->seq.kv, err);
     if (st != TERSE_OK) {
         terse_session_truncate(to, 0);
         return st;
     }
     const size_t heads = (size_t)to->model->info.n_layer * (size_t)to->model->info.n_head;
-    const bool seen = to->seq.seen && from->seq.seen;
-    if (seen)
+    if (to->seq.seen && from->seq.seen) {
         memcpy(to->seq.seen, from->seq.seen, heads * TERSE_SEEN * (size_t)a->dim_k * sizeof(float));
-    to->seq.n_seen = seen ? from->seq.n_seen : 0;
-    to->seq.judged = false;
-    to->n_centered = -1;
-    to->prepared = false;
+        to->seq.n_seen = from->seq.n_seen;
+    }
     memcpy(to->logits, from->logits, (size_t)to->model->info.n_vocab * sizeof *to->logits);
     return TERSE_OK;
 }

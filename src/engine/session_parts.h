@@ -34,6 +34,9 @@ struct terse_session {
 
 /* What an engine is like before it takes anything, from the session's options; its gate is there already. */
 void terse_engine_shape(terse_engine *e, const terse_model *m, const terse_session_opts *o);
+/* engine/session.c: the store of s holds the tokens of another one by now, or is to: walks for `cap` places of
+ * a (layer, head), and for what the policy makes of the store. */
+terse_status terse_session_rewalk(terse_session *s, int32_t cap, terse_error *err);
 
 /* engine/session_policy.c: what the model's layers do to scores, and how they turn in contexts of ctx tokens.
  */

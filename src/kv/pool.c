@@ -176,54 +176,52 @@ void terse_kv_own(terse_kv *kv, int32_t *id)
 
 /* ---- all pages of a store ---- */
 
-typedef void page_fn(void *ctx, int32_t *id);
-
-static void each_page(const terse_kv *kv, page_fn *fn, void *ctx)
+void terse_kv_each_page(const terse_kv *kv, terse_page_fn *fn, void *ctx)
 {
     const size_t unit = (size_t)kv->opts.n_layer * (size_t)kv->opts.n_head;
     for (size_t u = 0; u < unit; u++) {
-        int32_t *table = kv->table + u * (size_t)kv->cap;
+        const size_t row = u * (size_t)kv->cap;
         for (int32_t b = kv->n_ring ? kv->recent / TERSE_PAGE : 0; b < kv->n_block; b++)
-            fn(ctx, &table[b % kv->n_ring]);
+            fn(ctx, row + (size_t)(b % kv->n_ring));
         const int32_t n = kv->n_ring ? kv->n_long_page[u] : kv->n_page;
         for (int32_t i = kv->n_gone ? kv->n_gone[u / (size_t)kv->opts.n_head] : 0; i < n; i++)
-            fn(ctx, &table[kv->n_ring + i]);
+            fn(ctx, row + (size_t)(kv->n_ring + i));
     }
 }
 
 typedef struct {
-    const terse_pool *pool;
+    const terse_kv *kv;
     int64_t n;
 } counting;
 
-static void count_shared(void *ctx, int32_t *id)
+static void count_shared(void *ctx, size_t at)
 {
     counting *c = ctx;
-    c->n += atomic_load_explicit(&c->pool->ref[*id], memory_order_relaxed) > 1;
+    c->n += atomic_load_explicit(&c->kv->pool->ref[c->kv->table[at]], memory_order_relaxed) > 1;
 }
 
 int64_t terse_kv_shared(const terse_kv *kv)
 {
-    counting c = { kv->pool, 0 };
+    counting c = { kv, 0 };
     if (kv->pool->n_extra > 0)
-        each_page(kv, count_shared, &c);
+        terse_kv_each_page(kv, count_shared, &c);
     return c.n;
 }
 
 typedef struct {
-    terse_kv *kv;
+    const terse_kv *kv;
     int32_t end; /* pages from here on have to move */
 } moving;
 
 /* The first table that a page is found in moves it; where to is left in the first bytes of where it was. */
-static void move_page(void *ctx, int32_t *id)
+static void move_page(void *ctx, size_t at)
 {
     const moving *m = ctx;
     terse_pool *p = m->kv->pool;
+    int32_t *id = &m->kv->table[at];
     if (*id < m->end)
         return;
-    const int32_t old = *id;
-    const int32_t n = atomic_load(&p->ref[old]);
+    const int32_t old = *id, n = atomic_load(&p->ref[old]);
     if (n > 0) {
         *id = take(p);
         memcpy(terse_kv_block(m->kv, *id), terse_kv_block(m->kv, old), p->page_size);
@@ -249,9 +247,10 @@ void terse_kv_shrink(terse_kv *kv)
         if (p->free[i] < end)
             p->free[n_free++] = p->free[i];
     p->n_free = n_free;
-    moving m = { kv, end };
-    for (const terse_kv *s = p->store; s; s = s->next)
-        each_page(s, move_page, &m);
+    for (const terse_kv *s = p->store; s; s = s->next) {
+        moving m = { s, end };
+        terse_kv_each_page(s, move_page, &m);
+    }
     while (p->n_slab > n_slab)
         terse_pages_unmap(p->slab[--p->n_slab], p->slab_size);
 }

@@ -47,6 +47,10 @@ void terse_kv_share(terse_kv *kv, int32_t id);
 void terse_kv_give(terse_kv *kv, int32_t id);
 /* Unmaps slabs of which enough are free, after moving their pages. By one thread. */
 void terse_kv_shrink(terse_kv *kv);
+/* Calls fn for every page that the store has, with its place in table and radius: of every (layer, head) the
+ * recent pages, then the others in slot order. */
+typedef void terse_page_fn(void *ctx, size_t at);
+void terse_kv_each_page(const terse_kv *kv, terse_page_fn *fn, void *ctx);
 /* Pages of the store that stand in other tables too. */
 int64_t terse_kv_shared(const terse_kv *kv);
 /* *id, a place of a table, is a page that is in no other table from now on: a copy of what it was, if it has to

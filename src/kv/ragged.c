@@ -441,19 +441,27 @@ static void copy_pages(terse_kv *to, const terse_kv *from)
     }
 }
 
-terse_status terse_kv_copy(terse_kv *to, const terse_kv *from, terse_error *err)
+terse_status terse_kv_shape(terse_kv *kv, int32_t n_ring, terse_error *err)
 {
-    terse_kv_truncate(to, 0);
     places p;
-    terse_status st = open_places(&p, to, from->n_ring, err);
-    if (st == TERSE_OK && (st = terse_kv_summary_resize(to, p.cap, err)) != TERSE_OK)
+    terse_status st = open_places(&p, kv, n_ring, err);
+    if (st == TERSE_OK && (st = terse_kv_summary_resize(kv, p.cap, err)) != TERSE_OK)
         free_places(&p);
     if (st != TERSE_OK)
         return st;
-    install(to, &p);
+    install(kv, &p);
+    kv->recent = kv->n_block = 0;
+    return TERSE_OK;
+}
+
+terse_status terse_kv_copy(terse_kv *to, const terse_kv *from, terse_error *err)
+{
+    terse_kv_truncate(to, 0);
+    terse_status st = terse_kv_shape(to, from->n_ring, err);
+    if (st != TERSE_OK)
+        return st;
     to->window = from->window;
     to->step = from->step;
-    to->recent = to->n_block = 0;
     const terse_pool *pool = from->pool;
     const int64_t used = (int64_t)pool->n_slab * TERSE_SLAB_PAGES - pool->n_free;
     if (to->pool != pool && (st = terse_kv_grow(to, used, err)) != TERSE_OK)

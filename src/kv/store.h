@@ -217,6 +217,9 @@ int64_t terse_kv_held(const terse_kv *kv);
 /* n >= its tokens: the pages that are full follow one another, again and again, until there are n tokens; what
  * was in a page that is not full is gone. TERSE_BAD_INPUT without a full page, and for stores that drop tokens. */
 terse_status terse_kv_repeat(terse_kv *kv, int32_t n, terse_error *err);
+/* Tables with n_ring recent places (0: those of a store that drops nothing) for a store that holds no tokens.
+ */
+terse_status terse_kv_shape(terse_kv *kv, int32_t n_ring, terse_error *err);
 /* `to` becomes a copy of `from`, which has the same shape, types and ctx. Walks of `to` must be opened again.
  * Stores of one pool share the pages until one of them changes one. On failure `to` is empty. */
 terse_status terse_kv_copy(terse_kv *to, const terse_kv *from, terse_error *err);
