@@ -212,12 +212,12 @@ static void batches_share_the_weights(void **state)
     terse_model *m;
     assert_int_equal(terse_model_open(&m, MODEL, NULL), TERSE_OK);
     const terse_model_info *i = terse_model_about(m);
-    assert_int_equal(bench("-p 0 -n 1 -b 1,3 -d 0,600 --fill copy --quality exact -t 2 -r 1 -o json"), 0);
+    assert_int_equal(bench("-p 0 -n 1 -npl 1,3 -d 0,600 --fill copy --quality exact -t 2 -r 1 -o json"), 0);
     json_t *records = parse(4), *r;
     size_t n;
     json_array_foreach(records, n, r)
     {
-        assert_int_equal(whole(r, "n_batch"), batch[n]);
+        assert_int_equal(whole(r, "n_parallel"), batch[n]);
         assert_int_equal(whole(r, "n_depth"), depth[n]);
         assert_string_equal(text(r, "fill"), "copy");
         assert_int_equal(whole(r, "bytes_weights_per_token"),
@@ -228,7 +228,14 @@ static void batches_share_the_weights(void **state)
     }
     json_decref(records);
     terse_model_close(&m);
-    assert_int_equal(bench("-p 0 -n 1 -b 2 -d 40 --fill copy --quality exact -r 1"), 0);
+    assert_int_equal(bench("-p 0 -n 2 -npl 3 -pps -d 640 --quality exact -t 1 -r 1 -o json"), 0);
+    records = parse(1);
+    r = json_array_get(records, 0);
+    assert_true(json_is_true(json_object_get(r, "prompt_shared")));
+    /* 3 sequences read their 20 common pages once. */
+    assert_true(whole(r, "bytes_kv_per_token") < whole(r, "bytes_kv_dense_per_token") / 2);
+    json_decref(records);
+    assert_int_equal(bench("-p 0 -n 1 -npl 2 -d 40 --fill copy --quality exact -r 1"), 0);
     assert_non_null(strstr(out, " tg1 b2 @ d40 |"));
     assert_non_null(strstr(out, "Depths are copies"));
 }
@@ -360,9 +367,9 @@ static void wrong_lines_are_refused(void **state)
     refuses("--quality slow", "slow");
     refuses("--quality fast --stop none", "--stop is one too many");
     refuses("--quality fast --kv-policy dense", "--kv-policy is one too many");
-    refuses("-b 0", "-b");
-    refuses("-b 65", "\"65\"");
-    refuses("-b 2 --draft ngram", "leave out -b");
+    refuses("-npl 0", "-npl");
+    refuses("-npl 65", "\"65\"");
+    refuses("-npl 2 --draft ngram", "leave out -npl");
     refuses("--fill copy -d 64", "--quality exact");
     refuses("--fill copy --quality exact --draft ngram", "leave out --fill copy");
     refuses("-f /dev/null", "is empty");

@@ -88,6 +88,12 @@ static void goes_on_as_a_copy(void **state)
         assert_int_equal(terse_session_copy(copy, s, &err), TERSE_OK);
         assert_int_equal(terse_session_save(s, text, file, &err), TERSE_OK);
         terse_session_close(&s);
+        terse_snapshot_info info;
+        assert_int_equal(terse_snapshot_about(file, &info, &err), TERSE_OK);
+        assert_int_equal(info.n_token, N_PROMPT);
+        assert_int_equal(info.n_held, terse_session_held(copy));
+        assert_true(info.type_k == o.type_k && info.type_v == o.type_v && info.n_layer == 2 &&
+                    info.n_head == 2);
         o.threads = 1;
         o.chunk = 1 + k * 30; /* steps may be longer than where it was saved */
         s = open_with(&o);
@@ -143,6 +149,8 @@ static void refuses_what_does_not_fit(void **state)
     s = prefilled(&o);
     assert_int_equal(terse_session_save(s, text, file, &err), TERSE_OK);
     refuse(s, "/tmp/there-is-no-such-snapshot", "No such file");
+    terse_snapshot_info info;
+    assert_int_equal(terse_snapshot_about(tiny_path, &info, &err), TERSE_BAD_INPUT);
     refuse(s, tiny_path, "not a snapshot");
     terse_session_close(&s);
     o.type_k = TERSE_KV_Q8;
@@ -273,6 +281,8 @@ static void malice_is_survived(void **state)
                     terse_session_prefill(s, text, 70, NULL, NULL, &err);
                 }
                 free(ids);
+                terse_snapshot_info info;
+                terse_snapshot_about(file, &info, &err);
                 memcpy(data + 4 * word, was, 4);
                 sum = XXH3_64bits(data, size);
                 memcpy(hash, &sum, sizeof sum);

@@ -101,8 +101,8 @@ TERSE_API terse_status terse_session_rule(terse_session *s, const char *policy, 
 TERSE_API terse_status terse_session_copy(terse_session *to, const terse_session *from, terse_error *err);
 /* Repeats the keys and values of the full pages (32 tokens each) that s holds until it has n tokens: the depth
  * of a context that would take long to compute, for measuring speed. Positions are those of the originals, so
- * what the session says then means nothing. n at least its tokens, of which it needs 32; not under policies that
- * drop tokens, not with sliding windows. */
+ * what the session says then means nothing. n at least its tokens, of which it needs 32; not under policies
+ * that drop tokens, not with sliding windows. */
 TERSE_API terse_status terse_session_repeat(terse_session *s, int32_t n, terse_error *err);
 /* Writes what the session holds, of the ids tokens[terse_session_count], to a file that replaces path as a
  * whole. TERSE_BAD_INPUT if it holds nothing. */
@@ -113,6 +113,16 @@ TERSE_API terse_status terse_session_save(const terse_session *s, const int32_t 
  * is damaged or does not fit is refused (TERSE_BAD_INPUT). On failure the session holds no tokens. */
 TERSE_API terse_status terse_session_load(terse_session *s, const char *path, int32_t **tokens, int32_t *n,
                                           terse_error *err);
+/* What a file holds, without a model; all of it is checked. */
+typedef struct {
+    int32_t n_token, n_layer, n_head; /* n_head: KV heads */
+    terse_kv_type type_k, type_v;
+    int32_t dim_k, dim_v; /* channels of the pages */
+    int64_t n_held;       /* tokens whose keys and values are held, of all layers and heads */
+    uint64_t page_bytes;
+    uint8_t model[16]; /* fingerprint */
+} terse_snapshot_info;
+TERSE_API terse_status terse_snapshot_about(const char *path, terse_snapshot_info *info, terse_error *err);
 /* Forgets the tokens from position n on. False, and nothing is changed, if a layer with a sliding window has
  * given up what the token at position n would see (opts.back); n = 0 is always possible. Under a policy that
  * drops tokens: exactly for the last 64 tokens; further back, those that were dropped do not come back. */

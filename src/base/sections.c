@@ -99,30 +99,36 @@ static terse_status damaged(const terse_sections_in *s, uint32_t kind, const cha
                       terse_path_shown(s->path), s->at, name, how);
 }
 
-terse_status terse_section_read(terse_sections_in *s, uint32_t kind, uint64_t size, const void **p,
-                                terse_error *err)
+terse_status terse_section_any(terse_sections_in *s, uint32_t kind, const void **p, uint64_t *size,
+                               terse_error *err)
 {
     const uint8_t *head = s->map.data + s->at;
     const uint64_t left = s->map.size - s->at;
     uint32_t its_kind;
-    uint64_t its_size, its_hash;
+    uint64_t its_hash;
     if (left < 2 * ALIGN)
         return damaged(s, kind, "is missing", err);
     memcpy(&its_kind, head, sizeof its_kind);
-    memcpy(&its_size, head + 8, sizeof its_size);
+    memcpy(size, head + 8, sizeof *size);
     if (its_kind != kind)
         return damaged(s, kind, "is not there", err);
-    if (its_size != size)
-        return damaged(s, kind, "has another size than it should", err);
-    if (size > left - 2 * ALIGN || terse_align_up((size_t)size, ALIGN) > left - 2 * ALIGN)
+    if (*size > left - 2 * ALIGN || terse_align_up((size_t)*size, ALIGN) > left - 2 * ALIGN)
         return damaged(s, kind, "is cut short", err);
-    const size_t padded = terse_align_up((size_t)size, ALIGN);
+    const size_t padded = terse_align_up((size_t)*size, ALIGN);
     memcpy(&its_hash, head + ALIGN + padded, sizeof its_hash);
-    if (XXH3_64bits(head + ALIGN, (size_t)size) != its_hash)
+    if (XXH3_64bits(head + ALIGN, (size_t)*size) != its_hash)
         return damaged(s, kind, "is damaged", err);
     *p = head + ALIGN;
     s->at += 2 * ALIGN + padded;
     return TERSE_OK;
+}
+
+terse_status terse_section_read(terse_sections_in *s, uint32_t kind, uint64_t size, const void **p,
+                                terse_error *err)
+{
+    uint64_t its_size = 0;
+    const terse_status st = terse_section_any(s, kind, p, &its_size, err);
+    return st == TERSE_OK && its_size != size ? damaged(s, kind, "has another size than it should", err) : st;
 }
 
 terse_status terse_sections_end(const terse_sections_in *s, terse_error *err)

@@ -43,6 +43,9 @@ void terse_sections_close(terse_sections_in *s);
  * 64-byte aligned. TERSE_BAD_INPUT says where it is not so. */
 terse_status terse_section_read(terse_sections_in *s, uint32_t kind, uint64_t size, const void **p,
                                 terse_error *err);
+/* The same for whatever size it has. */
+terse_status terse_section_any(terse_sections_in *s, uint32_t kind, const void **p, uint64_t *size,
+                               terse_error *err);
 /* No section may be left, and the file must not have been cut short meanwhile. */
 terse_status terse_sections_end(const terse_sections_in *s, terse_error *err);
 

@@ -4,6 +4,7 @@
 
 #include "interrupt.h"
 #include "progress.h"
+#include "prompt_cache.h"
 #include "terminal.h"
 
 #include <string.h>
@@ -129,33 +130,43 @@ static terse_status generate(terse_answer *a, terse_runner *r, const float *logi
     return st;
 }
 
-terse_status terse_answer_get(terse_answer *a, terse_runner *r, const int32_t *prompt, size_t n, bool chat,
-                              terse_error *err)
+static terse_status check_room(const terse_runner *r, size_t n, size_t held, terse_error *err)
+{
+    const int32_t ctx = terse_session_ctx(r->session);
+    if (n == held)
+        return terse_fail(err, TERSE_BAD_INPUT, "the prompt is empty");
+    if (n <= (size_t)ctx)
+        return TERSE_OK;
+    return terse_fail(err, TERSE_BAD_INPUT,
+                      held ? "the context is full: %zu more tokens, room for %d of %d"
+                           : "the prompt has %zu tokens, the context holds %d (-c); the model was made for %d",
+                      n - held, ctx - (int32_t)held, held ? ctx : terse_model_about(r->model)->ctx_train);
+}
+
+terse_status terse_answer_get(terse_answer *a, terse_runner *r, const int32_t *prompt, size_t n, size_t held,
+                              bool chat, terse_error *err)
 {
     const int64_t start = terse_now_ns();
-    const int32_t before = terse_session_count(r->session), ctx = terse_session_ctx(r->session);
     const float *logits = NULL;
     *a = (terse_answer){ .ids = a->ids, .text = a->text }; /* keeps their memory */
     a->ids.n = a->text.n = 0;
-    if (n == 0)
-        return terse_fail(err, TERSE_BAD_INPUT, "the prompt is empty");
-    if (n > (size_t)(ctx - before))
-        return terse_fail(
-            err, TERSE_BAD_INPUT,
-            before ? "the context is full: %zu more tokens, room for %d of %d"
-                   : "the prompt has %zu tokens, the context holds %d (-c); the model was made for %d",
-            n, ctx - before, before ? ctx : terse_model_about(r->model)->ctx_train);
+    terse_status st = check_room(r, n, held, err);
+    if (st != TERSE_OK)
+        return st;
     terse_session_stats_reset(r->session);
     if (r->draft)
         terse_draft_stats_reset(r->draft);
-    terse_status st = prefill(r, prompt, (int32_t)n, &logits, err);
-    a->n_prompt = (int32_t)n;
+    st = prefill(r, prompt + held, (int32_t)(n - held), &logits, err);
+    a->n_held = (int32_t)held;
+    a->n_prompt = (int32_t)(n - held);
     a->prefill = seconds_since(start);
+    if (st == TERSE_OK && n - held > 1) /* else the file has all of it */
+        st = terse_prompt_cache_save(r, prompt, n, NULL, err);
     if (st == TERSE_OK) {
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = held; i < n; i++)
             terse_sampler_accept(r->sampler, prompt[i]);
         if (r->draft)
-            terse_draft_tell(r->draft, prompt, (int32_t)n);
+            terse_draft_tell(r->draft, prompt + held, (int32_t)(n - held));
         st = generate(a, r, logits, chat, start, err);
     }
     a->read = terse_session_stats(r->session);
@@ -166,7 +177,7 @@ terse_status terse_answer_get(terse_answer *a, terse_runner *r, const int32_t *p
         a->n_step = (int32_t)a->draft.steps;
     }
     if (st != TERSE_OK) {
-        if (!terse_session_truncate(r->session, before))
+        if (!terse_session_truncate(r->session, (int32_t)held))
             terse_session_truncate(r->session, 0);
         a->n_decoded = 0;
         a->ids.n = 0;

@@ -16,6 +16,7 @@ typedef enum {
 typedef struct {
     terse_tokens ids; /* less the end of text */
     terse_text text;
+    int32_t n_held;                /* tokens of the prompt that the session held before */
     int32_t n_prompt;              /* tokens prefilled */
     int32_t n_decoded;             /* tokens decoded: that many of ids are in the session */
     double prefill, first, decode; /* seconds; first: from the start to the first token */
@@ -25,11 +26,12 @@ typedef struct {
     terse_finish finish;
 } terse_answer;
 
-/* Appends prompt[n] to the session, then what the model says to that. The text goes to stdout at once, unless
+/* Appends prompt[n], of which the session holds the first `held` tokens, then what the model says to that, and
+ * keeps the prompt in the file of --prompt-cache. The text goes to stdout at once, unless
  * --json. chat: the text stands by itself, it does not continue the prompt. An error leaves the session as it
  * was; so does an interrupt before the first token (then ids is empty). */
-terse_status terse_answer_get(terse_answer *a, terse_runner *r, const int32_t *prompt, size_t n, bool chat,
-                              terse_error *err);
+terse_status terse_answer_get(terse_answer *a, terse_runner *r, const int32_t *prompt, size_t n, size_t held,
+                              bool chat, terse_error *err);
 void terse_answer_free(terse_answer *a);
 /* "stop", "length", "interrupted" */
 const char *terse_finish_name(terse_finish finish);

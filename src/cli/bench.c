@@ -20,6 +20,7 @@ enum { MAX_TOKENS = 1 << 24 };
 typedef struct {
     const char *model, *prompts, *gens, *depths, *batches, *threads, *types_k, *types_v;
     const char *policies, *stops, *qualities, *profile, *text, *format, *drafts, *fill;
+    bool shared;
     int32_t ctx, ubatch, reps, strands;
     size_t probe_size;
     bool warm_up, phases;
@@ -35,8 +36,10 @@ static const terse_option bench_options[] = {
       .help = "tokens that are generated; 0: no such test" },
     { "-d --n-depth", TERSE_OPTION_STRING, AT(depths), .value = "N,..",
       .help = "tokens that the context holds before" },
-    { "-b --batch", TERSE_OPTION_STRING, AT(batches), .value = "N,..",
+    { "-npl --parallel", TERSE_OPTION_STRING, AT(batches), .value = "N,..",
       .help = "sequences that generate together, each with a context of its own; t/s is of all of them" },
+    { "-pps --prompt-shared", TERSE_OPTION_ON, AT(shared),
+      .help = "they have one context: copies, which share its pages" },
     { "--fill", TERSE_OPTION_STRING, AT(fill), .value = "HOW", .choices = "prompt copy",
       .help =
           "how a depth is reached: by computing its tokens, or by copies of the keys and values of the first "
@@ -163,7 +166,7 @@ static terse_status read_lists(bench_job *j, const bench_values *o, terse_error 
     if (st == TERSE_OK)
         st = numbers(p->depths, &p->n_depth, "-d", o->depths, MAX_TOKENS, err);
     if (st == TERSE_OK)
-        st = numbers(p->batches, &p->n_batch, "-b", o->batches, TERSE_BENCH_BATCH, err);
+        st = numbers(p->batches, &p->n_batch, "-npl", o->batches, TERSE_BENCH_BATCH, err);
     if (st == TERSE_OK)
         st = numbers(j->threads, &j->n_thread, "-t", o->threads, 1024, err);
     if (st == TERSE_OK)
@@ -188,12 +191,13 @@ static terse_status read_lists(bench_job *j, const bench_values *o, terse_error 
         return terse_fail(err, TERSE_BAD_INPUT, "more than %d settings of policy, stop rule and draft",
                           TERSE_BENCH_LIST);
     p->copies = strcmp(o->fill, "copy") == 0;
+    p->shared = o->shared;
     qsort(p->depths, (size_t)p->n_depth, sizeof *p->depths, by_value);
     const int32_t most_prompt = largest(p->prompts, p->n_prompt), most_gen = largest(p->gens, p->n_gen);
     const int32_t longest = most_prompt > most_gen ? most_prompt : most_gen;
     for (int32_t i = 0; i < p->n_batch; i++)
         if (p->batches[i] == 0)
-            return terse_fail(err, TERSE_BAD_INPUT, "-b: a batch of 0 sequences");
+            return terse_fail(err, TERSE_BAD_INPUT, "-npl: a batch of 0 sequences");
     if (longest == 0)
         return terse_fail(err, TERSE_BAD_INPUT, "-p 0 and -n 0 leave nothing to measure");
     p->ctx = p->depths[p->n_depth - 1] + longest;
@@ -238,7 +242,7 @@ static terse_status check_words(const bench_job *j, terse_error *err)
             st = terse_fail(err, TERSE_BAD_INPUT,
                             "--draft ngram guesses for one sequence whose text it knows: "
                             "leave out %s",
-                            j->plan.copies ? "--fill copy" : "-b");
+                            j->plan.copies ? "--fill copy" : "-npl");
     for (int32_t i = 0; i < n_rule(j) && st == TERSE_OK; i++) {
         terse_engine_options e = terse_engine_defaults();
         terse_session_opts opts;

@@ -22,6 +22,7 @@ typedef struct {
     int32_t prompts[TERSE_BENCH_LIST], gens[TERSE_BENCH_LIST], depths[TERSE_BENCH_LIST]; /* depths rise */
     int32_t n_prompt, n_gen, n_depth;
     int32_t batches[TERSE_BENCH_LIST], n_batch; /* sequences that generate together, 1 .. TERSE_BENCH_BATCH */
+    bool shared; /* the sequences of a batch are copies of the first: their depths are the same pages */
     bool copies; /* depths: a computed prompt's keys and values again and again, not those of their tokens */
     int32_t reps;
     bool warm_up;

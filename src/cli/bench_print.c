@@ -90,7 +90,7 @@ static json_t *json_setting(const terse_bench_out *out, const terse_bench_record
     print_model(type, sizeof type, i);
     strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&r->when, &tm));
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:i, "
-                     "s:i, s:i, s:s, s:s}",
+                     "s:i, s:i, s:b, s:s, s:s}",
                      "build_version", terse_version(), "cpu_info", cpu, "isa", terse_session_tier(r->session),
                      "backends", "CPU", "model_filename", out->plan->path, "model_type", type, "model_size",
                      (json_int_t)i->weight_bytes, "model_n_params", (json_int_t)i->n_param, "n_ubatch",
@@ -98,7 +98,8 @@ static json_t *json_setting(const terse_bench_out *out, const terse_bench_record
                      terse_kv_type_name(o->type_k), "type_v", terse_kv_type_name(o->type_v), "kv_policy",
                      o->policy ? o->policy : "dense", "stop", terse_session_stop(r->session), "tokens",
                      out->plan->source, "n_prompt", r->n_prompt, "n_gen", r->n_gen, "n_depth", r->n_depth,
-                     "n_batch", r->n_batch, "fill", out->plan->copies ? "copy" : "prompt", "test_time", when);
+                     "n_parallel", r->n_batch, "prompt_shared", out->plan->shared, "fill",
+                     out->plan->copies ? "copy" : "prompt", "test_time", when);
 }
 
 /* What guessing ahead did. NULL without memory. */

@@ -51,7 +51,8 @@ static terse_status deepen(bench *b, int32_t depth, terse_error *err)
     terse_progress_begin(&progress, label, "tokens", true);
     for (int32_t i = 0; i < b->n; i++)
         for (int32_t q = 0; q < b->n_sequence && st == TERSE_OK; q++)
-            st = deepen_one(b, i, q, depth, &progress, err);
+            st = q && b->plan->shared ? terse_session_copy(b->sessions[i][q], b->sessions[i][0], err)
+                                      : deepen_one(b, i, q, depth, &progress, err);
     terse_progress_end(&progress);
     return st;
 }

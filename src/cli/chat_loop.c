@@ -98,7 +98,7 @@ static bool turn(chat *c, terse_str text, int *code)
     terse_status st = terse_chat_turn(c->r, c->conversation, text, &c->prompt, &held, &err);
     if (st != TERSE_OK)
         return failed(c, &err, code);
-    st = terse_answer_get(&c->last, c->r, c->prompt.ids + held, c->prompt.n - held, true, &err);
+    st = terse_answer_get(&c->last, c->r, c->prompt.ids, c->prompt.n, held, true, &err);
     terse_interrupt_clear(); /* a Ctrl-C up to here was meant for the answer */
     const bool silent = st != TERSE_OK || (c->last.finish == TERSE_FINISH_INTERRUPTED && c->last.ids.n == 0);
     if (silent)

@@ -1,5 +1,6 @@
 /* cli/inspect.c: terse inspect FILE: what is in a GGUF file and whether it can run, for people or as JSON. */
 #include "commands.h"
+#include "inspect_snapshot.h"
 #include "options.h"
 #include "terminal.h"
 #include "terse/model.h"
@@ -437,7 +438,7 @@ int terse_cmd_inspect(int argc, char **argv)
     const terse_options accepted = {
         "inspect FILE [--json] [--tensors]",
         "Shows whether a GGUF file can run, what is missing if not, and what is in it: metadata, "
-        "tensor types, totals.",
+        "tensor types, totals. Of a snapshot (run --prompt-cache): what it holds.",
         &group, 1, 1
     };
     const int code = terse_options_parse(&accepted, &argc, argv);
@@ -447,10 +448,12 @@ int terse_cmd_inspect(int argc, char **argv)
         terse_complain("inspect: which file? terse inspect --help says more");
         return 2;
     }
-    terse_gguf *g;
+    terse_gguf *g = NULL;
     terse_error err;
-    terse_status st = terse_gguf_open(&g, argv[1], &err);
-    if (st == TERSE_OK)
+    const bool snapshot = terse_is_snapshot(argv[1]);
+    terse_status st =
+        snapshot ? terse_inspect_snapshot(argv[1], values.json, &err) : terse_gguf_open(&g, argv[1], &err);
+    if (st == TERSE_OK && !snapshot)
         st = inspect(g, &values, &err);
     terse_gguf_close(&g);
     if (st != TERSE_OK)

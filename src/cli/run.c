@@ -5,6 +5,7 @@
 #include "commands.h"
 #include "files.h"
 #include "interrupt.h"
+#include "prompt_cache.h"
 #include "run_report.h"
 #include "terminal.h"
 
@@ -73,11 +74,15 @@ static int answer_once(terse_runner *r, terse_conversation *conversation, const 
     terse_tokens tokens = { 0 };
     terse_answer a = { 0 };
     terse_error err;
-    size_t held;
+    size_t held = 0;
     terse_status st = conversation ? terse_chat_turn(r, conversation, text, &tokens, &held, &err)
                                    : terse_vocab_tokenize(v, text.p, text.n, true, true, &tokens, &err);
     if (st == TERSE_OK)
-        st = terse_answer_get(&a, r, tokens.ids, tokens.n, conversation != NULL, &err);
+        st = terse_prompt_cache_use(r, tokens.ids, tokens.n, &held, &err);
+    if (st == TERSE_OK)
+        st = terse_answer_get(&a, r, tokens.ids, tokens.n, held, conversation != NULL, &err);
+    if (st == TERSE_OK && r->o->run.cache_all)
+        st = terse_prompt_cache_save(r, tokens.ids, tokens.n, &a.ids, &err);
     const int code = st == TERSE_OK ? finish(r, &a) : terse_complain_error(&err);
     terse_answer_free(&a);
     terse_tokens_free(&tokens);
@@ -98,6 +103,9 @@ static int run(const terse_run_options *o)
     if (st == TERSE_OK && loop && o->run.json)
         st = terse_fail(&err, TERSE_BAD_INPUT,
                         "--json: a chat gives no single answer; give -p, or -st with -cnv");
+    if (st == TERSE_OK && loop && o->run.cache)
+        st = terse_fail(&err, TERSE_BAD_INPUT,
+                        "--prompt-cache: not for a chat on a terminal; give -p, or -st with -cnv");
     if (st == TERSE_OK)
         st = terse_runner_open(&r, o, &err);
     if (st == TERSE_OK && chat)

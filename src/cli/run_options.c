@@ -18,6 +18,12 @@ static const terse_option prompt_options[] = {
     { "-r --reverse-prompt", TERSE_OPTION_STRING, AT(reverse), .value = "TEXT",
       .help = "end the answer after this text" },
     { "--ignore-eos", TERSE_OPTION_ON, AT(ignore_eos), .help = "go on after the model's end of text" },
+    { "--prompt-cache", TERSE_OPTION_STRING, AT(cache), .value = "FILE",
+      .help = "go on from the keys and values that FILE holds, as far as they are of the same tokens, and "
+              "leave those "
+              "of this prompt there" },
+    { "--prompt-cache-all", TERSE_OPTION_ON, AT(cache_all), .help = "those of the answer as well" },
+    { "--prompt-cache-ro", TERSE_OPTION_ON, AT(cache_ro), .help = "leave the file as it is" },
     { "--no-display-prompt", TERSE_OPTION_IGNORED, .help = "the prompt is never shown" },
 };
 
@@ -61,6 +67,10 @@ static int check(terse_run_options *o)
     }
     if (o->chat.name && o->chat.file) {
         terse_complain("--chat-template and --chat-template-file exclude each other");
+        return 2;
+    }
+    if (!r->cache && (r->cache_all || r->cache_ro)) {
+        terse_complain("--prompt-cache-%s: no file is given by --prompt-cache", r->cache_all ? "all" : "ro");
         return 2;
     }
     r->chat |= r->system || template;

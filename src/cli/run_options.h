@@ -14,6 +14,8 @@ typedef struct {
     int32_t n_predict;   /* below 0: no limit */
     bool chat, raw, single_turn;
     bool ignore_eos, json, stats, quiet;
+    const char *cache; /* a snapshot of the session */
+    bool cache_all, cache_ro;
     const char *draft; /* "none", "ngram" */
     terse_draft_opts drafts;
 } terse_run_values;

@@ -164,7 +164,8 @@ terse_status terse_report_json(const terse_runner *r, const terse_answer *a, ter
     terse_json_put(&root, "model", name ? name : json_null());
     terse_json_put(&root, "text", json_stringn(a->text.n ? a->text.p : "", a->text.n));
     terse_json_put(&root, "ids", json_of_ids(&a->ids));
-    terse_json_put(&root, "prompt_tokens", json_integer(a->n_prompt));
+    terse_json_put(&root, "prompt_tokens", json_integer(a->n_held + a->n_prompt));
+    terse_json_put(&root, "cached_tokens", json_integer(a->n_held));
     terse_json_put(&root, "generated_tokens", json_integer((json_int_t)a->ids.n));
     terse_json_put(&root, "finish_reason", json_string(terse_finish_name(a->finish)));
     if (root && (!costs || json_object_update(root, costs) != 0)) {

@@ -138,3 +138,44 @@ terse_status terse_session_load(terse_session *s, const char *path, int32_t **to
     }
     return st;
 }
+
+static terse_status about(terse_sections_in *in, terse_snapshot_info *info, terse_error *err)
+{
+    const void *data;
+    uint64_t size;
+    terse_kv_saved_info kv;
+    terse_status st = terse_section_read(in, MAGIC, sizeof(snapshot_head), &data, err);
+    if (st != TERSE_OK)
+        return st;
+    const snapshot_head *h = data;
+    if (h->version != VERSION)
+        return terse_fail(err, TERSE_UNSUPPORTED, "%s is a snapshot of version %u, this is made for %d",
+                          in->path, h->version, VERSION);
+    if ((st = terse_section_any(in, TOKENS, &data, &size, err)) != TERSE_OK ||
+        (st = terse_section_any(in, SEEN, &data, &size, err)) != TERSE_OK ||
+        (st = terse_kv_saved(in, &kv, err)) != TERSE_OK || (st = terse_sections_end(in, err)) != TERSE_OK)
+        return st;
+    *info = (terse_snapshot_info){ .n_token = h->n_token,
+                                   .n_layer = kv.n_layer,
+                                   .n_head = kv.n_head,
+                                   .type_k = kv.type_k,
+                                   .type_v = kv.type_v,
+                                   .dim_k = kv.dim_k,
+                                   .dim_v = kv.dim_v,
+                                   .n_held = kv.n_held,
+                                   .page_bytes = kv.page_bytes };
+    memcpy(info->model, h->model, sizeof info->model);
+    return TERSE_OK;
+}
+
+terse_status terse_snapshot_about(const char *path, terse_snapshot_info *info, terse_error *err)
+{
+    terse_sections_in in;
+    terse_status st = terse_sections_open(&in, path, err);
+    if (st != TERSE_OK)
+        return st;
+    in.path = terse_path_shown(path);
+    st = about(&in, info, err);
+    terse_sections_close(&in);
+    return st;
+}

@@ -290,3 +290,47 @@ terse_status terse_kv_load(terse_kv *kv, terse_sections_in *in, terse_error *err
         terse_kv_truncate(kv, 0);
     return st;
 }
+
+/* ---- without a store ---- */
+
+static terse_kv_type public_type(int32_t type)
+{
+    for (int t = TERSE_KV_F32; t <= TERSE_KV_Q4; t++)
+        if ((int32_t)terse_kv_page_type((terse_kv_type)t) == type)
+            return (terse_kv_type)t;
+    return TERSE_KV_DEFAULT;
+}
+
+terse_status terse_kv_saved(terse_sections_in *in, terse_kv_saved_info *info, terse_error *err)
+{
+    const void *data;
+    uint64_t size;
+    terse_status st = terse_section_read(in, HEAD, sizeof(kv_head), &data, err);
+    if (st != TERSE_OK)
+        return st;
+    const kv_head *h = data;
+    *info = (terse_kv_saved_info){
+        h->n_layer, h->n_head, public_type(h->type_k), public_type(h->type_v), h->dim_k, h->dim_v, 0, 0
+    };
+    const int64_t unit = (int64_t)h->n_layer * h->n_head;
+    if (h->n_layer < 1 || h->n_head < 1 || unit > 1 << 24 || h->n_token < 1 ||
+        info->type_k == TERSE_KV_DEFAULT || info->type_v == TERSE_KV_DEFAULT)
+        return wrong(in, "its shape is none", err);
+    if ((st = terse_section_any(in, GONE, &data, &size, err)) != TERSE_OK)
+        return st;
+    const int32_t from = h->n_token - h->window;
+    info->n_held = unit * (h->n_ring ? h->n_token - (from > h->recent ? from : h->recent) : h->n_token);
+    if (h->n_ring) {
+        if ((st = terse_section_read(in, SLOTS, (uint64_t)unit * sizeof(int32_t), &data, err)) != TERSE_OK)
+            return st;
+        for (int64_t u = 0; u < unit; u++)
+            info->n_held += ((const int32_t *)data)[u];
+        if ((st = terse_section_any(in, POSITIONS, &data, &size, err)) != TERSE_OK)
+            return st;
+    }
+    if (h->marks && (st = terse_section_any(in, MARKS, &data, &size, err)) != TERSE_OK)
+        return st;
+    if ((st = terse_section_any(in, RADII, &data, &size, err)) != TERSE_OK)
+        return st;
+    return terse_section_any(in, PAGES, &data, &info->page_bytes, err);
+}
