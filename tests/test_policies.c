@@ -309,13 +309,14 @@ static void auto_stays_within_its_limit(void **state)
     enum { CTX = 8192 }; /* 6 MiB of f16, that come 2 MiB at a time */
     static const float change[UNITS] = { 0.3f, 0.1f, 0.7f, 0.3f, 0.0f, 0.2f };
     static const struct {
-        int32_t mib;
+        int32_t mib, chunk; /* 0: 512 */
         bool heads;
         const char *policy, *why;
-    } all[] = { { 6, false, "dense", "fit into" },
-                { 5, true, "duo", "3 of 6 heads" },
-                { 2, true, "tova:budget=2410", "too few heads whole" },
-                { 4, false, "tova:budget=5141", "of 8192 tokens" } };
+    } all[] = { { 6, 64, false, "dense", "fit into" },
+                { 5, 64, true, "duo", "3 of 6 heads" },
+                { 5, 0, true, "duo:share=0.333333", "2 of 6 heads" },
+                { 2, 64, true, "tova:budget=2346", "too few heads whole" },
+                { 4, 0, false, "tova:budget=4181", "of 8192 tokens" } };
     terse_profile *p = profile_of(change);
     static int32_t ids[CTX];
     for (int32_t t = 0; t < CTX; t++)
@@ -324,7 +325,7 @@ static void auto_stays_within_its_limit(void **state)
         const size_t limit = (size_t)all[i].mib << 20;
         terse_session *s = open_on(model, (terse_session_opts){ .policy = "auto",
                                                                 .ctx = CTX,
-                                                                .chunk = 64,
+                                                                .chunk = all[i].chunk,
                                                                 .kv_limit = limit,
                                                                 .profile = all[i].heads ? p : NULL });
         assert_string_equal(terse_session_policy(s), all[i].policy);

@@ -82,16 +82,18 @@ typedef struct {
     char name[96], why[sizeof((terse_attend *)0)->why];
 } choice;
 
-/* Under policy duo: as many heads whole as fit, if they are enough. Streaming heads take `least` tokens. */
+/* Under policy duo: as many heads whole as fit into `most` tokens of each head, if they are enough. Every head
+ * takes `spare` tokens more than it keeps. */
 static bool choose_heads(choice *c, const terse_session *s, const terse_profile *profile, size_t most,
-                         size_t least)
+                         size_t spare)
 {
     const terse_model_info *i = &s->model->info;
     const size_t n = (size_t)i->n_layer * (size_t)i->n_head_kv, ctx = (size_t)s->engine->forward.ctx;
-    const size_t all = most * n, rest = least * n;
-    if (!profile || !terse_profile_about(profile)->streaming || *s->budget || all <= rest || ctx <= least)
+    const size_t ends = TERSE_DUO_SINKS + TERSE_DUO_WINDOW;
+    if (!profile || !terse_profile_about(profile)->streaming || *s->budget || most <= ends + spare ||
+        ctx <= ends)
         return false;
-    const size_t whole = (all - rest) / (ctx - least); /* most < ctx: fewer than n */
+    const size_t whole = (most - ends - spare) * n / (ctx - ends); /* most < ctx: fewer than n */
     if ((double)whole < LEAST_SHARE * (double)n)
         return false;
     snprintf(c->name, sizeof c->name, "duo:share=%.6g", (double)whole / (double)n);
@@ -105,11 +107,13 @@ static terse_status choose_policy(choice *c, const terse_session *s, const terse
                                   terse_error *err)
 {
     enum {
-        SPARE = 256,
-        LEAST = 64
-    }; /* tokens: recent pages that are kept a little longer; and a sensible budget */
+        SPARE = 256, /* tokens: of recent pages that are kept a little longer, and of pages that are not full */
+        LEAST = 64   /* a sensible budget */
+    };
     const size_t ctx = (size_t)s->engine->forward.ctx, limit = s->engine->limit;
-    const size_t most = tokens_within(s, limit), spare = (size_t)s->engine->forward.chunk + SPARE;
+    const size_t most = tokens_within(s, limit), chunk = (size_t)s->engine->forward.chunk;
+    const size_t spare =
+        2 * chunk + SPARE; /* a chunk comes into recent pages, and as many may leave the window */
     const bool gate = s->engine->forward.utility != NULL;
     snprintf(c->name, sizeof c->name, "%s", gate ? "spkv" : "dense");
     if (gate)
@@ -118,8 +122,7 @@ static terse_status choose_policy(choice *c, const terse_session *s, const terse
         snprintf(c->why, sizeof c->why, "no limit was set");
     else if (most >= ctx)
         snprintf(c->why, sizeof c->why, "%zu tokens fit into %zu KiB", ctx, limit >> 10);
-    if (gate || !limit || most >= ctx ||
-        choose_heads(c, s, profile, most, TERSE_DUO_SINKS + TERSE_DUO_WINDOW + spare))
+    if (gate || !limit || most >= ctx || choose_heads(c, s, profile, most, spare))
         return TERSE_OK;
     if (most < spare + LEAST)
         return terse_fail(err, TERSE_NOMEM, "KV policy auto: %zu KiB hold %zu tokens, %zu are the least",
