@@ -318,10 +318,9 @@ INLINE void tile(int path, terse_dot_type type, int R, int T, float *y, size_t y
 {
     const uint8_t *row[ROWS];
     uint8_t tail[ROWS][STEP_SIZE_MAX];
-    step_codes raw[ROWS]; /* of the unpacked paths */
+    codes raw[ROWS]; /* of the unpacked paths */
     step_scales raw_scales[ROWS];
     sums s[ROWS / 2][TOKENS];
-    const dot_format *f = &dot_formats[type];
     const size_t size = step_size(type), ahead = ahead_of(row_size, R);
     const int32_t n_block = x->n / TERSE_ACT_BLOCK, n_step = (n_block + STEP_BLOCKS - 1) / STEP_BLOCKS;
     for (int r = 0; r < R; r++)
@@ -342,10 +341,7 @@ INLINE void tile(int path, terse_dot_type type, int R, int T, float *y, size_t y
             at = 0;
         }
         if (path >= UNPACKED)
-            for (int r = 0; r < R; r++) {
-                unpack_codes(type, &raw[r], row[r] + at);
-                f->scales(&raw_scales[r], row[r] + at, QK_BLOCKS);
-            }
+            terse_unpack_avx512[type](raw, raw_scales, row, at, R);
 #pragma GCC unroll 4
         for (int p = 0; p < R / 2; p++) {
             const uint8_t *w0 = row[2 * p] + at, *w1 = row[2 * p + 1] + at;
@@ -353,8 +349,8 @@ INLINE void tile(int path, terse_dot_type type, int R, int T, float *y, size_t y
                 prefetch_bytes(w0 + ahead, size);
                 prefetch_bytes(w1 + ahead, size);
             }
-            codes c0 = path < UNPACKED ? codes_of(path, w0) : codes_of_step(f, &raw[2 * p]);
-            codes c1 = path < UNPACKED ? codes_of(path, w1) : codes_of_step(f, &raw[2 * p + 1]);
+            codes c0 = path < UNPACKED ? codes_of(path, w0) : raw[2 * p];
+            codes c1 = path < UNPACKED ? codes_of(path, w1) : raw[2 * p + 1];
             const scales sc = path < UNPACKED
                                   ? scales_of(path, w0, w1)
                                   : scales_of_step(path, &c0, &c1, &raw_scales[2 * p], &raw_scales[2 * p + 1]);

@@ -281,30 +281,10 @@ INLINE codes codes_of_k6(const block_q6_k *w)
     return r;
 }
 
-/* Any type of the unpacked paths, after unpack_codes. */
-INLINE codes codes_of_step(const dot_format *f, const step_codes *s)
-{
-    const __m512i offset = _mm512_set1_epi8(64), twice = _mm512_set1_epi8((char)128);
-    const __m512i plus = _mm512_set1_epi8((char)(64 - f->offset));
-    __m512i z[4];
-    for (int i = 0; i < 4; i++) {
-        z[i] = _mm512_loadu_si512(s->raw + 64 * i);
-        if (f->map)
-            z[i] = _mm512_add_epi8(
-                offset,
-                _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const void *)f->map)), z[i]));
-        else
-            z[i] = _mm512_add_epi8(z[i], plus);
-        if (f->traits & HAS_SIGNS) {
-            uint64_t negative;
-            memcpy(&negative, s->sign + 8 * i, sizeof negative);
-            z[i] = _mm512_mask_sub_epi8(z[i], negative, twice, z[i]);
-        }
-    }
-    codes r;
-    transpose_lanes(r.c, z[0], z[1], z[2], z[3]);
-    return r;
-}
+/* The types of the unpacked paths: of n rows the codes of 256 values at byte at, but not sc, and what
+ * dot_formats has as their scales. */
+typedef void unpack_rows_fn(codes *c, step_scales *s, const uint8_t *const *row, size_t at, int n);
+extern unpack_rows_fn *const terse_unpack_avx512[TERSE_DOT_N];
 
 /* A type with instructions of its own. */
 INLINE codes codes_of(int path, const uint8_t *w)

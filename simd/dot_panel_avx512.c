@@ -107,12 +107,9 @@ INLINE void codes_of_rows(int path, step_rows p, const uint8_t *const row[LANES]
 
 static void unpacked_codes(terse_dot_type type, step_rows p, const uint8_t *const row[LANES])
 {
-    step_codes raw[LANES];
+    step_scales scales[LANES]; /* unpack_step_scales brings them in order */
     codes c[LANES];
-    for (int r = 0; r < LANES; r++)
-        unpack_codes(type, &raw[r], row[r]);
-    for (int r = 0; r < LANES; r++)
-        c[r] = codes_of_step(&dot_formats[type], &raw[r]);
+    terse_unpack_avx512[type](c, scales, row, 0, LANES);
     transpose_codes(p, c);
 }
 

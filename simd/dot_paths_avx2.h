@@ -82,14 +82,14 @@ typedef struct {
 } product;
 
 /* Bit 7 of the bytes is set so that their number of bits is even. */
-INLINE void complete_signs(uint8_t sign[32])
+INLINE __m256i completed_signs(__m256i v)
 {
     const __m256i odd = _mm256_broadcastsi128_si256(
         _mm_setr_epi8(0, -128, -128, 0, -128, 0, 0, -128, -128, 0, 0, -128, 0, -128, -128, 0));
-    const __m256i v = _mm256_loadu_si256((const void *)sign), low = _mm256_set1_epi8(15);
+    const __m256i low = _mm256_set1_epi8(15);
     const __m256i a = _mm256_shuffle_epi8(odd, _mm256_and_si256(v, low));
     const __m256i b = _mm256_shuffle_epi8(odd, _mm256_and_si256(_mm256_srli_epi16(v, 4), low));
-    _mm256_storeu_si256((void *)sign, _mm256_xor_si256(v, _mm256_xor_si256(a, b)));
+    return _mm256_xor_si256(v, _mm256_xor_si256(a, b));
 }
 
 /* Codes of 256 values for codes_of_step, best called some rows ahead: what is stored byte by byte cannot be
@@ -128,7 +128,7 @@ __attribute__((unused)) static void unpack_codes(terse_dot_type type, step_codes
         unpack_blocks(type, s, w);
     }
     if (has(type, HAS_EVEN_SIGNS))
-        complete_signs(s->sign);
+        _mm256_storeu_si256((void *)s->sign, completed_signs(_mm256_loadu_si256((const void *)s->sign)));
 }
 
 INLINE void prefetch_bytes(const uint8_t *w, size_t size)

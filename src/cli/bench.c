@@ -200,7 +200,8 @@ static terse_status read_lists(bench_job *j, const bench_values *o, terse_error 
             return terse_fail(err, TERSE_BAD_INPUT, "-npl: a batch of 0 sequences");
     if (longest == 0)
         return terse_fail(err, TERSE_BAD_INPUT, "-p 0 and -n 0 leave nothing to measure");
-    p->ctx = p->depths[p->n_depth - 1] + longest;
+    const int32_t deepest = p->depths[p->n_depth - 1] + longest, widest = largest(p->batches, p->n_batch);
+    p->ctx = deepest > widest ? deepest : widest; /* a batch has at most as many tokens as a context */
     if (p->ctx > MAX_TOKENS || (o->ctx > 0 && o->ctx < p->ctx))
         return terse_fail(err, TERSE_BAD_INPUT, "the tests need a context of %d tokens, not %d", p->ctx,
                           o->ctx > 0 && o->ctx < MAX_TOKENS ? o->ctx : MAX_TOKENS);
