@@ -2,6 +2,7 @@
 #ifndef RUN_FIXTURE_H
 #define RUN_FIXTURE_H
 
+#include "folder.h"
 #include "terse/terse.h"
 
 #include <jansson.h>
@@ -17,7 +18,6 @@
 
 #define MODEL TERSE_MODEL_DIR "/terse-28m-16k-q8_0.gguf"
 
-static char folder[64];                   /* of the tests' files; the program runs in it */
 static char said[1 << 16], told[1 << 16]; /* what it wrote to stdout and stderr */
 
 static void write_file(const char *name, const void *p, size_t n)
@@ -106,21 +106,6 @@ static inline int n_lines(const char *text)
     for (; *text; text++)
         n += *text == '\n';
     return n;
-}
-
-static int make_folder(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/terse-run-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    char line[128];
-    snprintf(line, sizeof line, "rm -r '%s'", folder);
-    return system(line);
 }
 
 #endif

@@ -1,29 +1,17 @@
 /* A session's logits: the same bits on every tier, with any number of threads and any chunking of the prompt,
  * under every stop rule; and its behaviour at the edges: context full, bad ids, interruption, truncation. */
-#include "make_model.h"
-#include "terse/terse.h"
+#include "tiny_model.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-#include <cmocka.h>
+enum { N_PROMPT = 301, N_SHORT = 100, N_DECODE = 5 };
 
-enum { N_PROMPT = 301, N_SHORT = 100, N_DECODE = 5, N_VOCAB = 96 };
-
-static char path[64];
-static terse_model *model;
 static int32_t tokens[N_PROMPT + N_DECODE];
 
 /* Three layers, group of 4, head size 32; the types differ so that every dot product is used. */
 static int setup(void **state)
 {
     (void)state;
-    terse_error err;
     make_model_opts o = { .n_layer = 3,
                           .n_embd = 256,
                           .n_head = 8,
@@ -45,31 +33,9 @@ static int setup(void **state)
                                   .gate = TERSE_TYPE_Q4_K,
                                   .up = TERSE_TYPE_BF16,
                                   .down = TERSE_TYPE_F32 };
-    snprintf(path, sizeof path, "/tmp/terse-session-%d.gguf", (int)getpid());
     for (int32_t t = 0; t < N_PROMPT + N_DECODE; t++)
         tokens[t] = t * 37 % N_VOCAB;
-    if (make_model(path, &o, &err) != TERSE_OK || terse_model_open(&model, path, &err) != TERSE_OK) {
-        print_error("%s\n", err.text);
-        return -1;
-    }
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    terse_model_close(&model);
-    unlink(path);
-    return 0;
-}
-
-static terse_session *open_with(const terse_session_opts *opts)
-{
-    terse_error err = { 0 };
-    terse_session *s;
-    if (terse_session_open(&s, model, opts, &err) != TERSE_OK)
-        fail_msg("%s", err.text);
-    return s;
+    return tiny_open(&o);
 }
 
 /* Logits after the prompt and after each decoded token. */
@@ -457,5 +423,5 @@ int main(void)
         cmocka_unit_test(options_are_checked),
         cmocka_unit_test(kv_limit_is_kept),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, tiny_teardown);
 }

@@ -164,20 +164,7 @@ static void refuses_what_does_not_fit(void **state)
 
     terse_model *own = model;
     char other[80];
-    make_model_opts shape = { .n_layer = 2,
-                              .n_embd = 128,
-                              .n_head = 8,
-                              .n_head_kv = 2,
-                              .head_dim = 32,
-                              .n_ff = 256,
-                              .n_vocab = N_VOCAB,
-                              .n_ctx = CTX,
-                              .q_gain = 4.0f,
-                              .output = true,
-                              .seed = 12 };
-    shape.types =
-        (make_model_types){ TERSE_TYPE_Q8_0, TERSE_TYPE_Q8_0, TERSE_TYPE_Q4_0, TERSE_TYPE_Q8_0, TERSE_TYPE_Q8_0,
-                            TERSE_TYPE_Q4_0, TERSE_TYPE_Q4_0, TERSE_TYPE_Q4_0, TERSE_TYPE_Q4_0 };
+    const make_model_opts shape = tiny_shape(12);
     snprintf(other, sizeof other, "/tmp/terse-other-%d.gguf", (int)getpid());
     assert_int_equal(make_model(other, &shape, &err), TERSE_OK);
     assert_int_equal(terse_model_open(&model, other, &err), TERSE_OK);

@@ -1,4 +1,5 @@
 /* terse template on the embedded model, as users run it: what goes to stdout and stderr, and the exit code. */
+#include "folder.h"
 #include "terse/base.h"
 
 #include <setjmp.h>
@@ -12,7 +13,6 @@
 
 #define MODEL TERSE_MODEL_DIR "/terse-28m-16k-q8_0.gguf"
 
-static char folder[64];
 static char said[1 << 14], told[1 << 14];
 
 static void write_text(const char *name, const char *text)
@@ -111,21 +111,6 @@ static void bad_input_gets_one_line(void **state)
         if (!strstr(told, cases[i][1]) || strchr(told, '\n') != told + strlen(told) - 1)
             fail_msg("%s: %s", cases[i][0], told);
     }
-}
-
-static int make_folder(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/terse-template-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    char line[128];
-    snprintf(line, sizeof line, "rm -r '%s'", folder);
-    return system(line);
 }
 
 int main(void)

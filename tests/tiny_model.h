@@ -19,10 +19,8 @@ enum { N_VOCAB = 96, CTX = 1024 };
 static char tiny_path[64];
 static terse_model *model;
 
-static int tiny_setup(void **state)
+static inline make_model_opts tiny_shape(uint64_t seed)
 {
-    (void)state;
-    terse_error err;
     make_model_opts o = { .n_layer = 2,
                           .n_embd = 128,
                           .n_head = 8,
@@ -33,7 +31,7 @@ static int tiny_setup(void **state)
                           .n_ctx = CTX,
                           .q_gain = 4.0f,
                           .output = true,
-                          .seed = 11 };
+                          .seed = seed };
     o.types = (make_model_types){ .embd = TERSE_TYPE_Q8_0,
                                   .output = TERSE_TYPE_Q8_0,
                                   .q = TERSE_TYPE_Q4_0,
@@ -43,12 +41,24 @@ static int tiny_setup(void **state)
                                   .gate = TERSE_TYPE_Q4_0,
                                   .up = TERSE_TYPE_Q4_0,
                                   .down = TERSE_TYPE_Q4_0 };
+    return o;
+}
+
+static int tiny_open(const make_model_opts *o)
+{
+    terse_error err;
     snprintf(tiny_path, sizeof tiny_path, "/tmp/terse-tiny-%d.gguf", (int)getpid());
-    if (make_model(tiny_path, &o, &err) != TERSE_OK || terse_model_open(&model, tiny_path, &err) != TERSE_OK) {
-        print_error("%s\n", err.text);
-        return -1;
-    }
-    return 0;
+    if (make_model(tiny_path, o, &err) == TERSE_OK && terse_model_open(&model, tiny_path, &err) == TERSE_OK)
+        return 0;
+    print_error("%s\n", err.text);
+    return -1;
+}
+
+static inline int tiny_setup(void **state)
+{
+    (void)state;
+    const make_model_opts o = tiny_shape(11);
+    return tiny_open(&o);
 }
 
 static int tiny_teardown(void **state)
@@ -68,7 +78,7 @@ static terse_session *open_with(const terse_session_opts *opts)
     return s;
 }
 
-static uint32_t roll(uint32_t *seed, uint32_t n)
+static inline uint32_t roll(uint32_t *seed, uint32_t n)
 {
     *seed = *seed * 1664525u + 1013904223u;
     return (*seed >> 8) % n;
