@@ -1,97 +1,12 @@
 /* Sessions under SP-KV and other policies that drop tokens: a small random model with predictors of its own,
  * and the trained model's reference logits, where they are. */
 #include "engine/tap.h"
+#include "gated_model.h"
 #include "kv/store.h"
-#include "make_model.h"
 #include "model/gate.h"
-#include "terse/terse.h"
 
 #include <jansson.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-enum { N_VOCAB = 96, N = 400, WINDOW = 40, SINKS = 2 };
-
-static char path[64], plain_path[64], side_path[64];
-static terse_model *model;
-static int32_t tokens[N];
-
-static int setup(void **state)
-{
-    (void)state;
-    terse_error err;
-    make_model_opts o = { .n_layer = 3,
-                          .n_embd = 128,
-                          .n_head = 8,
-                          .n_head_kv = 2,
-                          .head_dim = 32,
-                          .n_ff = 256,
-                          .n_vocab = N_VOCAB,
-                          .n_ctx = 1024,
-                          .q_gain = 4.0f,
-                          .utility = 48,
-                          .seed = 3 };
-    snprintf(path, sizeof path, "/tmp/terse-spkv-%d.gguf", (int)getpid());
-    snprintf(plain_path, sizeof plain_path, "/tmp/terse-plain-%d.gguf", (int)getpid());
-    snprintf(side_path, sizeof side_path, "/tmp/terse-side-%d.gguf", (int)getpid());
-    for (int32_t t = 0; t < N; t++)
-        tokens[t] = (t * t + 37 * t) % N_VOCAB;
-    if (make_model(path, &o, &err) != TERSE_OK || terse_model_open(&model, path, &err) != TERSE_OK) {
-        print_error("%s\n", err.text);
-        return -1;
-    }
-    o.utility = 0;
-    if (make_model(plain_path, &o, &err) != TERSE_OK) {
-        print_error("%s\n", err.text);
-        return -1;
-    }
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    terse_model_close(&model);
-    unlink(path);
-    unlink(plain_path);
-    unlink(side_path);
-    return 0;
-}
-
-static terse_session *open_on(const terse_model *m, terse_session_opts o)
-{
-    terse_session *s;
-    terse_error err;
-    o.ctx = o.ctx ? o.ctx : N + 40;
-    if (terse_session_open(&s, m, &o, &err) != TERSE_OK)
-        fail_msg("%s", err.text);
-    return s;
-}
-
-/* Logits of the last of n tokens, those from `from` on decoded; the caller frees them. */
-static float *logits_of(const terse_model *m, terse_session_opts o, int32_t n, int32_t from)
-{
-    terse_error err;
-    const float *last = NULL;
-    terse_session *s = open_on(m, o);
-    terse_status st = from ? terse_session_prefill(s, tokens, from, &last, NULL, &err) : TERSE_OK;
-    for (int32_t t = from; t < n && st == TERSE_OK; t++)
-        st = terse_session_decode(s, tokens[t], &last, &err);
-    if (st != TERSE_OK)
-        fail_msg("%s", err.text);
-    float *copy = malloc(N_VOCAB * sizeof *copy);
-    assert_non_null(copy);
-    memcpy(copy, last, N_VOCAB * sizeof *copy);
-    terse_session_close(&s);
-    return copy;
-}
 
 static void same_bits_whatever_the_way(void **state)
 {
@@ -429,54 +344,6 @@ static void threads_change_nothing(void **state)
     }
 }
 
-/* Older tokens that one store holds and the other does not. */
-static int32_t different(const terse_kv *a, const terse_kv *b)
-{
-    int32_t n = 0;
-    for (size_t u = 0; u < 6; u++)
-        for (int32_t i = 0; i < a->n_long[u]; i++) {
-            bool found = false;
-            for (int32_t k = 0; k < b->n_long[u]; k++)
-                found |= terse_kv_positions(a, u)[i] == terse_kv_positions(b, u)[k];
-            n += !found;
-        }
-    return n;
-}
-
-/* A dense session's tokens go to another one, whose policy then looks at them: as if they had come under it. */
-static void copies_come_under_policies(void **state)
-{
-    (void)state;
-    static const char *const policies[] = { "snapkv:keep=0.3", "pyramidkv:keep=0.3", "window:keep=0.3" };
-    terse_error err;
-    terse_session *from =
-        open_on(model, (terse_session_opts){ .policy = "dense", .observe = true, .strands = 1 });
-    terse_session *to =
-        open_on(model, (terse_session_opts){ .policy = "dense", .observe = true, .strands = 1 });
-    assert_int_equal(terse_session_prefill(from, tokens, 350, NULL, NULL, &err), TERSE_OK);
-    for (int i = 0; i < 3; i++) {
-        terse_session *want = open_on(model, (terse_session_opts){ .policy = policies[i], .strands = 1 });
-        assert_int_equal(terse_session_prefill(want, tokens, 350, NULL, NULL, &err), TERSE_OK);
-        assert_int_equal(terse_session_decode(want, 1, NULL, &err), TERSE_OK);
-        assert_int_equal(terse_session_rule(to, "dense", "none", NULL, 0, &err), TERSE_OK);
-        assert_int_equal(terse_session_copy(to, from, &err), TERSE_OK);
-        assert_int_equal(terse_session_rule(to, policies[i], "none", NULL, 0, &err), TERSE_OK);
-        assert_int_equal(terse_session_decode(to, 1, NULL, &err), TERSE_OK);
-        assert_int_equal(terse_session_held(to), terse_session_held(want));
-        /* Pages were cut elsewhere during the prompt: rounding decides about a few tokens. */
-        assert_in_range(different(terse_session_kv(to), terse_session_kv(want)), 0, 6);
-        terse_session_close(&want);
-    }
-    assert_int_equal(terse_session_count(from), 350);
-    assert_int_equal(terse_session_held(from), 6 * 350);
-    terse_session *other = open_on(model, (terse_session_opts){ .ctx = 500 });
-    assert_int_equal(terse_session_copy(other, from, &err), TERSE_BAD_INPUT);
-    assert_int_equal(terse_session_count(other), 0);
-    terse_session_close(&other);
-    terse_session_close(&to);
-    terse_session_close(&from);
-}
-
 static void auto_goes_by_memory(void **state)
 {
     (void)state;
@@ -585,7 +452,6 @@ int main(void)
         cmocka_unit_test(shares_count_from_the_end_of_the_prompt),
         cmocka_unit_test(budgets_are_kept),
         cmocka_unit_test(threads_change_nothing),
-        cmocka_unit_test(copies_come_under_policies),
         cmocka_unit_test(auto_goes_by_memory),
         cmocka_unit_test(the_trained_model_gives_its_reference),
     };

@@ -37,7 +37,7 @@ terse_option_group terse_args_kv_group(terse_args_kv *a);
     "most attention. tova:keep=X: what the last query looks at. snapkv:keep=X, pyramidkv:keep=X: what the "    \
     "end of the prompt looks at. duo:profile=FILE,share=X: everything in a share of the heads. "               \
     "random:keep=X: a floor. "                                                                                 \
-    "auto: dense (spkv, if the model has a gate), if it fits into --kv-limit, else duo with a --profile that " \
+    "auto: dense (spkv, if the model has a gate), if it fits into --kv-limit, else duo with a profile that "   \
     "knows the heads, else tova. keep is a share of the prompt; budget=N, a number of tokens, wins over "      \
     "it"
 

@@ -189,6 +189,19 @@ void terse_kv_each_page(const terse_kv *kv, terse_page_fn *fn, void *ctx)
     }
 }
 
+static void count_page(void *ctx, size_t at)
+{
+    (void)at;
+    ++*(int64_t *)ctx;
+}
+
+int64_t terse_kv_pages_held(const terse_kv *kv)
+{
+    int64_t n = 0;
+    terse_kv_each_page(kv, count_page, &n);
+    return n;
+}
+
 typedef struct {
     const terse_kv *kv;
     int64_t n;

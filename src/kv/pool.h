@@ -51,6 +51,7 @@ void terse_kv_shrink(terse_kv *kv);
  * recent pages, then the others in slot order. */
 typedef void terse_page_fn(void *ctx, size_t at);
 void terse_kv_each_page(const terse_kv *kv, terse_page_fn *fn, void *ctx);
+int64_t terse_kv_pages_held(const terse_kv *kv);
 /* Pages of the store that stand in other tables too. */
 int64_t terse_kv_shared(const terse_kv *kv);
 /* *id, a place of a table, is a page that is in no other table from now on: a copy of what it was, if it has to

@@ -462,9 +462,7 @@ terse_status terse_kv_copy(terse_kv *to, const terse_kv *from, terse_error *err)
         return st;
     to->window = from->window;
     to->step = from->step;
-    const terse_pool *pool = from->pool;
-    const int64_t used = (int64_t)pool->n_slab * TERSE_SLAB_PAGES - pool->n_free;
-    if (to->pool != pool && (st = terse_kv_grow(to, used, err)) != TERSE_OK)
+    if (to->pool != from->pool && (st = terse_kv_grow(to, terse_kv_pages_held(from), err)) != TERSE_OK)
         return st;
     copy_pages(to, from);
     terse_kv_summary_copy(to, from);

@@ -49,14 +49,7 @@ typedef struct {
     terse_sections_out *out;
     terse_error *err;
     terse_status st;
-    int64_t n;
 } saving;
-
-static void count_page(void *ctx, size_t at)
-{
-    (void)at;
-    ((saving *)ctx)->n++;
-}
 
 static void save_radius(void *ctx, size_t at)
 {
@@ -90,7 +83,8 @@ static terse_status save_slots(const terse_kv *kv, terse_sections_out *out, ters
 terse_status terse_kv_save(const terse_kv *kv, terse_sections_out *out, terse_error *err)
 {
     const kv_head head = head_of(kv);
-    saving s = { kv, out, err, TERSE_OK, 0 };
+    saving s = { kv, out, err, TERSE_OK };
+    const uint64_t n = (uint64_t)terse_kv_pages_held(kv);
     terse_status st = terse_section_write(out, HEAD, &head, sizeof head, err);
     if (st == TERSE_OK)
         st = terse_section_write(out, GONE, kv->n_gone,
@@ -101,13 +95,12 @@ terse_status terse_kv_save(const terse_kv *kv, terse_sections_out *out, terse_er
         st = terse_section_begin(out, MARKS, units(kv) * (size_t)kv->n_token * sizeof *kv->mark, err);
     for (size_t u = 0; u < units(kv) && kv->mark && st == TERSE_OK; u++)
         st = terse_section_put(out, terse_kv_mark(kv, u, 0), (size_t)kv->n_token * sizeof *kv->mark, err);
-    terse_kv_each_page(kv, count_page, &s);
     if (st == TERSE_OK)
-        st = terse_section_begin(out, RADII, (uint64_t)s.n * sizeof *kv->radius, err);
+        st = terse_section_begin(out, RADII, n * sizeof *kv->radius, err);
     s.st = st;
     terse_kv_each_page(kv, save_radius, &s);
     if (s.st == TERSE_OK)
-        s.st = terse_section_begin(out, PAGES, (uint64_t)s.n * kv->pool->page_size, err);
+        s.st = terse_section_begin(out, PAGES, n * kv->pool->page_size, err);
     terse_kv_each_page(kv, save_page, &s);
     return s.st;
 }
@@ -232,14 +225,13 @@ static void load_page(void *ctx, size_t at)
 /* The counts are those of the file by now, the tables are empty. */
 static terse_status load_pages(terse_kv *kv, terse_sections_in *in, terse_error *err)
 {
-    saving s = { .kv = kv };
+    const int64_t n = terse_kv_pages_held(kv);
     const void *radius, *page;
-    terse_kv_each_page(kv, count_page, &s);
-    terse_status st = terse_section_read(in, RADII, (uint64_t)s.n * sizeof *kv->radius, &radius, err);
+    terse_status st = terse_section_read(in, RADII, (uint64_t)n * sizeof *kv->radius, &radius, err);
     if (st == TERSE_OK)
-        st = terse_section_read(in, PAGES, (uint64_t)s.n * kv->pool->page_size, &page, err);
+        st = terse_section_read(in, PAGES, (uint64_t)n * kv->pool->page_size, &page, err);
     if (st == TERSE_OK)
-        st = terse_kv_grow(kv, s.n, err);
+        st = terse_kv_grow(kv, n, err);
     if (st != TERSE_OK)
         return st;
     loading l = { kv, radius, page };

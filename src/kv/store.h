@@ -215,7 +215,8 @@ void terse_kv_settle(terse_kv *kv);
 /* Tokens that are held, of all (layer, head). */
 int64_t terse_kv_held(const terse_kv *kv);
 /* n >= its tokens: the pages that are full follow one another, again and again, until there are n tokens; what
- * was in a page that is not full is gone. TERSE_BAD_INPUT without a full page, and for stores that drop tokens. */
+ * was in a page that is not full is gone. TERSE_BAD_INPUT without a full page, and for stores that drop tokens.
+ */
 terse_status terse_kv_repeat(terse_kv *kv, int32_t n, terse_error *err);
 /* Tables with n_ring recent places (0: those of a store that drops nothing) for a store that holds no tokens.
  */
