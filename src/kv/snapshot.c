@@ -308,9 +308,11 @@ terse_status terse_kv_saved(terse_sections_in *in, terse_kv_saved_info *info, te
     if (h->n_layer < 1 || h->n_head < 1 || unit > 1 << 24 || h->n_token < 1 ||
         info->type_k == TERSE_KV_DEFAULT || info->type_v == TERSE_KV_DEFAULT)
         return wrong(in, "its shape is none", err);
+    if (h->n_ring < 0 || (h->n_ring && (h->window < 1 || h->recent < 0 || h->recent > h->n_token)))
+        return wrong(in, "its pages do not fit together", err);
     if ((st = terse_section_any(in, GONE, &data, &size, err)) != TERSE_OK)
         return st;
-    const int32_t from = h->n_token - h->window;
+    const int32_t from = h->n_ring ? h->n_token - h->window : 0;
     info->n_held = unit * (h->n_ring ? h->n_token - (from > h->recent ? from : h->recent) : h->n_token);
     if (h->n_ring) {
         if ((st = terse_section_read(in, SLOTS, (uint64_t)unit * sizeof(int32_t), &data, err)) != TERSE_OK)
