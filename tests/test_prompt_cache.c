@@ -92,6 +92,34 @@ static void what_does_not_fit_is_refused(void **state)
     assert_non_null(strstr(told, "--prompt-cache"));
 }
 
+/* A cache that has dropped tokens holds no shorter prompt: what is gone would be missed. */
+static void what_was_dropped_is_computed_again(void **state)
+{
+    (void)state;
+    static const char *const how[] = { "--kv-policy window:budget=64", "--kv-policy tova:budget=64", "" };
+    char text[4096] = "", options[128];
+    int32_t want[64];
+    json_int_t n, m;
+    for (int i = 0; i < 40; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "The captain counted %d ships in the bay. ",
+                 i);
+    write_text("long", text);
+    text[strlen(text) * 2 / 3] = '\0';
+    for (size_t i = 0; i < sizeof how / sizeof *how; i++) {
+        run(0, "'%s' -f long -n 1 --json --prompt-cache gone%zu.kv %s", MODEL, i, how[i]);
+        snprintf(options, sizeof options, "-n 12 %s", how[i]);
+        write_text("prompt", text);
+        char prompt[] = "\"$(cat prompt)\" --temp 0 --json";
+        assert_int_equal(answer(prompt, options, &n), 0);
+        memcpy(want, ids, sizeof ids);
+        snprintf(options, sizeof options, "-n 12 --prompt-cache gone%zu.kv %s", i, how[i]);
+        const json_int_t cached = answer(prompt, options, &m);
+        assert_int_equal(m, n);
+        assert_true(how[i][0] ? cached == 0 : cached > n - 5);
+        assert_memory_equal(ids, want, sizeof ids);
+    }
+}
+
 static void inspect_tells_what_is_there(void **state)
 {
     (void)state;
@@ -113,9 +141,8 @@ static void inspect_tells_what_is_there(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_answer_is_the_same),
-        cmocka_unit_test(answers_can_be_kept),
-        cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(the_answer_is_the_same),       cmocka_unit_test(answers_can_be_kept),
+        cmocka_unit_test(what_does_not_fit_is_refused), cmocka_unit_test(what_was_dropped_is_computed_again),
         cmocka_unit_test(inspect_tells_what_is_there),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -7,7 +7,11 @@
 
 #include "terse/base.h"
 
-enum { TERSE_KV_PAGE = 32, TERSE_KV_DIM = 576 /* most channels of a key or a value */ };
+enum {
+    TERSE_KV_PAGE = 32,
+    TERSE_KV_DIM = 576, /* most channels of a key or a value */
+    TERSE_KV_BACK = 64  /* last tokens that can be taken back exactly where tokens are dropped */
+};
 
 /* Storage of keys and of values. q8, q4: codes of 8 or 4 bits with an f16 scale per token and 32 channels (8.5
  * and 4.5 bits per value). */

@@ -51,11 +51,7 @@ terse_status terse_chat_turn(terse_runner *r, terse_conversation *c, terse_str u
     size_t n = 0;
     while (n < n_held && n < c->ids.n && n + 1 < prompt->n && prompt->ids[n] == c->ids.ids[n])
         n++;
-    if (!terse_session_truncate(r->session, (int32_t)n)) { /* layers with windows have forgotten too much */
-        terse_session_truncate(r->session, 0);
-        n = 0;
-    }
-    *held = n;
+    *held = (size_t)terse_runner_back(r, (int32_t)n);
     return TERSE_OK;
 }
 

@@ -23,11 +23,7 @@ terse_status terse_prompt_cache_use(terse_runner *r, const int32_t *prompt, size
     while (same < (size_t)count && same + 1 < n && ids[same] == prompt[same])
         same++;
     free(ids);
-    if (!terse_session_truncate(r->session, (int32_t)same)) { /* layers with windows have forgotten too much */
-        terse_session_truncate(r->session, 0);
-        same = 0;
-    }
-    *held = same;
+    *held = same = (size_t)terse_runner_back(r, (int32_t)same);
     for (size_t i = 0; i < same; i++)
         terse_sampler_accept(r->sampler, prompt[i]);
     if (r->draft)

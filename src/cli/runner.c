@@ -60,7 +60,7 @@ terse_status terse_runner_open(terse_runner *r, const terse_run_options *o, ters
     if (st == TERSE_OK)
         st = terse_profile_use(&r->profile, o->engine.kv.profile, r->model, &r->opts, err);
     if (st == TERSE_OK)
-        st = terse_fit_here(r->model, &r->opts, 1, err);
+        st = terse_fit_here(r->model, &r->opts, 1, 1, err);
     if (st == TERSE_OK)
         st = terse_session_open(&r->session, r->model, &r->opts, err);
     if (st == TERSE_OK && *terse_session_policy_why(r->session))
@@ -82,6 +82,18 @@ terse_status terse_runner_open(terse_runner *r, const terse_run_options *o, ters
     touch_weights(r->model, o->run.quiet);
     r->load = (double)(terse_now_ns() - start) * 1e-9;
     return TERSE_OK;
+}
+
+int32_t terse_runner_back(terse_runner *r, int32_t n)
+{
+    const terse_model_info *i = terse_model_about(r->model);
+    const int32_t count = terse_session_count(r->session);
+    const bool dropped = terse_session_held(r->session) < (int64_t)count * i->n_layer * i->n_head_kv;
+    if ((count - n > TERSE_KV_BACK && dropped) || !terse_session_truncate(r->session, n)) {
+        terse_session_truncate(r->session, 0);
+        return 0;
+    }
+    return n;
 }
 
 void terse_runner_close(terse_runner *r)

@@ -20,5 +20,8 @@ typedef struct {
 /* Loads and opens all three. The options are borrowed until close. On failure *r is closed. */
 terse_status terse_runner_open(terse_runner *r, const terse_run_options *o, terse_error *err);
 void terse_runner_close(terse_runner *r);
+/* Leaves the session its first n tokens, if it holds all that they would hold by themselves, else none: layers
+ * with windows have forgotten, policies dropped. Returns how many are left. */
+int32_t terse_runner_back(terse_runner *r, int32_t n);
 
 #endif

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BACK = 64 /* tokens that can be taken back */ };
+enum { BACK = TERSE_KV_BACK };
 
 static size_t units(const terse_kv *kv)
 {
