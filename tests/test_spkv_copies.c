@@ -102,11 +102,36 @@ static void gated_sessions_in_batches_and_files(void **state)
     unlink(file);
 }
 
+/* Whether a full context must fit is a question of the policy, the model's own one too. */
+static void measuring_knows_policies_that_drop(void **state)
+{
+    (void)state;
+    terse_error err;
+    terse_model *plain;
+    assert_int_equal(terse_model_open(&plain, plain_path, &err), TERSE_OK);
+    assert_true(terse_session_measure(model, NULL).drops);
+    assert_false(terse_session_measure(plain, NULL).drops);
+    static const struct {
+        const char *policy;
+        bool drops;
+    } cases[] = { { "dense", false },
+                  { "quest:share=0.2", false },
+                  { "window:budget=64", true },
+                  { "auto", true },
+                  { "no such policy", false } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const terse_session_opts o = { .policy = cases[i].policy };
+        assert_int_equal(terse_session_measure(model, &o).drops, cases[i].drops);
+    }
+    terse_model_close(&plain);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(copies_come_under_policies),
         cmocka_unit_test(gated_sessions_in_batches_and_files),
+        cmocka_unit_test(measuring_knows_policies_that_drop),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -20,9 +20,10 @@ typedef enum {
 /* Zero means default: { 0 } and NULL are both valid. */
 typedef struct {
     /* Another session of the same model, or NULL. The new one shares its threads, its working memory and the
-     * memory of its pages, and takes ctx, threads, strands, chunk, types, kv_limit (of all together), back,
-     * gate, cpu, watch and abort from it, whatever is set here. Such sessions can go through the model together
-     * (terse_session_batch), and a copy of one into another shares its pages. They are closed in any order. */
+     * memory of its pages, and takes ctx, threads, strands, chunk, types, kv_limit (of all together; "auto"
+     * reckons with all of it), back, gate, cpu, pin, watch and abort from it, whatever is set here. Such
+     * sessions can go through the model together (terse_session_batch), and a copy of one into another shares
+     * its pages. They are closed in any order. */
     const terse_session *beside;
     int32_t ctx;     /* tokens; 0: the model's trained context */
     int32_t threads; /* 0: terse_cpu_threads() */
@@ -54,6 +55,7 @@ typedef struct {
     size_t kv;      /* keys and values of ctx tokens, at most kv_limit; a policy that drops tokens takes less */
     size_t work;    /* what a chunk of the prompt and the threads take */
     int32_t ctx;
+    bool drops; /* the policy drops tokens, always or ("auto") where memory is short */
 } terse_session_need;
 TERSE_API terse_session_need terse_session_measure(const terse_model *m, const terse_session_opts *opts);
 
@@ -86,7 +88,8 @@ typedef struct {
                      policy that scores tokens (h2o, tova, snapkv, pyramidkv) allows one token at a time */
 } terse_batch_part;
 /* Appends the next tokens of several sessions that stand beside each other, of each at most once, with the bits
- * that calls one by one would give; the weights are read once for all of them. Together at most
+ * that calls one by one would give; the weights are read once for all of them, and so are pages that copies
+ * have in common and read whole: in the stats these count for the first of them. Together at most
  * terse_session_chunk tokens. logits: caller's [n_logits of all parts][n_vocab], in the order of the parts. On
  * failure all sessions hold the tokens that they held before; err says which part it was. */
 TERSE_API terse_status terse_session_batch(const terse_batch_part *part, int32_t n_part, float *logits,
@@ -125,7 +128,8 @@ typedef struct {
 TERSE_API terse_status terse_snapshot_about(const char *path, terse_snapshot_info *info, terse_error *err);
 /* Forgets the tokens from position n on. False, and nothing is changed, if a layer with a sliding window has
  * given up what the token at position n would see (opts.back); n = 0 is always possible. Under a policy that
- * drops tokens: exactly for the last 64 tokens; further back, those that were dropped do not come back. */
+ * drops tokens: exactly for the last TERSE_KV_BACK tokens; further back, those that were dropped do not come
+ * back. */
 TERSE_API bool terse_session_truncate(terse_session *s, int32_t n);
 
 TERSE_API const terse_model *terse_session_model(const terse_session *s);

@@ -208,8 +208,8 @@ static terse_status open_sessions(bench *b, int32_t i, terse_error *err)
     terse_session_opts own = b->settings[i].opts;
     terse_status st = TERSE_OK;
     own.back = INT32_MAX; /* every sample goes back to the depth */
-    if (i == 0)           /* sequences of a batch share the pages of the depth */
-        st = terse_fit_here(b->plan->model, &own, b->n, err);
+    if (i == 0)
+        st = terse_fit_here(b->plan->model, &own, b->n, b->plan->shared ? 1 : b->n_sequence, err);
     for (int32_t q = 0; q < b->n_sequence && st == TERSE_OK; q++) {
         own.beside = b->sessions[i][0];
         st = terse_session_open(&b->sessions[i][q], b->plan->model, &own, err);

@@ -75,27 +75,19 @@ terse_status terse_fit_check(const terse_fit *f, const terse_memory_room *room, 
     return TERSE_OK;
 }
 
-/* Policies that keep every token. */
-static bool keeps_all(const char *policy)
-{
-    static const char *const names[] = { "dense", "quest", "oracle" };
-    for (size_t i = 0; policy && i < sizeof names / sizeof *names; i++)
-        if (strncmp(policy, names[i], strlen(names[i])) == 0)
-            return true;
-    return !policy;
-}
-
-terse_status terse_fit_here(const terse_model *m, const terse_session_opts *o, int32_t n, terse_error *err)
+terse_status terse_fit_here(const terse_model *m, const terse_session_opts *o, int32_t n, int32_t n_beside,
+                            terse_error *err)
 {
     const terse_memory_room room = terse_memory_room_now();
     terse_session_opts coded = *o;
     coded.type_k = coded.type_v = TERSE_KV_Q8;
     terse_fit fit = { .need = terse_session_measure(m, o),
                       .kv_q8 = terse_session_measure(m, &coded).kv,
-                      .whole = o->ctx > 0 && keeps_all(o->policy) };
-    fit.need.kv *= (size_t)n;
+                      .whole = o->ctx > 0 };
+    fit.whole &= !fit.need.drops;
+    fit.need.kv *= (size_t)n * (size_t)n_beside;
     fit.need.work *= (size_t)n;
-    fit.kv_q8 *= (size_t)n;
+    fit.kv_q8 *= (size_t)n * (size_t)n_beside;
     char note[512];
     const terse_status st = terse_fit_check(&fit, &room, note, sizeof note, err);
     if (st == TERSE_OK && note[0])

@@ -15,8 +15,10 @@ typedef struct {
  * again, and a context that nobody asked for may never be filled. */
 terse_status terse_fit_check(const terse_fit *fit, const terse_memory_room *room, char *note, size_t size,
                              terse_error *err);
-/* The same for n sessions that will be open at the same time on this machine, with the note on stderr. Call
- * before terse_session_open. */
-terse_status terse_fit_here(const terse_model *m, const terse_session_opts *o, int32_t n, terse_error *err);
+/* The same for n sessions that will be open at the same time on this machine, each one of n_beside that stand
+ * beside each other with keys and values of their own, with the note on stderr. Call before terse_session_open.
+ */
+terse_status terse_fit_here(const terse_model *m, const terse_session_opts *o, int32_t n, int32_t n_beside,
+                            terse_error *err);
 
 #endif

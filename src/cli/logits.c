@@ -205,7 +205,7 @@ static terse_status work(const terse_engine_options *engine, const logits_values
     if (st == TERSE_OK)
         st = terse_profile_use(&profile, engine->kv.profile, m, &opts, err);
     if (st == TERSE_OK)
-        st = terse_fit_here(m, &opts, 1, err);
+        st = terse_fit_here(m, &opts, 1, 1, err);
     if (st == TERSE_OK)
         st = terse_session_open(&j.s, m, &opts, err);
     if (st == TERSE_OK)
