@@ -123,23 +123,7 @@ INLINE void add_low(sums *s, const uint8_t *w, const scales *sc, const step_acts
 
 /* ---- rows and tokens ---- */
 
-/* Tokens that share a step's unpacked weights. Fewer where a type is rare: every number is a kernel to compile.
- */
-enum { TOKENS = 4 };
-INLINE int tokens_of(int path)
-{
-    switch (path) {
-    case TERSE_DOT_Q4_1:
-    case TERSE_DOT_Q5_0:
-    case TERSE_DOT_Q5_1:
-    case TERSE_DOT_Q2_K:
-    case TERSE_DOT_Q3_K:
-    case TERSE_DOT_TQ2_0:
-        return 2;
-    default:
-        return TOKENS;
-    }
-}
+enum { TOKENS = MANY_TOKENS - 1 }; /* that share a step's unpacked weights */
 
 /* The first min(n_row, ROWS) rows from w times T tokens from t. Rows past n_row are computed as copies of the
  * last and dropped. */
@@ -199,13 +183,12 @@ INLINE void rows_of(int path, const product *j)
 {
     const terse_dot_type type =
         path < UNPACKED ? (terse_dot_type)path : j->type; /* a constant where it can be */
-    const int T = tokens_of(path);
     const int32_t n_token = j->x->n_token;
     for (int32_t r = 0; r < j->n_row; r += ROWS) {
         const uint8_t *p = j->w + (size_t)r * j->row_size;
         int32_t t = 0;
-        for (; t + T <= n_token; t += T)
-            tile(path, type, T, j->y + r, j->y_stride, p, j->row_size, j->n_row - r, j->x, t);
+        for (; t + TOKENS <= n_token; t += TOKENS)
+            tile(path, type, TOKENS, j->y + r, j->y_stride, p, j->row_size, j->n_row - r, j->x, t);
         for (; t < n_token; t++)
             tile(path, type, 1, j->y + r, j->y_stride, p, j->row_size, j->n_row - r, j->x, t);
     }
@@ -227,10 +210,13 @@ static path_rows *const few[] = { DOT_PATHS(PATH_ENTRY) };
 static void rows(terse_dot_type type, float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
                  const terse_acts *x)
 {
-    if (dot_formats[type].len)
-        few[path_of(type)](&(product){ type, y, y_stride, w, row_size, n_row, x });
-    else
+    const product j = { type, y, y_stride, w, row_size, n_row, x };
+    if (!dot_formats[type].len)
         terse_dot_floats_avx2(type, y, y_stride, w, row_size, n_row, x);
+    else if (x->n_token >= MANY_TOKENS)
+        terse_dot_many_avx2(&j);
+    else
+        few[path_of(type)](&j);
 }
 
 void terse_dot_init_avx2(terse_dot_kernels *k)

@@ -19,6 +19,10 @@ void terse_dot_floats_avx2(terse_dot_type type, float *y, size_t y_stride, const
                            int32_t n_row, const terse_acts *x);
 void terse_quantize_avx2(const terse_acts *a, int32_t t);
 
+/* From MANY_TOKENS on: dot_many_avx2.c. */
+enum { MANY_TOKENS = 3 };
+void terse_dot_many_avx2(const product *j);
+
 /* Whether codes stay signed, because a sum of 8 products may not fit int16. */
 INLINE bool is_signed(int path)
 {

@@ -103,8 +103,9 @@ static void random_row(checkkernel *c, terse_dot_type type, int mood, void *row,
 {
     static const uint8_t ends[] = { 0x00, 0xff, 0x80, 0x7f, 0x0f, 0xf0 };
     uint8_t *p = row;
+    const int same = check_below(c, 12); /* half of the rows of ends have one everywhere: the largest sums */
     for (size_t i = 0; i < row_bytes(type, n); i++)
-        p[i] = mood == EXTREME ? ends[check_below(c, 6)] : (uint8_t)(check_bits(c) >> 40);
+        p[i] = mood == EXTREME ? ends[same < 6 ? same : check_below(c, 6)] : (uint8_t)(check_bits(c) >> 40);
     for (int32_t b = 0; b < n / block_len(type); b++)
         random_scales(c, type, mood, p + (size_t)b * row_bytes(type, block_len(type)));
 }
@@ -145,9 +146,10 @@ static void random_x(checkkernel *c, const terse_acts *a, int mood)
     float *x = (float *)(uintptr_t)a->x;
     const float tiny = check_below(c, 4) ? 1.0f : 1e-40f; /* 127 / amax of such a block is infinite */
     const bool wild = mood == WILD && check_below(c, 2);  /* else wild weights would always meet NaN */
+    const int sign = check_below(c, 4);                   /* of EXTREME: all alike, or random */
     for (int32_t i = 0; i < a->n_token * a->n; i++) {
         if (mood == EXTREME)
-            x[i] = check_below(c, 2) ? 3.0f : -3.0f;
+            x[i] = (sign < 2 ? sign : check_below(c, 2)) ? 3.0f : -3.0f;
         else if (mood == FAINT)
             x[i] = -0x1p-149f;
         else if (wild && i / 32 % 8 == 3)
