@@ -66,6 +66,29 @@ static inline void terse_tokens_fetch(terse_page_type type, const char *v, int32
     }
 }
 
+/* Pieces of terse_page_channels channels of a K block: their numbers, rising; n >= 1. */
+typedef struct {
+    const uint16_t *at;
+    int32_t n;
+} terse_channels;
+
+/* The i-th of their channels, `channels` of them each; at NULL: of all pieces. */
+static inline size_t terse_channel_at(const uint16_t *at, int32_t i, const int32_t channels)
+{
+    return at ? (size_t)(at[i / channels] * channels + i % channels) : (size_t)i;
+}
+
+/* Sends them and the scales on their way to the second-level cache. */
+static inline void terse_channels_fetch(terse_page_type type, const char *k, int32_t dim, terse_channels some)
+{
+    const size_t all = terse_page_block_size(type, dim);
+    for (size_t i = (size_t)(dim / terse_page_channels(type)) * TERSE_PIECE; i < all; i += 64)
+        terse_prefetch(k + i);
+    for (int32_t p = 0; p < some.n; p++)
+        for (size_t i = 0; i < TERSE_PIECE; i += 64)
+            terse_prefetch(k + (size_t)some.at[p] * TERSE_PIECE + i);
+}
+
 typedef struct {
     const char *tier; /* the last one that filled an entry */
 
@@ -76,6 +99,15 @@ typedef struct {
      *   q8, q4: per 32 channels an exact integer sum; s = fmaf(dq[b] * dk[b][t], (float)isum, s) over b. */
     void (*score[TERSE_PAGE_TYPES])(float *s, const void *q, const void *k, int32_t n_row, int32_t dim,
                                     const void *ahead);
+
+    /* s[row][t] from some channels, those of the pieces: what score gives where q is 0 in the others, whose
+     * memory is not touched. q: for q8 and q4 rows of terse_query_some. mean: NULL, or [n_row] what the mean of
+     * the page's scores is to be,
+     *   s[t] = s[t] + (mean[row] - sum s / TERSE_PAGE), the sum over 16 lanes (t mod 16), folded by halving.
+     * soon: pieces of the block ahead, where there is one. */
+    void (*score_some[TERSE_PAGE_TYPES])(float *s, const void *q, const void *k, terse_channels some,
+                                         const float *mean, int32_t n_row, int32_t dim, const void *ahead,
+                                         terse_channels soon);
 
     /* m[row] = max(m[row], s[row][0..n[row])) */
     void (*peak)(const float *s, int32_t n_row, const int32_t *n, float *m);
@@ -116,6 +148,10 @@ typedef struct {
 /* dst = the n_row prepared rows of q[n_row][dim] for keys of this type. Portable. */
 void terse_query_prepare(terse_page_type type, void *dst, const float *q, int32_t n_row, int32_t dim,
                          float scale);
+
+/* dst = the prepared rows q with the channels of other pieces left out: codes of 0. q8 and q4 keys. */
+void terse_query_some(void *dst, terse_page_type type, const void *q, int32_t n_row, int32_t dim,
+                      terse_channels some);
 
 /* Each fills in what its tier has; the coded types have their own files. */
 void terse_attn_init_scalar(terse_attn_kernels *k);

@@ -5,24 +5,24 @@
 #endif
 
 #include "simd/attn_avx2.h"
-#include "simd/expf_avx2.h"
 
 enum { P = TERSE_PAGE, TILE_ROWS = 4 };
 
 /* ---- score ---- */
 
-/* n_row rows by 16 tokens, t0 the first. */
+/* n_row rows by 16 tokens, t0 the first. some.at NULL: all pieces, as many as some.n says. */
 INLINE void score_tile(terse_page_type type, float *s, const float *q, const void *k, size_t q_stride,
-                       int32_t dim, int32_t t0, const int n_row)
+                       terse_channels some, int32_t t0, const int n_row)
 {
     __m256 a[TILE_ROWS][2];
     for (int r = 0; r < n_row; r++)
         a[r][0] = a[r][1] = _mm256_setzero_ps();
-    for (int32_t d = 0; d < dim; d++) {
-        const size_t i = (size_t)d * P + (size_t)t0;
+    const int32_t channels = terse_page_channels(type);
+    for (int32_t p = 0; p < some.n * channels; p++) {
+        const size_t d = terse_channel_at(some.at, p, channels), i = d * P + (size_t)t0;
         const __m256 k0 = load(type, k, i), k1 = load(type, k, i + 8);
         for (int r = 0; r < n_row; r++) {
-            const __m256 x = _mm256_set1_ps(q[(size_t)r * q_stride + (size_t)d]);
+            const __m256 x = _mm256_set1_ps(q[(size_t)r * q_stride + d]);
             a[r][0] = _mm256_fmadd_ps(x, k0, a[r][0]);
             a[r][1] = _mm256_fmadd_ps(x, k1, a[r][1]);
         }
@@ -34,21 +34,36 @@ INLINE void score_tile(terse_page_type type, float *s, const float *q, const voi
 }
 
 INLINE void score_rows(terse_page_type type, float *s, const float *q, const void *k, size_t stride,
-                       int32_t dim, const int n_row)
+                       terse_channels some, const int n_row)
 {
     for (int32_t t = 0; t < P; t += 16)
-        score_tile(type, s, q, k, stride, dim, t, n_row);
+        score_tile(type, s, q, k, stride, some, t, n_row);
+}
+
+INLINE void score_pieces(terse_page_type type, float *s, const float *x, const void *k, int32_t n_row,
+                         int32_t dim, terse_channels some)
+{
+    const size_t stride = terse_query_size(type, dim) / sizeof(float);
+    for (; n_row >= 4; n_row -= 4, s += 4 * P, x += 4 * stride)
+        score_rows(type, s, x, k, stride, some, 4);
+    for (; n_row > 0; n_row--, s += P, x += stride)
+        score_rows(type, s, x, k, stride, some, 1);
 }
 
 INLINE void score_float(terse_page_type type, float *s, const void *q, const void *k, int32_t n_row,
                         int32_t dim)
 {
-    const size_t stride = terse_query_size(type, dim) / sizeof(float);
-    const float *x = q;
-    for (; n_row >= 4; n_row -= 4, s += 4 * P, x += 4 * stride)
-        score_rows(type, s, x, k, stride, dim, 4);
-    for (; n_row > 0; n_row--, s += P, x += stride)
-        score_rows(type, s, x, k, stride, dim, 1);
+    score_pieces(type, s, q, k, n_row, dim,
+                 (terse_channels){ .at = NULL, .n = dim / terse_page_channels(type) });
+}
+
+INLINE void some_float(terse_page_type type, float *s, const void *q, const void *k, terse_channels some,
+                       const float *mean, int32_t n_row, int32_t dim, const void *ahead, terse_channels soon)
+{
+    if (ahead)
+        terse_channels_fetch(type, ahead, dim, soon);
+    score_pieces(type, s, q, k, n_row, dim, some);
+    shift(s, mean, n_row);
 }
 
 static void score_f32(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
@@ -67,6 +82,24 @@ static void score_bf16(float *s, const void *q, const void *k, int32_t n_row, in
 {
     fetch(ahead, TERSE_PAGE_BF16, dim);
     score_float(TERSE_PAGE_BF16, s, q, k, n_row, dim);
+}
+
+static void some_f32(float *s, const void *q, const void *k, terse_channels some, const float *mean,
+                     int32_t n_row, int32_t dim, const void *ahead, terse_channels soon)
+{
+    some_float(TERSE_PAGE_F32, s, q, k, some, mean, n_row, dim, ahead, soon);
+}
+
+static void some_f16(float *s, const void *q, const void *k, terse_channels some, const float *mean,
+                     int32_t n_row, int32_t dim, const void *ahead, terse_channels soon)
+{
+    some_float(TERSE_PAGE_F16, s, q, k, some, mean, n_row, dim, ahead, soon);
+}
+
+static void some_bf16(float *s, const void *q, const void *k, terse_channels some, const float *mean,
+                      int32_t n_row, int32_t dim, const void *ahead, terse_channels soon)
+{
+    some_float(TERSE_PAGE_BF16, s, q, k, some, mean, n_row, dim, ahead, soon);
 }
 
 /* ---- softmax ---- */
@@ -229,6 +262,9 @@ void terse_attn_init_avx2(terse_attn_kernels *k)
     *k = (terse_attn_kernels){
         .tier = "avx2",
         .score = { [TERSE_PAGE_F32] = score_f32, [TERSE_PAGE_F16] = score_f16, [TERSE_PAGE_BF16] = score_bf16 },
+        .score_some = { [TERSE_PAGE_F32] = some_f32,
+                        [TERSE_PAGE_F16] = some_f16,
+                        [TERSE_PAGE_BF16] = some_bf16 },
         .peak = peak,
         .weigh = weigh,
         .settle = settle,

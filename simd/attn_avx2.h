@@ -3,6 +3,7 @@
 #define TERSE_SIMD_ATTN_AVX2_H
 
 #include "simd/attn.h"
+#include "simd/expf_avx2.h"
 
 #include <immintrin.h>
 
@@ -46,6 +47,20 @@ INLINE __m256 within(uint32_t tokens, int32_t t)
     const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
     const __m256i some = _mm256_and_si256(_mm256_set1_epi32((int32_t)(tokens >> t)), bit);
     return _mm256_castsi256_ps(_mm256_cmpeq_epi32(some, bit));
+}
+
+/* s[row] += mean[row] - their mean */
+INLINE void shift(float *s, const float *mean, int32_t n_row)
+{
+    for (int32_t r = 0; mean && r < n_row; r++, s += TERSE_PAGE) {
+        __m256 x[4];
+        for (int j = 0; j < 4; j++)
+            x[j] = _mm256_loadu_ps(s + 8 * j);
+        const float sum = fold16_avx2(_mm256_add_ps(x[0], x[2]), _mm256_add_ps(x[1], x[3]));
+        const __m256 by = _mm256_set1_ps(mean[r] - sum * (1.0f / TERSE_PAGE));
+        for (int j = 0; j < 4; j++)
+            _mm256_storeu_ps(s + 8 * j, _mm256_add_ps(x[j], by));
+    }
 }
 
 INLINE float max8(__m256 x)

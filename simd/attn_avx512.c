@@ -11,46 +11,71 @@ enum { P = TERSE_PAGE, ROWS = 8, TILE_ROWS = 4, TILE = 4 };
 
 /* ---- score ---- */
 
-INLINE void score_rows(terse_page_type type, float *s, const float *q, const void *k, size_t q_stride,
-                       int32_t dim, const char *next, const int n_row)
+INLINE void fetch_channel(terse_page_type type, const char *next, size_t d)
 {
     const size_t width = type == TERSE_PAGE_F32 ? 4 : 2;
+    fetch(next + d * P * width);
+    if (type == TERSE_PAGE_F32)
+        fetch(next + d * P * width + 64);
+}
+
+/* some.at NULL: all pieces, as many as some.n says. */
+INLINE void score_rows(terse_page_type type, float *s, const float *q, const void *k, size_t q_stride,
+                       terse_channels some, const char *next, terse_channels soon, const int n_row)
+{
+    const int32_t channels = terse_page_channels(type);
     __m512 a[ROWS][2];
     for (int r = 0; r < n_row; r++)
         a[r][0] = a[r][1] = _mm512_setzero_ps();
-    for (int32_t d = 0; d < dim; d++) {
-        const __m512 k0 = load(type, k, (size_t)d * P), k1 = load(type, k, (size_t)d * P + 16);
-        fetch(next + (size_t)d * P * width);
-        if (type == TERSE_PAGE_F32)
-            fetch(next + (size_t)d * P * width + 64);
+    for (int32_t i = 0; i < some.n * channels; i++) {
+        const size_t d = terse_channel_at(some.at, i, channels);
+        const __m512 k0 = load(type, k, d * P), k1 = load(type, k, d * P + 16);
+        const int32_t then = some.at && i >= soon.n * channels ? soon.n * channels - 1 : i;
+        fetch_channel(type, next, terse_channel_at(soon.at, then, channels));
         for (int r = 0; r < n_row; r++) {
-            const __m512 x = _mm512_set1_ps(q[(size_t)r * q_stride + (size_t)d]);
+            const __m512 x = _mm512_set1_ps(q[(size_t)r * q_stride + d]);
             a[r][0] = _mm512_fmadd_ps(x, k0, a[r][0]);
             a[r][1] = _mm512_fmadd_ps(x, k1, a[r][1]);
         }
     }
+    for (int32_t i = some.n * channels; some.at && i < soon.n * channels; i++)
+        fetch_channel(type, next, terse_channel_at(soon.at, i, channels));
     for (int r = 0; r < n_row; r++) {
         _mm512_storeu_ps(s + r * P, a[r][0]);
         _mm512_storeu_ps(s + r * P + 16, a[r][1]);
     }
 }
 
-INLINE void score_float(terse_page_type type, float *s, const void *q, const void *k, int32_t n_row,
-                        int32_t dim, const void *ahead)
+INLINE void score_pieces(terse_page_type type, float *s, const float *x, const void *k, int32_t n_row,
+                         int32_t dim, terse_channels some, const void *ahead, terse_channels soon)
 {
     const size_t stride = terse_query_size(type, dim) / sizeof(float);
     const char *next = next_of(ahead, k);
-    const float *x = q;
-    for (; n_row >= ROWS; n_row -= ROWS, s += ROWS * P, x += ROWS * stride, next = k)
-        score_rows(type, s, x, k, stride, dim, next, ROWS);
-    for (; n_row >= 4; n_row -= 4, s += 4 * P, x += 4 * stride, next = k)
-        score_rows(type, s, x, k, stride, dim, next, 4);
+    soon = ahead ? soon : some;
+    for (; n_row >= ROWS; n_row -= ROWS, s += ROWS * P, x += ROWS * stride, next = k, soon = some)
+        score_rows(type, s, x, k, stride, some, next, soon, ROWS);
+    for (; n_row >= 4; n_row -= 4, s += 4 * P, x += 4 * stride, next = k, soon = some)
+        score_rows(type, s, x, k, stride, some, next, soon, 4);
     if (n_row == 3)
-        score_rows(type, s, x, k, stride, dim, next, 3);
+        score_rows(type, s, x, k, stride, some, next, soon, 3);
     else if (n_row == 2)
-        score_rows(type, s, x, k, stride, dim, next, 2);
+        score_rows(type, s, x, k, stride, some, next, soon, 2);
     else if (n_row == 1)
-        score_rows(type, s, x, k, stride, dim, next, 1);
+        score_rows(type, s, x, k, stride, some, next, soon, 1);
+}
+
+INLINE void score_float(terse_page_type type, float *s, const void *q, const void *k, int32_t n_row,
+                        int32_t dim, const void *ahead)
+{
+    const terse_channels all = { .at = NULL, .n = dim / terse_page_channels(type) };
+    score_pieces(type, s, q, k, n_row, dim, all, ahead, all);
+}
+
+INLINE void some_float(terse_page_type type, float *s, const void *q, const void *k, terse_channels some,
+                       const float *mean, int32_t n_row, int32_t dim, const void *ahead, terse_channels soon)
+{
+    score_pieces(type, s, q, k, n_row, dim, some, ahead, soon);
+    shift(s, mean, n_row);
 }
 
 static void score_f32(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
@@ -68,6 +93,24 @@ static void score_bf16(float *s, const void *q, const void *k, int32_t n_row, in
     score_float(TERSE_PAGE_BF16, s, q, k, n_row, dim, ahead);
 }
 
+static void some_f32(float *s, const void *q, const void *k, terse_channels some, const float *mean,
+                     int32_t n_row, int32_t dim, const void *ahead, terse_channels soon)
+{
+    some_float(TERSE_PAGE_F32, s, q, k, some, mean, n_row, dim, ahead, soon);
+}
+
+static void some_f16(float *s, const void *q, const void *k, terse_channels some, const float *mean,
+                     int32_t n_row, int32_t dim, const void *ahead, terse_channels soon)
+{
+    some_float(TERSE_PAGE_F16, s, q, k, some, mean, n_row, dim, ahead, soon);
+}
+
+static void some_bf16(float *s, const void *q, const void *k, terse_channels some, const float *mean,
+                      int32_t n_row, int32_t dim, const void *ahead, terse_channels soon)
+{
+    some_float(TERSE_PAGE_BF16, s, q, k, some, mean, n_row, dim, ahead, soon);
+}
+
 /* ---- softmax ---- */
 
 INLINE float top_of(const float *s, uint32_t live, float m)
@@ -83,16 +126,6 @@ static void peak(const float *s, int32_t n_row, const int32_t *n, float *m)
 {
     for (int32_t r = 0; r < n_row; r++)
         m[r] = top_of(s + r * P, terse_tokens_first(n[r]), m[r]);
-}
-
-/* Sums of 4 rows of 16 lanes at once: the same halving as fold16_avx512, the rows side by side. */
-INLINE __m128 fold16_4(__m512 v0, __m512 v1, __m512 v2, __m512 v3)
-{
-    const __m512 a = _mm512_add_ps(_mm512_shuffle_f32x4(v0, v1, 0x44), _mm512_shuffle_f32x4(v0, v1, 0xee));
-    const __m512 b = _mm512_add_ps(_mm512_shuffle_f32x4(v2, v3, 0x44), _mm512_shuffle_f32x4(v2, v3, 0xee));
-    const __m512 c = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
-    const __m512 d = _mm512_add_ps(c, _mm512_permute_ps(c, 0x4e));
-    return first_of_quarters(_mm512_add_ps(d, _mm512_permute_ps(d, 0xb1)));
 }
 
 /* Four rows together: one chain of latencies instead of four. */
@@ -329,6 +362,9 @@ void terse_attn_init_avx512(terse_attn_kernels *k)
     *k = (terse_attn_kernels){
         .tier = "avx512",
         .score = { [TERSE_PAGE_F32] = score_f32, [TERSE_PAGE_F16] = score_f16, [TERSE_PAGE_BF16] = score_bf16 },
+        .score_some = { [TERSE_PAGE_F32] = some_f32,
+                        [TERSE_PAGE_F16] = some_f16,
+                        [TERSE_PAGE_BF16] = some_bf16 },
         .peak = peak,
         .weigh = weigh,
         .settle = settle,

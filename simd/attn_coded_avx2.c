@@ -31,13 +31,26 @@ INLINE __m256i high_nibbles(__m256i x)
 
 enum { SCORE_ROWS = 4 };
 
-/* 32 channels of 8 tokens. Codes are -127..127, so |k| * (q with k's sign) stays in pairs of 16 bits. */
-INLINE void score_block_q8(__m256i *i, const char *q, size_t q_size, const uint8_t *code, const int n_row)
+/* The pieces of a block, from ... to - 1 in at; where that is NULL the numbers are their own. */
+typedef struct {
+    const uint16_t *at;
+    int32_t from, to;
+} span;
+
+INLINE size_t piece_of(span x, int32_t p)
+{
+    return x.at ? x.at[p] : (size_t)p;
+}
+
+/* 8 tokens of the pieces. Codes are -127..127, so |k| * (q with k's sign) stays in pairs of 16 bits. */
+INLINE void score_block_q8(__m256i *i, const char *q, size_t q_size, const uint8_t *code, span some,
+                           const int n_row)
 {
     for (int r = 0; r < n_row; r++)
         i[r] = _mm256_setzero_si256();
-    for (int32_t d = 0; d < B; d += 4) {
-        const __m256i u = _mm256_loadu_si256((const __m256i *)(code + (size_t)d * P));
+    for (int32_t p = some.from; p < some.to; p++) {
+        const size_t d = piece_of(some, p) * 4;
+        const __m256i u = _mm256_loadu_si256((const __m256i *)(code + d * P));
         const __m256i k = _mm256_xor_si256(u, _mm256_set1_epi8((char)-128)), size = _mm256_abs_epi8(k);
         for (int r = 0; r < n_row; r++) {
             const __m256i x = _mm256_set1_epi32(*(const int32_t *)(q + (size_t)r * q_size + d));
@@ -49,12 +62,13 @@ INLINE void score_block_q8(__m256i *i, const char *q, size_t q_size, const uint8
 
 /* Pairs are at most 2 * 15 * 127 here: eight of them fit into 16 bits. */
 INLINE void score_block_q4(__m256i *i, const char *q, size_t q_size, const uint8_t *code, const int32_t *offset,
-                           const int n_row)
+                           span some, const int n_row)
 {
     for (int r = 0; r < n_row; r++)
         i[r] = _mm256_setzero_si256();
-    for (int32_t d = 0; d < B; d += 8) {
-        const __m256i k = _mm256_loadu_si256((const __m256i *)(code + (size_t)d / 2 * P));
+    for (int32_t p = some.from; p < some.to; p++) {
+        const size_t d = piece_of(some, p) * 8;
+        const __m256i k = _mm256_loadu_si256((const __m256i *)(code + d / 2 * P));
         const __m256i k0 = low_nibbles(k), k1 = high_nibbles(k);
         for (int r = 0; r < n_row; r++) {
             const int32_t *x = (const int32_t *)(q + (size_t)r * q_size + d);
@@ -68,22 +82,28 @@ INLINE void score_block_q4(__m256i *i, const char *q, size_t q_size, const uint8
                                 _mm256_set1_epi32(offset[(size_t)r * q_size / sizeof *offset]));
 }
 
-/* n_row rows by 8 tokens. code and scale: those of the first token. */
+/* n_row rows by 8 tokens. code and scale: those of the first token. some.at NULL: all channels. */
 INLINE void score_tile(int type, float *s, const char *q, const uint8_t *code, const uint16_t *scale,
-                       int32_t dim, const int n_row)
+                       int32_t dim, terse_channels some, const int n_row)
 {
     const size_t q_size = terse_query_size(TERSE_PAGE_Q8, dim);
+    const int32_t per_block = type == Q8 ? 8 : 4;
+    span now = { .at = some.at };
     __m256 sum[SCORE_ROWS];
     for (int r = 0; r < n_row; r++)
         sum[r] = _mm256_setzero_ps();
     for (int32_t b = 0; b < dim / B; b++, scale += P) {
         const char *x = q + dim + (size_t)b * 4; /* scales, offsets */
         __m256i i[SCORE_ROWS];
+        now.from = now.to;
+        if (!some.at)
+            now.to = (b + 1) * per_block;
+        while (some.at && now.to < some.n && some.at[now.to] < (b + 1) * per_block)
+            now.to++;
         if (type == Q8)
-            score_block_q8(i, q + b * B, q_size, code + code_size(type, b * B), n_row);
+            score_block_q8(i, q, q_size, code, now, n_row);
         else
-            score_block_q4(i, q + b * B, q_size, code + code_size(type, b * B),
-                           (const int32_t *)(x + dim / B * 4), n_row);
+            score_block_q4(i, q, q_size, code, (const int32_t *)(x + dim / B * 4), now, n_row);
         const __m256 dk = load(TERSE_PAGE_F16, scale, 0);
         for (int r = 0; r < n_row; r++) {
             const __m256 dq = _mm256_set1_ps(*(const float *)(x + (size_t)r * q_size));
@@ -94,28 +114,52 @@ INLINE void score_tile(int type, float *s, const char *q, const uint8_t *code, c
         _mm256_storeu_ps(s + r * P, sum[r]);
 }
 
-INLINE void score(int type, float *s, const char *q, const uint8_t *code, int32_t n_row, int32_t dim)
+INLINE void score(int type, float *s, const char *q, const uint8_t *code, int32_t n_row, int32_t dim,
+                  terse_channels some)
 {
     const size_t size = terse_query_size(TERSE_PAGE_Q8, dim);
     const uint16_t *scale = (const uint16_t *)(code + code_size(type, dim));
     for (; n_row >= 4; n_row -= 4, s += 4 * P, q += 4 * size)
         for (int32_t t = 0; t < P; t += 8)
-            score_tile(type, s + t, q, code + (size_t)t * 4, scale + t, dim, 4);
+            score_tile(type, s + t, q, code + (size_t)t * 4, scale + t, dim, some, 4);
     for (; n_row > 0; n_row--, s += P, q += size)
         for (int32_t t = 0; t < P; t += 8)
-            score_tile(type, s + t, q, code + (size_t)t * 4, scale + t, dim, 1);
+            score_tile(type, s + t, q, code + (size_t)t * 4, scale + t, dim, some, 1);
 }
+
+static const terse_channels all = { .at = NULL, .n = 0 };
 
 static void score_q8(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
 {
     fetch(ahead, TERSE_PAGE_Q8, dim);
-    score(Q8, s, q, k, n_row, dim);
+    score(Q8, s, q, k, n_row, dim, all);
 }
 
 static void score_q4(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
 {
     fetch(ahead, TERSE_PAGE_Q4, dim);
-    score(Q4, s, q, k, n_row, dim);
+    score(Q4, s, q, k, n_row, dim, all);
+}
+
+INLINE void score_some(int type, float *s, const void *q, const void *k, terse_channels some, const float *mean,
+                       int32_t n_row, int32_t dim, const void *ahead, terse_channels soon)
+{
+    if (ahead)
+        terse_channels_fetch((terse_page_type)type, ahead, dim, soon);
+    score(type, s, q, k, n_row, dim, some);
+    shift(s, mean, n_row);
+}
+
+static void some_q8(float *s, const void *q, const void *k, terse_channels some, const float *mean,
+                    int32_t n_row, int32_t dim, const void *ahead, terse_channels soon)
+{
+    score_some(Q8, s, q, k, some, mean, n_row, dim, ahead, soon);
+}
+
+static void some_q4(float *s, const void *q, const void *k, terse_channels some, const float *mean,
+                    int32_t n_row, int32_t dim, const void *ahead, terse_channels soon)
+{
+    score_some(Q4, s, q, k, some, mean, n_row, dim, ahead, soon);
 }
 
 /* ---- mix ---- */
@@ -280,6 +324,8 @@ void terse_attn_coded_avx2(terse_attn_kernels *k)
 {
     k->score[Q8] = score_q8;
     k->score[Q4] = score_q4;
+    k->score_some[Q8] = some_q8;
+    k->score_some[Q4] = some_q4;
     k->mix[Q8] = mix_q8;
     k->mix[Q4] = mix_q4;
 }

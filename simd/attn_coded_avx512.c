@@ -36,17 +36,21 @@ INLINE __m512i high_nibbles(__m512i x)
 
 /* ---- score ---- */
 
-/* Integer sums of one block of 32 channels: i[row][16 tokens each] += codes . query codes. */
-INLINE void score_block(int type, __m512i i[][2], const char *q, size_t q_size, const uint8_t *code,
-                        const char *next, const int n_row)
+/* Integer sums of pieces from to to - 1: i[row][16 tokens each] += codes . query codes. The numbers of the
+ * pieces are in at; where it is NULL they are from ... to - 1 themselves. */
+INLINE void score_block(int type, __m512i i[][2], const char *q, size_t q_size, const uint8_t *codes,
+                        const uint16_t *at, int32_t from, int32_t to, const char *next, terse_channels soon,
+                        const int n_row)
 {
     const int32_t step = type == Q8 ? 4 : 8; /* channels in 4 bytes of each token */
-    for (int32_t d = 0; d < B; d += step, code += 4 * P, next += 4 * P) {
+    for (int32_t p = from; p < to; p++) {
+        const int32_t piece = at ? at[p] : p, then = !at ? p : soon.at[p < soon.n ? p : soon.n - 1];
+        const uint8_t *code = codes + piece * 4 * P;
         const __m512i k0 = _mm512_loadu_si512(code), k1 = _mm512_loadu_si512(code + 64);
-        fetch(next);
-        fetch(next + 64);
+        fetch(next + then * 4 * P);
+        fetch(next + then * 4 * P + 64);
         for (int r = 0; r < n_row; r++) {
-            const char *x = q + (size_t)r * q_size + d;
+            const char *x = q + (size_t)r * q_size + piece * step;
             const __m512i x0 = _mm512_set1_epi32(*(const int32_t *)x);
             i[r][0] = _mm512_dpbusd_epi32(i[r][0], type == Q8 ? k0 : low_nibbles(k0), x0);
             i[r][1] = _mm512_dpbusd_epi32(i[r][1], type == Q8 ? k1 : low_nibbles(k1), x0);
@@ -59,9 +63,12 @@ INLINE void score_block(int type, __m512i i[][2], const char *q, size_t q_size, 
     }
 }
 
-INLINE void score_rows(int type, float *s, const char *q, const uint8_t *code, int32_t dim, const char *next,
-                       const int n_row)
+/* some.at NULL: all. */
+INLINE void score_rows(int type, float *s, const char *q, const uint8_t *code, int32_t dim, terse_channels some,
+                       const char *next, terse_channels soon, const int n_row)
 {
+    const int32_t per_block = type == Q8 ? 8 : 4;
+    int32_t from = 0, to = 0;
     const size_t q_size = terse_query_size(TERSE_PAGE_Q8, dim), scales = code_size(type, dim);
     __m512 a[ROWS][2];
     for (int r = 0; r < n_row; r++)
@@ -74,8 +81,13 @@ INLINE void score_rows(int type, float *s, const char *q, const uint8_t *code, i
             const __m512i offset = _mm512_set1_epi32(*(const int32_t *)(x + (size_t)r * q_size + dim / B * 4));
             i[r][0] = i[r][1] = type == Q8 ? _mm512_slli_epi32(offset, 4) : offset;
         }
-        score_block(type, i, q + b * B, q_size, code + code_size(type, b * B), next + code_size(type, b * B),
-                    n_row);
+        if (some.at)
+            while (to < some.n && some.at[to] < (b + 1) * per_block)
+                to++;
+        else
+            to = (b + 1) * per_block;
+        score_block(type, i, q, q_size, code, some.at, from, to, next, soon, n_row);
+        from = to;
         const __m512 d0 = load(TERSE_PAGE_F16, code + dk, 0), d1 = load(TERSE_PAGE_F16, code + dk, 16);
         fetch(next + dk);
         for (int r = 0; r < n_row; r++) {
@@ -84,6 +96,10 @@ INLINE void score_rows(int type, float *s, const char *q, const uint8_t *code, i
             a[r][1] = _mm512_fmadd_ps(_mm512_mul_ps(dq, d1), _mm512_cvtepi32_ps(i[r][1]), a[r][1]);
         }
     }
+    for (int32_t p = some.n; some.at && p < soon.n; p++) {
+        fetch(next + soon.at[p] * 4 * P);
+        fetch(next + soon.at[p] * 4 * P + 64);
+    }
     for (int r = 0; r < n_row; r++) {
         _mm512_storeu_ps(s + r * P, a[r][0]);
         _mm512_storeu_ps(s + r * P + 16, a[r][1]);
@@ -91,28 +107,45 @@ INLINE void score_rows(int type, float *s, const char *q, const uint8_t *code, i
 }
 
 INLINE void score(int type, float *s, const char *q, const void *k, int32_t n_row, int32_t dim,
-                  const void *ahead)
+                  terse_channels some, const void *ahead, terse_channels soon)
 {
     const size_t size = terse_query_size(TERSE_PAGE_Q8, dim);
     const char *next = next_of(ahead, k);
-    for (; n_row >= 4; n_row -= 4, s += 4 * P, q += 4 * size, next = k)
-        score_rows(type, s, q, k, dim, next, 4);
+    soon = ahead ? soon : some;
+    for (; n_row >= 4; n_row -= 4, s += 4 * P, q += 4 * size, next = k, soon = some)
+        score_rows(type, s, q, k, dim, some, next, soon, 4);
     if (n_row == 3)
-        score_rows(type, s, q, k, dim, next, 3);
+        score_rows(type, s, q, k, dim, some, next, soon, 3);
     else if (n_row == 2)
-        score_rows(type, s, q, k, dim, next, 2);
+        score_rows(type, s, q, k, dim, some, next, soon, 2);
     else if (n_row == 1)
-        score_rows(type, s, q, k, dim, next, 1);
+        score_rows(type, s, q, k, dim, some, next, soon, 1);
 }
+
+static const terse_channels all = { .at = NULL, .n = 0 };
 
 static void score_q8(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
 {
-    score(Q8, s, q, k, n_row, dim, ahead);
+    score(Q8, s, q, k, n_row, dim, all, ahead, all);
 }
 
 static void score_q4(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
 {
-    score(Q4, s, q, k, n_row, dim, ahead);
+    score(Q4, s, q, k, n_row, dim, all, ahead, all);
+}
+
+static void some_q8(float *s, const void *q, const void *k, terse_channels some, const float *mean,
+                    int32_t n_row, int32_t dim, const void *ahead, terse_channels soon)
+{
+    score(Q8, s, q, k, n_row, dim, some, ahead, soon);
+    shift(s, mean, n_row);
+}
+
+static void some_q4(float *s, const void *q, const void *k, terse_channels some, const float *mean,
+                    int32_t n_row, int32_t dim, const void *ahead, terse_channels soon)
+{
+    score(Q4, s, q, k, n_row, dim, some, ahead, soon);
+    shift(s, mean, n_row);
 }
 
 /* ---- mix ---- */
@@ -341,6 +374,8 @@ void terse_attn_coded_avx512(terse_attn_kernels *k)
 {
     k->score[Q8] = score_q8;
     k->score[Q4] = score_q4;
+    k->score_some[Q8] = some_q8;
+    k->score_some[Q4] = some_q4;
     k->mix[Q8] = mix_q8;
     k->mix[Q4] = mix_q4;
 }

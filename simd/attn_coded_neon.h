@@ -30,10 +30,9 @@ INLINE int8x16_t high_nibbles(uint8x16_t x)
 
 enum { SCORE_ROWS = 4, SCORE_WIDE = 2 }; /* rows by registers of 4 tokens */
 
-/* isum[row] of 32 channels of 8 tokens. q: codes of the first row; offset: -8
- * * the sum of its codes. */
-INLINE void score_block(int type, int32x4_t isum[][SCORE_WIDE], const char *q, size_t q_size,
-                        const char *offset, const uint8_t *code, const int n_row)
+/* isum[row] of no channel. offset: -8 * the sum of the codes of the first row. */
+INLINE void start_block(int type, int32x4_t isum[][SCORE_WIDE], const char *offset, size_t q_size,
+                        const int n_row)
 {
     for (int r = 0; r < n_row; r++) {
         int32_t start = 0;
@@ -42,6 +41,13 @@ INLINE void score_block(int type, int32x4_t isum[][SCORE_WIDE], const char *q, s
         for (int j = 0; j < SCORE_WIDE; j++)
             isum[r][j] = vdupq_n_s32(start);
     }
+}
+
+/* isum[row] of 32 channels of 8 tokens. q: codes of the first row. */
+INLINE void score_block(int type, int32x4_t isum[][SCORE_WIDE], const char *q, size_t q_size,
+                        const char *offset, const uint8_t *code, const int n_row)
+{
+    start_block(type, isum, offset, q_size, n_row);
     for (int32_t d = 0; d < B; d += 16) { /* 16 channels of a query are a register */
         int8x16_t x[SCORE_ROWS];
         for (int r = 0; r < n_row; r++)
@@ -60,11 +66,29 @@ INLINE void score_block(int type, int32x4_t isum[][SCORE_WIDE], const char *q, s
     }
 }
 
-/* n_row rows by 8 tokens. code and scale: those of the first token. */
+/* The same sums of one piece more, in which the codes of a query lie at x. */
+INLINE void add_piece(int type, int32x4_t isum[][SCORE_WIDE], const char *x, size_t q_size, const uint8_t *code,
+                      const int n_row)
+{
+    for (int j = 0; j < SCORE_WIDE; j++) {
+        const uint8x16_t u = vld1q_u8(code + 16 * j);
+        const int8x16_t k = vreinterpretq_s8_u8(veorq_u8(u, vdupq_n_u8(128)));
+        for (int r = 0; r < n_row; r++) {
+            const char *row = x + (size_t)r * q_size;
+            isum[r][j] = dot4(isum[r][j], type == Q8 ? k : low_nibbles(u), four_bytes(row));
+            if (type == Q4)
+                isum[r][j] = dot4(isum[r][j], high_nibbles(u), four_bytes(row + 4));
+        }
+    }
+}
+
+/* n_row rows by 8 tokens. code and scale: those of the first token. some.at NULL: all channels. */
 INLINE void score_tile(int type, float *s, const char *q, const uint8_t *code, const uint16_t *scale,
-                       int32_t dim, const int n_row)
+                       int32_t dim, terse_channels some, const int n_row)
 {
     const size_t q_size = terse_query_size(TERSE_PAGE_Q8, dim);
+    const int32_t step = type == Q8 ? 4 : 8; /* channels of a piece */
+    int32_t p = 0;
     float32x4_t sum[SCORE_ROWS][SCORE_WIDE];
     for (int r = 0; r < n_row; r++)
         for (int j = 0; j < SCORE_WIDE; j++)
@@ -72,7 +96,12 @@ INLINE void score_tile(int type, float *s, const char *q, const uint8_t *code, c
     for (int32_t b = 0; b < dim / B; b++, scale += P) {
         const char *dq = q + dim + (size_t)b * 4, *offset = dq + dim / B * 4;
         int32x4_t isum[SCORE_ROWS][SCORE_WIDE];
-        score_block(type, isum, q + b * B, q_size, offset, code + code_size(type, b * B), n_row);
+        if (!some.at)
+            score_block(type, isum, q + b * B, q_size, offset, code + code_size(type, b * B), n_row);
+        else
+            start_block(type, isum, offset, q_size, n_row);
+        for (; some.at && p < some.n && some.at[p] * step < (b + 1) * B; p++)
+            add_piece(type, isum, q + some.at[p] * step, q_size, code + (size_t)some.at[p] * 4 * P, n_row);
         for (int j = 0; j < SCORE_WIDE; j++) {
             const float32x4_t dk = load(TERSE_PAGE_F16, scale, 4 * (size_t)j);
             for (int r = 0; r < n_row; r++) {
@@ -88,27 +117,51 @@ INLINE void score_tile(int type, float *s, const char *q, const uint8_t *code, c
 }
 
 INLINE void score(int type, float *s, const char *q, const uint8_t *code, int32_t n_row, int32_t dim,
-                  const void *ahead)
+                  terse_channels some)
 {
     const size_t size = terse_query_size(TERSE_PAGE_Q8, dim);
     const uint16_t *scale = (const uint16_t *)(const void *)(code + code_size(type, dim));
-    fetch(ahead, (terse_page_type)type, dim);
     for (; n_row >= 4; n_row -= 4, s += 4 * P, q += 4 * size)
         for (int32_t t = 0; t < P; t += 4 * SCORE_WIDE)
-            score_tile(type, s + t, q, code + (size_t)t * 4, scale + t, dim, 4);
+            score_tile(type, s + t, q, code + (size_t)t * 4, scale + t, dim, some, 4);
     for (; n_row > 0; n_row--, s += P, q += size)
         for (int32_t t = 0; t < P; t += 4 * SCORE_WIDE)
-            score_tile(type, s + t, q, code + (size_t)t * 4, scale + t, dim, 1);
+            score_tile(type, s + t, q, code + (size_t)t * 4, scale + t, dim, some, 1);
 }
+
+static const terse_channels all = { .at = NULL, .n = 0 };
 
 static void score_q8(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
 {
-    score(Q8, s, q, k, n_row, dim, ahead);
+    fetch(ahead, TERSE_PAGE_Q8, dim);
+    score(Q8, s, q, k, n_row, dim, all);
 }
 
 static void score_q4(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
 {
-    score(Q4, s, q, k, n_row, dim, ahead);
+    fetch(ahead, TERSE_PAGE_Q4, dim);
+    score(Q4, s, q, k, n_row, dim, all);
+}
+
+INLINE void score_some(int type, float *s, const void *q, const void *k, terse_channels some, const float *mean,
+                       int32_t n_row, int32_t dim, const void *ahead, terse_channels soon)
+{
+    if (ahead)
+        terse_channels_fetch((terse_page_type)type, ahead, dim, soon);
+    score(type, s, q, k, n_row, dim, some);
+    shift(s, mean, n_row);
+}
+
+static void some_q8(float *s, const void *q, const void *k, terse_channels some, const float *mean,
+                    int32_t n_row, int32_t dim, const void *ahead, terse_channels soon)
+{
+    score_some(Q8, s, q, k, some, mean, n_row, dim, ahead, soon);
+}
+
+static void some_q4(float *s, const void *q, const void *k, terse_channels some, const float *mean,
+                    int32_t n_row, int32_t dim, const void *ahead, terse_channels soon)
+{
+    score_some(Q4, s, q, k, some, mean, n_row, dim, ahead, soon);
 }
 
 /* ---- mix ---- */
@@ -314,6 +367,8 @@ INLINE void fill_coded(terse_attn_kernels *k)
 {
     k->score[Q8] = score_q8;
     k->score[Q4] = score_q4;
+    k->score_some[Q8] = some_q8;
+    k->score_some[Q4] = some_q4;
     k->mix[Q8] = mix_q8;
     k->mix[Q4] = mix_q4;
 }

@@ -7,39 +7,57 @@ enum { P = TERSE_PAGE, TILE_ROWS = 4, WIDE = 4 }; /* WIDE registers, 16 lanes */
 
 /* ---- score ---- */
 
-/* n_row rows by 16 tokens, t0 the first. */
+/* n_row rows by 16 tokens, t0 the first. some.at NULL: all pieces, as many as some.n says. */
 INLINE void score_tile(terse_page_type type, float *s, const float *q, const void *k, size_t q_stride,
-                       int32_t dim, int32_t t0, const int n_row)
+                       terse_channels some, int32_t t0, const int n_row)
 {
+    const int32_t channels = terse_page_channels(type);
     float32x4_t a[TILE_ROWS][WIDE];
     for (int r = 0; r < n_row; r++)
         for (int j = 0; j < WIDE; j++)
             a[r][j] = vdupq_n_f32(0.0f);
 #pragma GCC unroll 4
-    for (int32_t d = 0; d < dim; d++) {
+    for (int32_t p = 0; p < some.n * channels; p++) {
+        const size_t d = terse_channel_at(some.at, p, channels);
         float32x4_t x[WIDE];
         for (int j = 0; j < WIDE; j++)
-            x[j] = load(type, k, (size_t)(d * P + t0 + 4 * j));
+            x[j] = load(type, k, d * P + (size_t)(t0 + 4 * j));
         for (int r = 0; r < n_row; r++)
             for (int j = 0; j < WIDE; j++)
-                a[r][j] = vfmaq_n_f32(a[r][j], x[j], q[(size_t)r * q_stride + (size_t)d]);
+                a[r][j] = vfmaq_n_f32(a[r][j], x[j], q[(size_t)r * q_stride + d]);
     }
     for (int r = 0; r < n_row; r++)
         for (int j = 0; j < WIDE; j++)
             vst1q_f32(s + r * P + t0 + 4 * j, a[r][j]);
 }
 
+INLINE void score_pieces(terse_page_type type, float *s, const float *q, const void *k, int32_t n_row,
+                         int32_t dim, terse_channels some)
+{
+    const size_t stride = terse_query_size(type, dim) / sizeof(float);
+    for (; n_row >= 4; n_row -= 4, s += 4 * P, q += 4 * stride)
+        for (int32_t t = 0; t < P; t += 16)
+            score_tile(type, s, q, k, stride, some, t, 4);
+    for (; n_row > 0; n_row--, s += P, q += stride)
+        for (int32_t t = 0; t < P; t += 16)
+            score_tile(type, s, q, k, stride, some, t, 1);
+}
+
 INLINE void score(terse_page_type type, float *s, const float *q, const void *k, int32_t n_row, int32_t dim,
                   const void *ahead)
 {
-    const size_t stride = terse_query_size(type, dim) / sizeof(float);
     fetch(ahead, type, dim);
-    for (; n_row >= 4; n_row -= 4, s += 4 * P, q += 4 * stride)
-        for (int32_t t = 0; t < P; t += 16)
-            score_tile(type, s, q, k, stride, dim, t, 4);
-    for (; n_row > 0; n_row--, s += P, q += stride)
-        for (int32_t t = 0; t < P; t += 16)
-            score_tile(type, s, q, k, stride, dim, t, 1);
+    score_pieces(type, s, q, k, n_row, dim,
+                 (terse_channels){ .at = NULL, .n = dim / terse_page_channels(type) });
+}
+
+INLINE void score_some(terse_page_type type, float *s, const float *q, const void *k, terse_channels some,
+                       const float *mean, int32_t n_row, int32_t dim, const void *ahead, terse_channels soon)
+{
+    if (ahead)
+        terse_channels_fetch(type, ahead, dim, soon);
+    score_pieces(type, s, q, k, n_row, dim, some);
+    shift(s, mean, n_row);
 }
 
 static void score_f32(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
@@ -55,6 +73,24 @@ static void score_f16(float *s, const void *q, const void *k, int32_t n_row, int
 static void score_bf16(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
 {
     score(TERSE_PAGE_BF16, s, q, k, n_row, dim, ahead);
+}
+
+static void some_f32(float *s, const void *q, const void *k, terse_channels some, const float *mean,
+                     int32_t n_row, int32_t dim, const void *ahead, terse_channels soon)
+{
+    score_some(TERSE_PAGE_F32, s, q, k, some, mean, n_row, dim, ahead, soon);
+}
+
+static void some_f16(float *s, const void *q, const void *k, terse_channels some, const float *mean,
+                     int32_t n_row, int32_t dim, const void *ahead, terse_channels soon)
+{
+    score_some(TERSE_PAGE_F16, s, q, k, some, mean, n_row, dim, ahead, soon);
+}
+
+static void some_bf16(float *s, const void *q, const void *k, terse_channels some, const float *mean,
+                      int32_t n_row, int32_t dim, const void *ahead, terse_channels soon)
+{
+    score_some(TERSE_PAGE_BF16, s, q, k, some, mean, n_row, dim, ahead, soon);
 }
 
 /* ---- softmax ---- */
@@ -233,6 +269,9 @@ void terse_attn_init_neon(terse_attn_kernels *k)
     *k = (terse_attn_kernels){
         .tier = "neon",
         .score = { [TERSE_PAGE_F32] = score_f32, [TERSE_PAGE_F16] = score_f16, [TERSE_PAGE_BF16] = score_bf16 },
+        .score_some = { [TERSE_PAGE_F32] = some_f32,
+                        [TERSE_PAGE_F16] = some_f16,
+                        [TERSE_PAGE_BF16] = some_bf16 },
         .peak = peak,
         .weigh = weigh,
         .settle = settle,

@@ -49,6 +49,19 @@ INLINE float32x4_t larger(float32x4_t a, float32x4_t b)
     return vbslq_f32(vcgtq_f32(a, b), a, b);
 }
 
+/* s[row] += mean[row] - their mean */
+INLINE void shift(float *s, const float *mean, int32_t n_row)
+{
+    for (int32_t r = 0; mean && r < n_row; r++, s += TERSE_PAGE) {
+        float32x4_t half[4];
+        for (int j = 0; j < 4; j++)
+            half[j] = vaddq_f32(vld1q_f32(s + 4 * j), vld1q_f32(s + 16 + 4 * j));
+        const float32x4_t by = vdupq_n_f32(mean[r] - fold16(half) * (1.0f / TERSE_PAGE));
+        for (int j = 0; j < TERSE_PAGE / 4; j++)
+            vst1q_f32(s + 4 * j, vaddq_f32(vld1q_f32(s + 4 * j), by));
+    }
+}
+
 /* Fills in the coded types. */
 void terse_attn_coded_neon(terse_attn_kernels *k);
 void terse_attn_coded_dotprod(terse_attn_kernels *k);

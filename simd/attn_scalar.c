@@ -110,6 +110,80 @@ static void score_q4(float *s, const void *q, const void *k, int32_t n_row, int3
     score_coded(s, q, k, scales_q4(k, dim), n_row, dim, key_q4);
 }
 
+static float fold16(float *lane)
+{
+    for (int32_t half = LANES / 2; half > 0; half /= 2)
+        for (int32_t i = 0; i < half; i++)
+            lane[i] += lane[i + half];
+    return lane[0];
+}
+
+static void shift(float *s, const float *mean, int32_t n_row)
+{
+    for (int32_t r = 0; mean && r < n_row; r++, s += P) {
+        float lane[LANES];
+        for (int32_t t = 0; t < LANES; t++)
+            lane[t] = s[t] + s[t + LANES];
+        const float by = mean[r] - fold16(lane) * (1.0f / P);
+        for (int32_t t = 0; t < P; t++)
+            s[t] += by;
+    }
+}
+
+static void some_float(float *s, const void *q, const void *k, terse_channels some, const float *mean,
+                       int32_t n_row, int32_t dim, terse_page_type type, float (*key)(const void *, int32_t))
+{
+    const size_t size = terse_query_size(type, dim) / sizeof(float);
+    const int32_t n = terse_page_channels(type);
+    memset(s, 0, (size_t)n_row * P * sizeof *s);
+    for (int32_t r = 0; r < n_row; r++)
+        for (int32_t i = 0; i < some.n * n; i++) {
+            const size_t d = terse_channel_at(some.at, i, n);
+            for (int32_t t = 0; t < P; t++)
+                s[r * P + t] =
+                    fmaf(((const float *)q)[(size_t)r * size + d], key(k, (int32_t)d * P + t), s[r * P + t]);
+        }
+    shift(s, mean, n_row);
+}
+
+static void some_f32(float *s, const void *q, const void *k, terse_channels some, const float *mean,
+                     int32_t n_row, int32_t dim, const void *ahead, terse_channels soon)
+{
+    (void)ahead, (void)soon;
+    some_float(s, q, k, some, mean, n_row, dim, TERSE_PAGE_F32, key_f32);
+}
+
+static void some_f16(float *s, const void *q, const void *k, terse_channels some, const float *mean,
+                     int32_t n_row, int32_t dim, const void *ahead, terse_channels soon)
+{
+    (void)ahead, (void)soon;
+    some_float(s, q, k, some, mean, n_row, dim, TERSE_PAGE_F16, key_f16);
+}
+
+static void some_bf16(float *s, const void *q, const void *k, terse_channels some, const float *mean,
+                      int32_t n_row, int32_t dim, const void *ahead, terse_channels soon)
+{
+    (void)ahead, (void)soon;
+    some_float(s, q, k, some, mean, n_row, dim, TERSE_PAGE_BF16, key_bf16);
+}
+
+/* The codes of the other channels are 0 in q, and meet nothing. */
+static void some_q8(float *s, const void *q, const void *k, terse_channels some, const float *mean,
+                    int32_t n_row, int32_t dim, const void *ahead, terse_channels soon)
+{
+    (void)some, (void)soon;
+    score_q8(s, q, k, n_row, dim, ahead);
+    shift(s, mean, n_row);
+}
+
+static void some_q4(float *s, const void *q, const void *k, terse_channels some, const float *mean,
+                    int32_t n_row, int32_t dim, const void *ahead, terse_channels soon)
+{
+    (void)some, (void)soon;
+    score_q4(s, q, k, n_row, dim, ahead);
+    shift(s, mean, n_row);
+}
+
 static float larger(float a, float b)
 {
     return a > b ? a : b;
@@ -120,14 +194,6 @@ static void peak(const float *s, int32_t n_row, const int32_t *n, float *m)
     for (int32_t r = 0; r < n_row; r++)
         for (int32_t t = 0; t < n[r]; t++)
             m[r] = larger(s[r * P + t], m[r]);
-}
-
-static float fold16(float *lane)
-{
-    for (int32_t half = LANES / 2; half > 0; half /= 2)
-        for (int32_t i = 0; i < half; i++)
-            lane[i] += lane[i + half];
-    return lane[0];
 }
 
 static void weigh(float *s, int32_t n_row, const int32_t *n, float *m, float *l, float *keep, float *z)
@@ -278,6 +344,7 @@ void terse_attn_init_scalar(terse_attn_kernels *k)
     *k = (terse_attn_kernels){
         .tier = "scalar",
         .score = { score_f32, score_f16, score_q8, score_bf16, score_q4 },
+        .score_some = { some_f32, some_f16, some_q8, some_bf16, some_q4 },
         .peak = peak,
         .weigh = weigh,
         .settle = settle,

@@ -241,3 +241,24 @@ void terse_query_prepare(terse_page_type type, void *dst, const float *q, int32_
         }
     }
 }
+
+void terse_query_some(void *dst, terse_page_type type, const void *q, int32_t n_row, int32_t dim,
+                      terse_channels some)
+{
+    const size_t size = terse_query_size(type, dim), n = (size_t)terse_page_channels(type);
+    for (int32_t r = 0; r < n_row; r++) {
+        const char *from = (const char *)q + (size_t)r * size;
+        char *row = (char *)dst + (size_t)r * size;
+        const int8_t *code = (const int8_t *)row;
+        int32_t *offset = (int32_t *)(row + dim) + dim / B;
+        memset(row, 0, (size_t)dim);
+        for (int32_t p = 0; p < some.n; p++)
+            memcpy(row + some.at[p] * n, from + some.at[p] * n, n);
+        memcpy(row + dim, from + dim, (size_t)(dim / B) * sizeof(float));
+        for (int32_t b = 0; b < dim / B; b++) {
+            offset[b] = 0;
+            for (int32_t i = 0; i < B; i++)
+                offset[b] -= 8 * code[b * B + i];
+        }
+    }
+}

@@ -71,6 +71,21 @@ static inline size_t terse_page_tokens_size(terse_page_type type, int32_t dim, i
     return scales + (terse_page_block_size(type, dim) - scales) / TERSE_PAGE * (size_t)n;
 }
 
+/* Channels of a piece of a K block: the least that is read by itself. Two cache lines: one alone takes as long
+ * (docs/decisions.md). */
+enum { TERSE_PIECE = 4 * TERSE_PAGE };
+static inline int32_t terse_page_channels(terse_page_type type)
+{
+    return type == TERSE_PAGE_F32 ? 1 : type == TERSE_PAGE_Q8 ? 4 : type == TERSE_PAGE_Q4 ? 8 : 2;
+}
+
+/* Bytes that reading n of these pieces reads: their codes and all scales. */
+static inline size_t terse_page_pieces_size(terse_page_type type, int32_t dim, int32_t n)
+{
+    const int32_t all = dim / terse_page_channels(type);
+    return terse_page_block_size(type, dim) - (size_t)(all - n) * TERSE_PIECE;
+}
+
 static inline bool terse_page_dim_ok(terse_page_type type, int32_t dim)
 {
     return dim > 0 && dim <= TERSE_PAGE_DIM && dim % (terse_page_coded(type) ? 32 : 16) == 0;

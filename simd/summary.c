@@ -50,6 +50,18 @@ void terse_moments_put(void *tile, int32_t lane, const float *mean, const float 
     }
 }
 
+void terse_moments_add_variance(float *sum, const void *tile, int32_t lane, int32_t dim)
+{
+    const uint8_t *v = (const uint8_t *)tile + dim * TERSE_TILE + lane * 4;
+    const uint16_t *scale = (const uint16_t *)(const void *)((const uint8_t *)tile + 2 * dim * TERSE_TILE) +
+                            terse_summary_blocks(dim) * TERSE_TILE + lane;
+    for (int32_t j = 0; j < dim; j += 4) {
+        const float d = terse_f16_to_f32(scale[j / B * TERSE_TILE]);
+        for (int32_t i = 0; i < 4; i++)
+            sum[j + i] += d * (float)v[j * TERSE_TILE + i];
+    }
+}
+
 void terse_box_put(void *tile, int32_t lane, const float *low, const float *high, int32_t dim)
 {
     int8_t *lo = tile, *hi = lo + dim * TERSE_TILE;

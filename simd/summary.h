@@ -41,6 +41,9 @@ static inline size_t terse_box_size(int32_t dim)
 void terse_moments_put(void *tile, int32_t lane, const float *mean, const float *variance, int32_t dim);
 void terse_box_put(void *tile, int32_t lane, const float *low, const float *high, int32_t dim);
 
+/* sum[dim] += the variance of the page in that lane of a tile, channel by channel. */
+void terse_moments_add_variance(float *sum, const void *tile, int32_t lane, int32_t dim);
+
 /* A prepared row, for moments: codes of x = q * scale and of x^2 [dim] int8 each, then per block the f32 scale
  * of x, the f32 scale of x^2 and the int32 sum of the codes of x. A multiple of 64 bytes. */
 static inline size_t terse_moments_query_size(int32_t dim)
@@ -54,15 +57,19 @@ void terse_query_restore(terse_page_type type, float *x, const void *query, int3
 
 /* Tiles should be walked in the order they lie in: a call fetches the tile behind its own. */
 typedef struct {
-    /* Estimates of log(sum over the page's tokens of exp(x . k) / TERSE_PAGE), all 16 lanes of each row:
-     *   a = sum_b dx[b] * dm[b] * sum_j x_j mean_j,   v = sum_b dx2[b] * dv[b] * sum_j (x^2)_j variance_j
+    /* Mean and variance of the scores x . k of a page's tokens, all 16 lanes of each row:
+     *   mean = sum_b dx[b] * dm[b] * sum_j x_j mean_j,   variance = sum_b dx2[b] * dv[b] * sum_j (x^2)_j
+     * variance_j fmaf chains over b; (x . mean) is an exact integer sum. mean, variance: [n_row][stride], 16 of
+     * each row are written. */
+    void (*moments)(float *mean, float *variance, size_t stride, const void *query, const void *tile,
+                    int32_t n_row, int32_t dim);
+    /* Estimates of log(sum over a page's tokens of exp(score) / TERSE_PAGE) of n pages, a multiple of 16, with
+     * a and v the mean and the variance of its scores:
      *   high = a + v / 2                                           Gaussian keys without end
      *   fair = a + (v <= 2 L ? v / 2 : sqrt(2 L v) - L)            TERSE_PAGE of them, L = log TERSE_PAGE
      * The second is the free energy of that many random levels (Derrida 1981): the largest of 32 draws bounds
-     * what a large variance can do. fmaf chains over b; (x . mean) is an exact integer sum. Infinite where
-     * either is not finite. fair, high: [n_row][stride], 16 of each row are written. */
-    void (*moments)(float *fair, float *high, size_t stride, const void *query, const void *tile, int32_t n_row,
-                    int32_t dim);
+     * what a large variance can do. Infinite where either is not finite. */
+    void (*estimates)(float *fair, float *high, const float *mean, const float *variance, int32_t n);
     /* upper = a bound of the largest x . k of the page: per block an fmaf chain of x_j * (x_j > 0 ? high_j :
      * low_j) over j, times the scale, plus the rounding of such chains: dim 2^-22 of sum_b |x_b|_1 127 scale_b,
      * |x_b|_1 over 16 lanes (j mod 16) folded by halving. Infinite where not finite: an overflow may end as

@@ -100,17 +100,7 @@ INLINE void add_block(__m256 sum[][2], __m256i isum[][2], const char *dx, size_t
     }
 }
 
-INLINE void estimate(float *fair, float *high, __m256 a, __m256 v)
-{
-    const __m256 log_page = _mm256_set1_ps(TERSE_LOG_PAGE), twice = _mm256_set1_ps(2.0f * TERSE_LOG_PAGE);
-    const __m256 most = _mm256_add_ps(a, _mm256_mul_ps(_mm256_set1_ps(0.5f), v));
-    const __m256 held = _mm256_add_ps(a, _mm256_sub_ps(_mm256_sqrt_ps(_mm256_mul_ps(twice, v)), log_page));
-    const __m256 small = _mm256_cmp_ps(v, twice, _CMP_LE_OQ);
-    _mm256_storeu_ps(high, infinite_unless_finite(most));
-    _mm256_storeu_ps(fair, infinite_unless_finite(_mm256_blendv_ps(held, most, small)));
-}
-
-INLINE void moments_rows(float *fair, float *high, size_t stride, const char *query, const char *tile,
+INLINE void moments_rows(float *to_mean, float *to_variance, size_t stride, const char *query, const char *tile,
                          int32_t dim, const int n_row)
 {
     const int32_t n_block = terse_summary_blocks(dim);
@@ -133,24 +123,39 @@ INLINE void moments_rows(float *fair, float *high, size_t stride, const char *qu
         add_block(v, sum, dx2 + b * 4, size, dv + b * T * 2, n_row);
     }
     for (int r = 0; r < n_row; r++)
-        for (int i = 0; i < 2; i++)
-            estimate(fair + (size_t)r * stride + 8 * i, high + (size_t)r * stride + 8 * i, a[r][i], v[r][i]);
+        for (int i = 0; i < 2; i++) {
+            _mm256_storeu_ps(to_mean + (size_t)r * stride + 8 * i, a[r][i]);
+            _mm256_storeu_ps(to_variance + (size_t)r * stride + 8 * i, v[r][i]);
+        }
 }
 
-static void moments(float *fair, float *high, size_t stride, const void *query, const void *tile, int32_t n_row,
-                    int32_t dim)
+static void moments(float *mean, float *variance, size_t stride, const void *query, const void *tile,
+                    int32_t n_row, int32_t dim)
 {
     const size_t step = ROWS * stride, size = ROWS * terse_moments_query_size(dim);
     const char *x = query;
     fetch_next(tile, terse_moments_size(dim));
-    for (; n_row >= 4; n_row -= 4, fair += step, high += step, x += size)
-        moments_rows(fair, high, stride, x, tile, dim, 4);
+    for (; n_row >= 4; n_row -= 4, mean += step, variance += step, x += size)
+        moments_rows(mean, variance, stride, x, tile, dim, 4);
     if (n_row == 3)
-        moments_rows(fair, high, stride, x, tile, dim, 3);
+        moments_rows(mean, variance, stride, x, tile, dim, 3);
     else if (n_row == 2)
-        moments_rows(fair, high, stride, x, tile, dim, 2);
+        moments_rows(mean, variance, stride, x, tile, dim, 2);
     else if (n_row == 1)
-        moments_rows(fair, high, stride, x, tile, dim, 1);
+        moments_rows(mean, variance, stride, x, tile, dim, 1);
+}
+
+static void estimates(float *fair, float *high, const float *mean, const float *variance, int32_t n)
+{
+    const __m256 log_page = _mm256_set1_ps(TERSE_LOG_PAGE), twice = _mm256_set1_ps(2.0f * TERSE_LOG_PAGE);
+    for (int32_t i = 0; i < n; i += 8) {
+        const __m256 a = _mm256_loadu_ps(mean + i), v = _mm256_loadu_ps(variance + i);
+        const __m256 most = _mm256_add_ps(a, _mm256_mul_ps(_mm256_set1_ps(0.5f), v));
+        const __m256 held = _mm256_add_ps(a, _mm256_sub_ps(_mm256_sqrt_ps(_mm256_mul_ps(twice, v)), log_page));
+        const __m256 small = _mm256_cmp_ps(v, twice, _CMP_LE_OQ);
+        _mm256_storeu_ps(high + i, infinite_unless_finite(most));
+        _mm256_storeu_ps(fair + i, infinite_unless_finite(_mm256_blendv_ps(held, most, small)));
+    }
 }
 
 /* ---- box ---- */
@@ -237,5 +242,5 @@ static void exps(float *x, int32_t n, float m)
 
 void terse_summary_init_avx2(terse_summary_kernels *k)
 {
-    *k = (terse_summary_kernels){ .moments = moments, .box = box, .exps = exps };
+    *k = (terse_summary_kernels){ .moments = moments, .estimates = estimates, .box = box, .exps = exps };
 }

@@ -49,17 +49,7 @@ INLINE void products(__m512i *sum, const char *x, size_t x_size, const char *cod
     }
 }
 
-INLINE void estimate(float *fair, float *high, __m512 a, __m512 v)
-{
-    const __m512 log_page = _mm512_set1_ps(TERSE_LOG_PAGE), twice = _mm512_set1_ps(2.0f * TERSE_LOG_PAGE);
-    const __m512 most = _mm512_add_ps(a, _mm512_mul_ps(_mm512_set1_ps(0.5f), v));
-    const __m512 held = _mm512_add_ps(a, _mm512_sub_ps(_mm512_sqrt_ps(_mm512_mul_ps(twice, v)), log_page));
-    const __mmask16 small = _mm512_cmp_ps_mask(v, twice, _CMP_LE_OQ);
-    _mm512_storeu_ps(high, infinite_unless_finite(most));
-    _mm512_storeu_ps(fair, infinite_unless_finite(_mm512_mask_mov_ps(held, small, most)));
-}
-
-INLINE void moments_rows(float *fair, float *high, size_t stride, const char *query, const char *tile,
+INLINE void moments_rows(float *to_mean, float *to_variance, size_t stride, const char *query, const char *tile,
                          int32_t dim, const int n_row)
 {
     const int32_t n_block = terse_summary_blocks(dim);
@@ -86,24 +76,39 @@ INLINE void moments_rows(float *fair, float *high, size_t stride, const char *qu
             v[r] = _mm512_fmadd_ps(_mm512_mul_ps(sx2, sv), _mm512_cvtepi32_ps(xv[r]), v[r]);
         }
     }
-    for (int r = 0; r < n_row; r++)
-        estimate(fair + (size_t)r * stride, high + (size_t)r * stride, a[r], v[r]);
+    for (int r = 0; r < n_row; r++) {
+        _mm512_storeu_ps(to_mean + (size_t)r * stride, a[r]);
+        _mm512_storeu_ps(to_variance + (size_t)r * stride, v[r]);
+    }
 }
 
-static void moments(float *fair, float *high, size_t stride, const void *query, const void *tile, int32_t n_row,
-                    int32_t dim)
+static void moments(float *mean, float *variance, size_t stride, const void *query, const void *tile,
+                    int32_t n_row, int32_t dim)
 {
     const size_t step = ROWS * stride, size = ROWS * terse_moments_query_size(dim);
     const char *x = query;
     fetch_next(tile, terse_moments_size(dim));
-    for (; n_row >= 4; n_row -= 4, fair += step, high += step, x += size)
-        moments_rows(fair, high, stride, x, tile, dim, 4);
+    for (; n_row >= 4; n_row -= 4, mean += step, variance += step, x += size)
+        moments_rows(mean, variance, stride, x, tile, dim, 4);
     if (n_row == 3)
-        moments_rows(fair, high, stride, x, tile, dim, 3);
+        moments_rows(mean, variance, stride, x, tile, dim, 3);
     else if (n_row == 2)
-        moments_rows(fair, high, stride, x, tile, dim, 2);
+        moments_rows(mean, variance, stride, x, tile, dim, 2);
     else if (n_row == 1)
-        moments_rows(fair, high, stride, x, tile, dim, 1);
+        moments_rows(mean, variance, stride, x, tile, dim, 1);
+}
+
+static void estimates(float *fair, float *high, const float *mean, const float *variance, int32_t n)
+{
+    const __m512 log_page = _mm512_set1_ps(TERSE_LOG_PAGE), twice = _mm512_set1_ps(2.0f * TERSE_LOG_PAGE);
+    for (int32_t i = 0; i < n; i += 16) {
+        const __m512 a = _mm512_loadu_ps(mean + i), v = _mm512_loadu_ps(variance + i);
+        const __m512 most = _mm512_add_ps(a, _mm512_mul_ps(_mm512_set1_ps(0.5f), v));
+        const __m512 held = _mm512_add_ps(a, _mm512_sub_ps(_mm512_sqrt_ps(_mm512_mul_ps(twice, v)), log_page));
+        const __mmask16 small = _mm512_cmp_ps_mask(v, twice, _CMP_LE_OQ);
+        _mm512_storeu_ps(high + i, infinite_unless_finite(most));
+        _mm512_storeu_ps(fair + i, infinite_unless_finite(_mm512_mask_mov_ps(held, small, most)));
+    }
 }
 
 /* ---- box ---- */
@@ -191,5 +196,5 @@ static void exps(float *x, int32_t n, float m)
 
 void terse_summary_init_avx512(terse_summary_kernels *k)
 {
-    *k = (terse_summary_kernels){ .moments = moments, .box = box, .exps = exps };
+    *k = (terse_summary_kernels){ .moments = moments, .estimates = estimates, .box = box, .exps = exps };
 }

@@ -53,6 +53,18 @@ static void box(float *upper, size_t stride, const float *x, const void *tile, i
     }
 }
 
+static void estimates(float *fair, float *high, const float *mean, const float *variance, int32_t n)
+{
+    const float32x4_t log_page = vdupq_n_f32(TERSE_LOG_PAGE), twice = vdupq_n_f32(2.0f * TERSE_LOG_PAGE);
+    for (int32_t i = 0; i < n; i += 4) {
+        const float32x4_t a = vld1q_f32(mean + i), v = vld1q_f32(variance + i);
+        const float32x4_t most = vaddq_f32(a, vmulq_n_f32(v, 0.5f));
+        const float32x4_t held = vaddq_f32(a, vsubq_f32(vsqrtq_f32(vmulq_f32(twice, v)), log_page));
+        vst1q_f32(high + i, infinite_unless_finite(most));
+        vst1q_f32(fair + i, infinite_unless_finite(vbslq_f32(vcleq_f32(v, twice), most, held)));
+    }
+}
+
 static void exps(float *x, int32_t n, float m)
 {
     const float32x4_t most = vdupq_n_f32(80.0f);
@@ -64,6 +76,6 @@ static void exps(float *x, int32_t n, float m)
 
 void terse_summary_init_neon(terse_summary_kernels *k)
 {
-    *k = (terse_summary_kernels){ .box = box, .exps = exps };
+    *k = (terse_summary_kernels){ .estimates = estimates, .box = box, .exps = exps };
     fill_summary(k);
 }

@@ -62,17 +62,8 @@ INLINE void add_block(float32x4_t sum[][WIDE], int32x4_t isum[][WIDE], const cha
     }
 }
 
-INLINE void estimate(float *fair, float *high, float32x4_t a, float32x4_t v)
-{
-    const float32x4_t log_page = vdupq_n_f32(TERSE_LOG_PAGE), twice = vdupq_n_f32(2.0f * TERSE_LOG_PAGE);
-    const float32x4_t most = vaddq_f32(a, vmulq_n_f32(v, 0.5f));
-    const float32x4_t held = vaddq_f32(a, vsubq_f32(vsqrtq_f32(vmulq_f32(twice, v)), log_page));
-    vst1q_f32(high, infinite_unless_finite(most));
-    vst1q_f32(fair, infinite_unless_finite(vbslq_f32(vcleq_f32(v, twice), most, held)));
-}
-
-INLINE void moments_rows(float *fair, float *high, size_t stride, const char *query, const uint8_t *tile,
-                         int32_t dim, const int n_row)
+INLINE void moments_rows(float *to_mean, float *to_variance, size_t stride, const char *query,
+                         const uint8_t *tile, int32_t dim, const int n_row)
 {
     const int32_t n_block = terse_summary_blocks(dim);
     const size_t size = terse_moments_query_size(dim);
@@ -95,20 +86,22 @@ INLINE void moments_rows(float *fair, float *high, size_t stride, const char *qu
         add_block(v, sum, dx2 + b * 4, size, dv + b * T * 2, n_row);
     }
     for (int r = 0; r < n_row; r++)
-        for (int i = 0; i < WIDE; i++)
-            estimate(fair + (size_t)r * stride + 4 * i, high + (size_t)r * stride + 4 * i, a[r][i], v[r][i]);
+        for (int i = 0; i < WIDE; i++) {
+            vst1q_f32(to_mean + (size_t)r * stride + 4 * i, a[r][i]);
+            vst1q_f32(to_variance + (size_t)r * stride + 4 * i, v[r][i]);
+        }
 }
 
-static void moments(float *fair, float *high, size_t stride, const void *query, const void *tile, int32_t n_row,
-                    int32_t dim)
+static void moments(float *mean, float *variance, size_t stride, const void *query, const void *tile,
+                    int32_t n_row, int32_t dim)
 {
     const size_t size = terse_moments_query_size(dim), tile_size = terse_moments_size(dim);
     const char *x = query;
     fetch_bytes((const char *)tile + tile_size, tile_size);
-    for (; n_row >= 4; n_row -= 4, fair += 4 * stride, high += 4 * stride, x += 4 * size)
-        moments_rows(fair, high, stride, x, tile, dim, 4);
-    for (; n_row > 0; n_row--, fair += stride, high += stride, x += size)
-        moments_rows(fair, high, stride, x, tile, dim, 1);
+    for (; n_row >= 4; n_row -= 4, mean += 4 * stride, variance += 4 * stride, x += 4 * size)
+        moments_rows(mean, variance, stride, x, tile, dim, 4);
+    for (; n_row > 0; n_row--, mean += stride, variance += stride, x += size)
+        moments_rows(mean, variance, stride, x, tile, dim, 1);
 }
 
 INLINE void fill_summary(terse_summary_kernels *k)

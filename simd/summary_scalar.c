@@ -12,13 +12,13 @@ static int32_t block_end(int32_t b, int32_t dim)
     return (b + 1) * B < dim ? (b + 1) * B : dim;
 }
 
-static void moments(float *fair, float *high, size_t stride, const void *query, const void *tile, int32_t n_row,
-                    int32_t dim)
+static void moments(float *mean_of, float *variance_of, size_t stride, const void *query, const void *tile,
+                    int32_t n_row, int32_t dim)
 {
     const int32_t n_block = terse_summary_blocks(dim);
     const uint8_t *mean = tile, *var = mean + dim * T;
     const uint16_t *dm = (const uint16_t *)(var + dim * T), *dv = dm + n_block * T;
-    for (int32_t r = 0; r < n_row; r++, fair += stride, high += stride) {
+    for (int32_t r = 0; r < n_row; r++, mean_of += stride, variance_of += stride) {
         const int8_t *x = (const int8_t *)query + (size_t)r * terse_moments_query_size(dim), *x2 = x + dim;
         const float *dx = (const float *)(x2 + dim), *dx2 = dx + n_block;
         for (int32_t p = 0; p < T; p++) {
@@ -32,12 +32,20 @@ static void moments(float *fair, float *high, size_t stride, const void *query, 
                 a = fmaf(dx[b] * terse_f16_to_f32(dm[b * T + p]), (float)xm, a);
                 v = fmaf(dx2[b] * terse_f16_to_f32(dv[b * T + p]), (float)xv, v);
             }
-            const float most = a + 0.5f * v;
-            const float held =
-                v <= 2.0f * TERSE_LOG_PAGE ? most : a + (sqrtf(2.0f * TERSE_LOG_PAGE * v) - TERSE_LOG_PAGE);
-            high[p] = isfinite(most) ? most : INFINITY;
-            fair[p] = isfinite(held) ? held : INFINITY;
+            mean_of[p] = a;
+            variance_of[p] = v;
         }
+    }
+}
+
+static void estimates(float *fair, float *high, const float *mean, const float *variance, int32_t n)
+{
+    for (int32_t i = 0; i < n; i++) {
+        const float a = mean[i], v = variance[i], most = a + 0.5f * v;
+        const float held =
+            v <= 2.0f * TERSE_LOG_PAGE ? most : a + (sqrtf(2.0f * TERSE_LOG_PAGE * v) - TERSE_LOG_PAGE);
+        high[i] = isfinite(most) ? most : INFINITY;
+        fair[i] = isfinite(held) ? held : INFINITY;
     }
 }
 
@@ -83,5 +91,5 @@ static void exps(float *x, int32_t n, float m)
 
 void terse_summary_init_scalar(terse_summary_kernels *k)
 {
-    *k = (terse_summary_kernels){ .moments = moments, .box = box, .exps = exps };
+    *k = (terse_summary_kernels){ .moments = moments, .estimates = estimates, .box = box, .exps = exps };
 }

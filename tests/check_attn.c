@@ -80,6 +80,56 @@ static bool check_score(checkkernel *c, terse_page_type type, int32_t dim, int32
     return same;
 }
 
+/* Some pieces of a block: all, the first, the last, every so many. */
+static terse_channels some_pieces(checkkernel *c, uint16_t *at, int32_t all)
+{
+    const int32_t one_in = 1 + check_below(c, 5), least = check_below(c, all);
+    terse_channels some = { .at = at, .n = 0 };
+    for (int32_t p = 0; p < all; p++)
+        if (check_below(c, one_in) == 0 || p == least)
+            at[some.n++] = (uint16_t)p;
+    return some;
+}
+
+/* A part of the channels, as the scalar tier has it; and as all channels are with a query that is 0 in the
+ * others. */
+static bool check_some(checkkernel *c, terse_page_type type, int32_t dim, int32_t n_row, bool wild)
+{
+    shape x = make(c, type, dim, n_row, wild, false);
+    const int32_t channels = terse_page_channels(type), all = dim / channels;
+    const size_t row = terse_query_size(type, dim);
+    uint16_t at[2][TERSE_PAGE_DIM];
+    const terse_channels some = some_pieces(c, at[0], all), soon = some_pieces(c, at[1], all);
+    const float *mean = check_below(c, 3) ? x.keep : NULL;
+    float *want = check_alloc(x.s_size);
+    char *masked = check_alloc(x.query_size);
+    memset(masked, 0, x.query_size);
+    if (terse_page_coded(type)) {
+        terse_query_some(masked, type, x.query, n_row, dim, some);
+        memcpy(x.query, masked, x.query_size);
+    }
+    for (int32_t r = 0; r < n_row && !terse_page_coded(type); r++)
+        for (int32_t i = 0; i < some.n * channels; i++) {
+            const size_t from = (size_t)r * row + terse_channel_at(some.at, i, channels) * sizeof(float);
+            memcpy(masked + from, x.query + from, sizeof(float));
+        }
+    c->want.attn.score_some[type](want, x.query, x.block, some, mean, n_row, dim, NULL, some);
+    c->got.attn.score_some[type](x.s, x.query, x.block, some, mean, n_row, dim, x.block, soon);
+    bool same = check_floats(c, want, x.s, (size_t)(n_row * P), "score_some_%s dim %d rows %d pieces %d%s",
+                             type_names[type], dim, n_row, some.n, wild ? " wild" : "");
+    if (!mean && !wild) {
+        c->want.attn.score[type](want, masked, x.block, n_row, dim, NULL);
+        for (int32_t i = 0; i < n_row * P; i++)
+            want[i] += 0.0f, x.s[i] += 0.0f; /* -0 is 0 */
+        same &= check_floats(c, want, x.s, (size_t)(n_row * P), "score_some_%s dim %d against zeros",
+                             type_names[type], dim);
+    }
+    check_free(masked, x.query_size);
+    check_free(want, x.s_size);
+    drop(&x);
+    return same;
+}
+
 /* Some of the tokens: those of a whole page, its first, single ones, pieces of a few, none. */
 static uint32_t some_tokens(checkkernel *c, int32_t i)
 {
@@ -313,6 +363,9 @@ bool check_attn(checkkernel *c)
                     snprintf(name, sizeof name, "score_%s", type_names[type]);
                     if (check_wanted(c, name))
                         same &= check_score(c, (terse_page_type)type, dims[d], n_row, wild);
+                    snprintf(name, sizeof name, "score_some_%s", type_names[type]);
+                    for (int i = 0; i < 4 && check_wanted(c, name); i++)
+                        same &= check_some(c, (terse_page_type)type, dims[d], n_row, wild);
                     snprintf(name, sizeof name, "mix_%s", type_names[type]);
                     if (check_wanted(c, name))
                         same &= check_mix(c, (terse_page_type)type, dims[d], n_row, wild);
@@ -348,6 +401,18 @@ static void run_score(void *ctx)
 {
     timed *t = ctx;
     t->k->score[t->x.type](t->x.s, t->x.query, t->x.block, t->x.n_row, t->x.dim, NULL);
+}
+
+/* Every third piece. */
+static void run_some(void *ctx)
+{
+    timed *t = ctx;
+    uint16_t at[TERSE_PAGE_DIM];
+    terse_channels some = { .at = at, .n = 0 };
+    for (int32_t p = 0; p < t->x.dim / terse_page_channels(t->x.type); p += 3)
+        at[some.n++] = (uint16_t)p;
+    t->k->score_some[t->x.type](t->x.s, t->x.query, t->x.block, some, t->keep, t->x.n_row, t->x.dim, NULL,
+                                some);
 }
 
 static void run_weigh(void *ctx)
@@ -386,6 +451,9 @@ void bench_attn(checkkernel *c)
                 snprintf(name, sizeof name, "score_%s dim %d rows %d", type_names[type], dim, rows[r]);
                 if (check_wanted(c, name))
                     check_time(c, name, bytes, ops, run_score, &t);
+                snprintf(name, sizeof name, "score_some_%s dim %d rows %d", type_names[type], dim, rows[r]);
+                if (check_wanted(c, name))
+                    check_time(c, name, bytes / 3.0, ops / 3.0, run_some, &t);
                 snprintf(name, sizeof name, "mix_%s dim %d rows %d", type_names[type], dim, rows[r]);
                 if (check_wanted(c, name))
                     check_time(c, name, bytes, ops, run_mix, &t);

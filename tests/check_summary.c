@@ -43,7 +43,7 @@ typedef struct {
     int32_t dim, n_row;
     size_t stride, moments_size, box_size, query_size, x_size, out_size;
     char *moments, *box, *query;
-    float *x, *fair, *high, *upper;
+    float *x, *scores_mean, *scores_variance, *fair, *high, *upper;
     float mean[T][MAX_DIM], variance[T][MAX_DIM], top[T][MAX_DIM]; /* box: mean to top */
 } shape;
 
@@ -57,6 +57,8 @@ static void alloc(shape *s, int32_t dim, int32_t n_row, size_t stride)
     s->query = check_alloc(s->query_size = terse_moments_query_size(dim) * (size_t)n_row);
     s->x = check_alloc(s->x_size = (size_t)(n_row * dim) * sizeof(float));
     s->out_size = ((size_t)(n_row - 1) * stride + T) * sizeof(float);
+    s->scores_mean = check_alloc(s->out_size);
+    s->scores_variance = check_alloc(s->out_size);
     s->fair = check_alloc(s->out_size);
     s->high = check_alloc(s->out_size);
     s->upper = check_alloc(s->out_size);
@@ -68,6 +70,8 @@ static void drop(shape *s)
     check_free(s->box, s->box_size);
     check_free(s->query, s->query_size);
     check_free(s->x, s->x_size);
+    check_free(s->scores_mean, s->out_size);
+    check_free(s->scores_variance, s->out_size);
     check_free(s->fair, s->out_size);
     check_free(s->high, s->out_size);
     check_free(s->upper, s->out_size);
@@ -98,7 +102,11 @@ static void make(checkkernel *c, shape *s, int32_t dim, int32_t n_row, size_t st
 
 static void compute(const terse_summary_kernels *k, shape *s)
 {
-    k->moments(s->fair, s->high, s->stride, s->query, s->moments, s->n_row, s->dim);
+    k->moments(s->scores_mean, s->scores_variance, s->stride, s->query, s->moments, s->n_row, s->dim);
+    for (int32_t r = 0; r < s->n_row; r++) {
+        const size_t row = (size_t)r * s->stride;
+        k->estimates(s->fair + row, s->high + row, s->scores_mean + row, s->scores_variance + row, T);
+    }
     k->box(s->upper, s->stride, s->x, s->box, s->n_row, s->dim);
 }
 
@@ -109,17 +117,19 @@ static bool check_tiers(checkkernel *c, int32_t dim, int32_t n_row, size_t strid
     static shape s;
     make(c, &s, dim, n_row, stride, k);
     const size_t n = s.out_size / sizeof(float); /* with the gaps between rows */
-    float *want[3] = { s.fair, s.high, s.upper };
+    float *const want[5] = { s.fair, s.high, s.upper, s.scores_mean, s.scores_variance };
     compute(&c->want.summary, &s);
-    s.fair = check_alloc(s.out_size);
-    s.high = check_alloc(s.out_size);
-    s.upper = check_alloc(s.out_size);
+    float **got[5] = { &s.fair, &s.high, &s.upper, &s.scores_mean, &s.scores_variance };
+    for (int i = 0; i < 5; i++)
+        *got[i] = check_alloc(s.out_size);
     compute(&c->got.summary, &s);
-    bool same = check_floats(c, want[0], s.fair, n, "moments fair dim %d rows %d kind %d", dim, n_row, (int)k);
-    same &= check_floats(c, want[1], s.high, n, "moments high dim %d rows %d kind %d", dim, n_row, (int)k);
-    same &= check_floats(c, want[2], s.upper, n, "box dim %d rows %d kind %d", dim, n_row, (int)k);
-    for (int i = 0; i < 3; i++)
+    static const char *const names[5] = { "estimates fair", "estimates high", "box", "moments mean",
+                                          "moments variance" };
+    bool same = true;
+    for (int i = 0; i < 5; i++) {
+        same &= check_floats(c, want[i], *got[i], n, "%s dim %d rows %d kind %d", names[i], dim, n_row, (int)k);
         check_free(want[i], s.out_size);
+    }
     drop(&s);
     return same;
 }
@@ -433,7 +443,7 @@ typedef struct {
 static void run_moments(void *ctx)
 {
     timed *t = ctx;
-    t->k->moments(t->s.fair, t->s.high, T, t->s.query, t->s.moments, t->s.n_row, t->s.dim);
+    t->k->moments(t->s.scores_mean, t->s.scores_variance, T, t->s.query, t->s.moments, t->s.n_row, t->s.dim);
 }
 
 static void run_box(void *ctx)

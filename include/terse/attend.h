@@ -87,8 +87,8 @@ typedef struct terse_attend terse_attend;
  *   random:keep=0.2,window=128,sinks=4,seed=0
  *                            a floor for comparisons
  *
- * stop: "RULE", "RULE:key=value,..." or two of them joined by "+", one that ends the walk and one that leaves
- * out values of what it walked (NULL: "none"):
+ * stop: "RULE", "RULE:key=value,..." or up to three of them joined by "+", one that ends the walk, one that
+ * leaves out channels of keys and one that leaves out values of what it walked (NULL: "none"):
  *
  *   none                     read everything
  *   mass:delta=0.004,floor=0.03,from=2048,norm=rms
@@ -101,6 +101,8 @@ typedef struct terse_attend terse_attend;
  *   stability:tau=1e-7,phi=1e-3,patience=5,reading=mean,block=1,pretest=0
  *                            stop when norm and direction of the output have settled (ART)
  *   certified:eps=0.1        stop when the error is proved to be at most eps |o|
+ *   key-share:left=0.0005    behind mass: score pages from as many channels of their keys as keep (share of the
+ *                            page) * (standard deviation of what its scores are off by) <= left
  *   value-skip:eps=0.1       leave out values while the error is proved to be at most eps |o|
  *   value-share:left=0.002,norm=rms
  *                            leave out values of tokens whose exact shares, added up as above, stay within left
@@ -110,9 +112,9 @@ typedef struct terse_attend terse_attend;
 TERSE_API terse_status terse_attend_open(terse_attend **out, const char *policy, const char *stop,
                                          int32_t audit, terse_error *err);
 TERSE_API void terse_attend_close(terse_attend **a);
-/* A profile: scale[n_layer][n_head] (copied; finite, not negative) multiplies mass's delta and value-share's
- * left for that (layer, KV head). Before the first walk is opened. TERSE_BAD_INPUT if neither rule is one of
- * these. */
+/* A profile: scale[n_layer][n_head] (copied; finite, not negative) multiplies mass's delta and the left of
+ * key-share and value-share for that (layer, KV head). Before the first walk is opened. TERSE_BAD_INPUT if no
+ * rule is one of these. */
 TERSE_API terse_status terse_attend_profile(terse_attend *a, const float *scale, int32_t n_layer,
                                             int32_t n_head, terse_error *err);
 /* What a layer does to scores, beside their scale; and how its keys and queries have been turned by their

@@ -36,9 +36,10 @@ void terse_attend_close(terse_attend **a)
 terse_status terse_attend_profile(terse_attend *a, const float *scale, int32_t n_layer, int32_t n_head,
                                   terse_error *err)
 {
-    if (!a->page.stop->scaled && !(a->value.stop && a->value.stop->scaled))
+    if (!a->page.stop->scaled && !(a->value.stop && a->value.stop->scaled) && !a->key.stop)
         return terse_fail(err, TERSE_BAD_INPUT,
-                          "a profile goes with the stop rules mass and value-share, not with %.160s", a->text);
+                          "a profile goes with the stop rules mass, key-share and value-share, not with %.160s",
+                          a->text);
     if (!scale)
         return terse_fail(err, TERSE_BAD_INPUT, "the profile has no scales for %.160s", a->text);
     if (n_layer < 1 || n_head < 1)
@@ -99,7 +100,7 @@ const char *terse_attend_policy_text(const terse_attend *a)
 }
 bool terse_attend_bounded(const terse_attend *a)
 {
-    return a->page.stop->bounded && (!a->value.stop || a->value.stop->bounded);
+    return a->page.stop->bounded && !a->key.stop && (!a->value.stop || a->value.stop->bounded);
 }
 uint32_t terse_attend_needs(const terse_attend *a)
 {

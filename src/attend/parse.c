@@ -8,7 +8,8 @@
 static const terse_stop *const rules[] = { &terse_stop_none,       &terse_stop_mass,
                                            &terse_stop_budget,     &terse_stop_weight,
                                            &terse_stop_stability,  &terse_stop_certified,
-                                           &terse_stop_value_skip, &terse_stop_value_share };
+                                           &terse_stop_key_share,  &terse_stop_value_skip,
+                                           &terse_stop_value_share };
 enum { N_RULES = sizeof rules / sizeof *rules };
 
 const char *const terse_norms[] = { "rms", "sum", NULL };
@@ -128,12 +129,13 @@ static terse_status parse_rule(terse_attend *a, const char *text, size_t n, ters
     const terse_stop *stop = rule_of(text, len);
     if (!stop)
         return unknown_rule(text, len, err);
-    terse_rule *to = stop->values ? &a->value : &a->page;
+    terse_rule *to = stop->values ? &a->value : stop->keys ? &a->key : &a->page;
     if (to->stop)
-        return terse_fail(err, TERSE_BAD_INPUT,
-                          "stop rules %s and %s do not go together: join one that ends the "
-                          "walk and one that leaves out values",
-                          to->stop->name, stop->name);
+        return terse_fail(
+            err, TERSE_BAD_INPUT,
+            "stop rules %s and %s do not go together: join one that ends the walk, one that leaves "
+            "out channels of keys and one that leaves out values",
+            to->stop->name, stop->name);
     to->stop = stop;
     return terse_params_parse(stop->name, stop->param, to->param, text + len, text + n, err);
 }
@@ -200,6 +202,13 @@ terse_status terse_attend_parse(terse_attend *a, const char *policy, const char 
     if (a->value.stop && a->page.stop->output)
         return terse_fail(err, TERSE_BAD_INPUT, "stop rule %s looks at the output: %s cannot follow it",
                           a->page.stop->name, a->value.stop->name);
+    if (a->key.stop && a->page.stop->order != TERSE_ORDER_MASS)
+        return terse_fail(err, TERSE_BAD_INPUT,
+                          "stop rule %s goes by estimated shares: join it to mass, not to %s",
+                          a->key.stop->name, a->page.stop->name);
+    if (a->key.stop && a->value.stop && a->value.stop->bounded)
+        return terse_fail(err, TERSE_BAD_INPUT, "stop rule %s proves nothing about scores that %s estimates",
+                          a->value.stop->name, a->key.stop->name);
     const terse_status st = choose_order(a, policy, err);
     if (st != TERSE_OK)
         return st;
@@ -208,6 +217,8 @@ terse_status terse_attend_parse(terse_attend *a, const char *policy, const char 
     a->from = a->page.stop->from ? a->page.stop->from(a->page.param) : 0;
     if (a->page.stop != &terse_stop_none || !a->value.stop)
         describe(a, &a->page);
+    if (a->key.stop)
+        describe(a, &a->key);
     if (a->value.stop)
         describe(a, &a->value);
     return TERSE_OK;

@@ -70,8 +70,8 @@ void terse_walk_sort(terse_walk *w, int32_t *out, const float *x, int32_t n)
     for (int32_t i = 0; i < n; i++) {
         uint32_t bits;
         memcpy(&bits, &x[i], sizeof bits);
-        w->key[i] = (uint16_t)(BUCKETS - 1 - (bits >> 21 & (BUCKETS - 1)));
-        count[w->key[i]]++;
+        w->sort_key[i] = (uint16_t)(BUCKETS - 1 - (bits >> 21 & (BUCKETS - 1)));
+        count[w->sort_key[i]]++;
     }
     for (int32_t k = 0, at = 0; k < BUCKETS; k++) {
         const int32_t here = count[k];
@@ -79,7 +79,7 @@ void terse_walk_sort(terse_walk *w, int32_t *out, const float *x, int32_t n)
         at += here;
     }
     for (int32_t i = 0; i < n; i++)
-        out[count[w->key[i]]++] = i;
+        out[count[w->sort_key[i]]++] = i;
 }
 
 /* Estimates of n pages by capped scores: the cap of a mean weight for the mean of capped weights, which is too
@@ -101,6 +101,7 @@ static size_t estimate(terse_walk *w, size_t unit, bool box, int32_t n_tile)
     const int32_t rows = w->n_row, dim = kv->opts.dim_k;
     const size_t size = box ? terse_box_size(dim) : terse_moments_size(dim);
     const char *tile = (box ? kv->box : kv->moments) + unit * (size_t)kv->n_tile * size;
+    w->n_estimate = n_tile * TERSE_TILE;
     terse_query_restore(kv->type_k, w->x, w->query, rows, dim);
     if (!box)
         terse_moments_query(w->moments_query, w->x, rows, dim);
@@ -109,7 +110,13 @@ static size_t estimate(terse_walk *w, size_t unit, bool box, int32_t n_tile)
         if (box)
             w->summary.box(high, w->stride, w->x, tile, rows, dim);
         else
-            w->summary.moments(w->fair + t * TERSE_TILE, high, w->stride, w->moments_query, tile, rows, dim);
+            w->summary.moments(w->mean + t * TERSE_TILE, w->variance + t * TERSE_TILE, w->stride,
+                               w->moments_query, tile, rows, dim);
+    }
+    for (int32_t r = 0; r < rows && !box; r++) {
+        const size_t row = (size_t)r * w->stride;
+        w->summary.estimates(w->fair + row, w->high + row, w->mean + row, w->variance + row,
+                             n_tile * TERSE_TILE);
     }
     for (int32_t r = 0; r < rows && w->course.softcap > 0.0f; r++)
         cap(w, r, box, n_tile * TERSE_TILE);

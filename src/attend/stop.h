@@ -1,7 +1,8 @@
 /* attend/stop.h: what a stop rule is. One file each (stop_*.c), one line in the registry (attend.c).
  *
- * A page rule says when no more pages are needed; a value rule, which may follow it, says how much of the
- * weight of the scored tokens may be left without their values. */
+ * A page rule says when no more pages are needed. A key rule says how much the scores of a page may be off, so
+ * that channels of its keys need not be read. A value rule says how much of the weight of the scored tokens may
+ * be left without their values. */
 #ifndef TERSE_ATTEND_STOP_H
 #define TERSE_ATTEND_STOP_H
 
@@ -66,6 +67,7 @@ typedef struct {
     const char *help;
     terse_stop_param param[TERSE_STOP_PARAMS]; /* ended by a NULL name */
     bool values;                               /* a value rule */
+    bool keys;                                 /* a key rule */
     bool output;                               /* a page rule that looks at o */
     bool bounded;                              /* *bound of enough() is a proof */
     bool steered;                              /* the order cannot be chosen */
@@ -91,7 +93,8 @@ typedef struct {
 } terse_stop;
 
 extern const terse_stop terse_stop_none, terse_stop_stability, terse_stop_weight, terse_stop_mass,
-    terse_stop_budget, terse_stop_certified, terse_stop_value_skip, terse_stop_value_share;
+    terse_stop_budget, terse_stop_certified, terse_stop_key_share, terse_stop_value_skip,
+    terse_stop_value_share;
 
 /* One rule with its parameters. */
 typedef struct {
@@ -110,9 +113,9 @@ typedef struct {
 /* What terse_attend_open parsed. */
 struct terse_attend {
     terse_policy_rule policy;
-    terse_rule page, value; /* value.stop is NULL without a value rule */
-    terse_order order;      /* never AUTO */
-    terse_order select;     /* AUTO, or the order in which a policy chooses pages */
+    terse_rule page, key, value; /* the stop of the last two is NULL where there is no such rule */
+    terse_order order;           /* never AUTO */
+    terse_order select;          /* AUTO, or the order in which a policy chooses pages */
     uint32_t needs;
     int32_t from;
     int32_t audit;

@@ -19,6 +19,7 @@ static const terse_rule none = { .stop = &terse_stop_none };
 void terse_part_start(terse_part *a, int32_t n_row, int32_t dim)
 {
     a->n_read = a->n_token = 0;
+    a->spared = 0;
     memset(a->o, 0, (size_t)n_row * (size_t)dim * sizeof *a->o);
     for (int32_t r = 0; r < n_row; r++) {
         a->m[r] = -INFINITY;
@@ -131,6 +132,18 @@ const char *terse_walk_block(const terse_walk *lead, int32_t i)
     return terse_kv_block(kv, kv->table[lead->course.view.unit * (size_t)kv->cap + (size_t)lead->list[i]]);
 }
 
+/* Scores and weighs position i of the lead's list. */
+static void score_page(terse_walk *w, const terse_walk *lead, terse_part *a, int32_t i, const char *ahead,
+                       int32_t first, float *s)
+{
+    const terse_kv *kv = w->kv;
+    w->kernels.score[kv->type_k](s, terse_walk_query(lead, lead->list[i]), terse_walk_block(lead, i), w->n_row,
+                                 kv->opts.dim_k, ahead);
+    terse_walk_cap(w, &lead->course, s, w->n_row);
+    terse_walk_mask(s, w->n_row, first);
+    w->kernels.weigh(s, w->n_row, w->n, a->m, a->l, w->keep, w->z);
+}
+
 /* Walks positions from, from + step, ... below end of the lead's list until the rule has enough; it is asked
  * from position `ask` on. The scratch memory is that of w. */
 static void walk_part(terse_walk *w, terse_walk *lead, terse_part *a, int32_t from, int32_t step, int32_t end,
@@ -148,11 +161,10 @@ static void walk_part(terse_walk *w, terse_walk *lead, terse_part *a, int32_t fr
         float *s = c->apart ? lead->weights + (size_t)i * (size_t)rows * TERSE_PAGE : w->s;
         for (int32_t r = 0; r < rows; r++)
             w->n[r] = fill;
-        w->kernels.score[kv->type_k](s, terse_walk_query(lead, lead->list[i]), page, rows, kv->opts.dim_k,
-                                     ahead);
-        terse_walk_cap(w, c, s, rows);
-        terse_walk_mask(s, rows, first);
-        w->kernels.weigh(s, rows, w->n, a->m, a->l, w->keep, w->z);
+        if (c->graded && i >= c->known)
+            terse_walk_keys(w, lead, a, i, ahead ? i + reach : -1, s);
+        else
+            score_page(w, lead, a, i, ahead, first, s);
         if (c->apart)
             memcpy(lead->top + i * rows, a->m, (size_t)rows * sizeof *a->m);
         else
@@ -188,16 +200,19 @@ static void claim(const terse_walk *lead, terse_part *a, int32_t s)
 
 /* ---- a walk ---- */
 
-/* The rules of this (layer, head): sets w->value, returns the page rule. */
+/* The rules of this (layer, head): sets w->key and w->value, returns the page rule. */
 static const terse_rule *choose_rules(terse_walk *w, int32_t layer, int32_t head)
 {
     const terse_attend *a = w->attend;
+    w->key = &a->key;
     w->value = &a->value;
     if (!a->scale)
         return &a->page;
     w->scaled[0] = terse_attend_scaled(a, &a->page, layer, head);
-    w->scaled[1] = terse_attend_scaled(a, &a->value, layer, head);
-    w->value = &w->scaled[1];
+    w->scaled[1] = terse_attend_scaled(a, &a->key, layer, head);
+    w->scaled[2] = terse_attend_scaled(a, &a->value, layer, head);
+    w->key = &w->scaled[1];
+    w->value = &w->scaled[2];
     return &w->scaled[0];
 }
 
@@ -270,6 +285,9 @@ int32_t terse_walk_begin(terse_walk *w, int32_t layer, int32_t head, int32_t n_t
     if (c->rank) {
         const size_t bytes = terse_walk_rank(w, c->order, c->known, c->n_page);
         c->bytes += select && a->select == c->order ? 0 : bytes; /* those have been read */
+        c->graded = a->key.stop && c->order == TERSE_ORDER_MASS && !c->turned;
+        if (c->graded)
+            terse_walk_grade(w, (float)w->key->param[0]);
     }
     c->n_strand = terse_walk_strands(w, c->rule, c->known, c->n_page);
     if (c->n_strand > 1)
@@ -331,6 +349,7 @@ static void join(terse_walk *w)
         first->n_read += w->part[s].n_read;
         first->n_token += w->part[s].n_token;
         first->bound = fmaxf(first->bound, w->part[s].bound);
+        first->spared += w->part[s].spared;
     }
 }
 
@@ -380,7 +399,7 @@ void terse_walk_end(terse_walk *w, float *out, terse_attend_stats *stats)
      */
     if (c.order == TERSE_ORDER_BOX || scored == c.n_page)
         memset(w->unread, 0, 2 * (size_t)w->n_row * sizeof *w->unread);
-    stats->bytes_k += (int64_t)kv->block_k * scored;
+    stats->bytes_k += (int64_t)kv->block_k * scored - (int64_t)a->spared;
     stats->bytes_summary += (int64_t)c.bytes;
     const int64_t before = stats->tokens_read;
     if (c.apart) {

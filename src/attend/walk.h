@@ -19,6 +19,7 @@ typedef struct {
     float *rel;              /* [n_row] brings estimates (plan.c) to the scale of l */
     double *rest;            /* [2][n_row] MASS: weight of what is unread, sum of weight^2 */
     double *all;             /* [n_row] rest as it was at first */
+    size_t spared;           /* bytes of the walked pages' keys that were not read */
     int32_t *alone;          /* [n_row] pages that the head alone would have walked; 0: not done yet */
 } terse_part;
 
@@ -38,7 +39,20 @@ typedef struct {
     float softcap;      /* terse_attend_layer */
     const float *sinks; /* [n_row] or NULL */
     bool turned;        /* long-term pages meet other queries than recent ones */
+    bool graded;        /* ranked pages are scored from as many channels as they are worth */
 } terse_course;
+
+/* How many channels of a page's keys are read: keys.c. */
+enum { TERSE_LEVELS = 4 };
+typedef struct {
+    float left;                         /* how much a page may be off */
+    terse_channels level[TERSE_LEVELS]; /* the last one is all channels */
+    uint16_t *at;                       /* [TERSE_LEVELS][pieces] their numbers */
+    float *rest;                        /* [TERSE_LEVELS][n_row] of the scores' variance, in other channels */
+    float *share;                       /* [n_row][pieces] of the scores' variance */
+    char *query;                        /* [TERSE_LEVELS][n_row] prepared rows, of q8 and q4 keys */
+    int32_t *of;                        /* [stride] by place: its level */
+} terse_grade;
 
 struct terse_walk {
     const terse_kv *kv;
@@ -56,34 +70,40 @@ struct terse_walk {
     size_t map_size;  /* bytes of the mapping that all arrays below live in */
     char *map;
 
-    char *query;             /* [max_row] prepared rows */
-    char *turned;            /* [max_row] as older tokens meet them (turn.c); NULL: as they are */
-    float *turning;          /* [n_row][dim_k] a query on its way there */
-    float *s;                /* [max_row][P] scores, then weights */
-    float *keep, *z;         /* [max_row] */
-    int32_t *n;              /* [max_row] tokens of the page that a row sees */
-    int32_t *list;           /* [cap] places of pages (kv/store.h) in walking order */
-    int32_t *other;          /* [cap] places that are to be ranked, while they are */
-    float *full;             /* [n_row][dim_v] what an audit finds */
-    char *state;             /* of the page rule */
-    const terse_rule *value; /* attend's, or scaled[1] */
-    terse_rule scaled[2];    /* page and value rule of this (layer, head), with a profile */
-    float *score[3];         /* of a scoring policy: [ctx] what slots compete with, and a copy to select in; and
-                              * [max_row] what brings weights to shares of their softmax */
-    bool *done;              /* [n_row] heads that could stop */
+    char *query;                   /* [max_row] prepared rows */
+    char *turned;                  /* [max_row] as older tokens meet them (turn.c); NULL: as they are */
+    float *turning;                /* [n_row][dim_k] a query on its way there */
+    float *s;                      /* [max_row][P] scores, then weights */
+    float *keep, *z;               /* [max_row] */
+    int32_t *n;                    /* [max_row] tokens of the page that a row sees */
+    int32_t *list;                 /* [cap] places of pages (kv/store.h) in walking order */
+    int32_t *other;                /* [cap] places that are to be ranked, while they are */
+    float *full;                   /* [n_row][dim_v] what an audit finds */
+    char *state;                   /* of the page rule */
+    const terse_rule *key, *value; /* attend's, or scaled[1] and [2] */
+    terse_rule scaled[3];          /* page, key and value rule of this (layer, head), with a profile */
+    float *score[3]; /* of a scoring policy: [ctx] what slots compete with, and a copy to select in; and
+                      * [max_row] what brings weights to shares of their softmax */
+    bool *done;      /* [n_row] heads that could stop */
 
     /* Orders that estimate (plan.c). Weights are relative to the maximum when the pages were ranked. */
-    char *moments_query; /* [n_row] */
-    float *x;            /* [n_row][dim_k] the query as f32 */
-    float *fair, *high;  /* [n_row][stride] weight of a page: expected, and with the benefit of the doubt */
-    float *prior;        /* [cap] largest high / l of the heads */
-    float *gather;       /* [2][cap] fair and high of one head, in the order of other */
-    float *behind;       /* [cap + 1][n_row] BOX: weight from this place in list on */
-    float *radius;       /* [cap + 1] BOX: largest page radius from this place in list on */
-    uint16_t *key;       /* [cap] sort keys */
+    char *moments_query;    /* [n_row] */
+    float *x;               /* [n_row][dim_k] the query as f32 */
+    float *mean, *variance; /* [n_row][stride] of a page's scores */
+    float *fair, *high;     /* [n_row][stride] weight of a page: expected, and with the benefit of the doubt */
+    float *prior;           /* [cap] largest high / l of the heads */
+    float *gather;          /* [2][cap] fair and high of one head, in the order of other */
+    float *behind;          /* [cap + 1][n_row] BOX: weight from this place in list on */
+    float *radius;          /* [cap + 1] BOX: largest page radius from this place in list on */
+    uint16_t *sort_key;     /* [cap, or the pieces of a key if these are more] */
     float *unread; /* [2][n_row] weight of what is unread, sum of weight^2, as l; zeros without estimates */
     float *sum;    /* [n_row] what a strand thinks that all have read */
     size_t stride; /* cap, rounded up to whole tiles */
+    int32_t n_estimate; /* places of which there are estimates, those of whole tiles from the first on */
+
+    /* Key rules. */
+    terse_grade grade;
+    float *was; /* [4][n_row] m, l and the weight of all pages before a page, and the mean it is to have */
 
     /* Value rules; by position in list. */
     float *weights;   /* [cap][n_row][P] */
@@ -162,6 +182,13 @@ void terse_walk_unread(terse_walk *w, const terse_walk *lead, terse_part *a, int
 /* out = positions 0 ... n - 1 by falling x >= 0, up to a quarter of an octave; about equal ones keep their
  * order. */
 void terse_walk_sort(terse_walk *w, int32_t *out, const float *x, int32_t n);
+
+/* attend/keys.c: decides, once the pages are ranked, how many channels of each are read if the scores of a page
+ * may be off by `left` of the softmax. */
+void terse_walk_grade(terse_walk *w, float left);
+/* Scores and weighs (s[n_row][P]) the page in position i of the lead's list into a, from so many channels; the
+ * one in position `ahead` comes next, if that is not negative. */
+void terse_walk_keys(terse_walk *w, const terse_walk *lead, terse_part *a, int32_t i, int32_t ahead, float *s);
 
 /* attend/values.c: reads values of the n pages whose weights are known, of as many tokens as the value rule
  * wants. w->left is the weight of the others. */

@@ -49,6 +49,8 @@ static size_t lay_out(terse_walk *w, char *base)
     w->stride = terse_align_up(cap, TERSE_TILE);
     w->moments_query = terse_place(base, &at, rank ? row * terse_moments_query_size(kv->opts.dim_k) : 0);
     w->x = terse_place(base, &at, rank ? row * dim_k * one : 0);
+    w->mean = terse_place(base, &at, rank ? row * w->stride * one : 0);
+    w->variance = terse_place(base, &at, rank ? row * w->stride * one : 0);
     w->fair = terse_place(base, &at, rank ? row * w->stride * one : 0);
     w->high = terse_place(base, &at, rank ? row * w->stride * one : 0);
     w->prior = terse_place(base, &at, rank ? cap * one : 0);
@@ -62,8 +64,19 @@ static size_t lay_out(terse_walk *w, char *base)
     w->some = terse_place(base, &at, apart ? cap * sizeof *w->some : 0);
     w->left = terse_place(base, &at, apart ? row * one : 0);
     w->lane = terse_place(base, &at, apart ? row * 16 * one : 0);
+    const size_t graded = a->key.stop ? 1 : 0,
+                 pieces = graded * dim_k / (size_t)terse_page_channels(kv->type_k);
+    terse_grade *g = &w->grade;
+    g->at = terse_place(base, &at, TERSE_LEVELS * pieces * sizeof *g->at + 64 * graded);
+    g->rest = terse_place(base, &at, graded * TERSE_LEVELS * row * one);
+    g->share = terse_place(base, &at, row * pieces * one);
+    g->query =
+        terse_place(base, &at, graded * TERSE_LEVELS * row * terse_query_size(kv->type_k, kv->opts.dim_k));
+    g->of = terse_place(base, &at, graded * w->stride * sizeof *g->of);
+    w->was = terse_place(base, &at, graded * 4 * row * one);
     w->radius = terse_place(base, &at, rank ? (cap + 1) * one : 0);
-    w->key = terse_place(base, &at, rank ? cap * sizeof *w->key : 0);
+    const size_t sorted = cap > pieces ? cap : pieces;
+    w->sort_key = terse_place(base, &at, rank ? sorted * sizeof *w->sort_key : 0);
     return at;
 }
 

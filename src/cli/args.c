@@ -51,7 +51,8 @@ static const terse_option kv_options[] = {
           "alone, "
           "joined by +: value-share:left=X and, with proof, value-skip:eps=X leave out values of keys that "
           "were "
-          "read" },
+          "read. Between mass and these: +key-share:left=X reads some channels of the keys of pages with small "
+          "shares" },
     { "--quality", TERSE_OPTION_STRING, AT(quality), .value = "LEVEL", .choices = "exact safe fast",
       .preset = "safe", .help = TERSE_QUALITY_HELP "; --kv-policy and --stop win over it" },
     { "--profile", TERSE_OPTION_STRING, AT(profile), .value = "FILE", .preset = "none",
