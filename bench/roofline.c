@@ -1,12 +1,15 @@
-/* bench/roofline.c: read bandwidth by threads and by what the data fits into. Rounds of all sizes take turns.
+/* bench/roofline.c: read bandwidth by threads and by what the data fits into, and of blocks from all over the
+ * memory, as a walk reads them that chooses its pages. Rounds of all take turns.
  *   roofline [--threads N,..] [--rounds N] [--tier NAME] [-o table|json] */
 #include "report.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_ROUNDS = 1000, LEVELS = 4 };
-static const char *const level_names[LEVELS] = { "L1", "L2", "L3", "memory" };
+enum { MAX_ROUNDS = 1000, LEVELS = 7, MEMORY = 3 };
+static const char *const level_names[LEVELS] = { "L1", "L2", "L3", "memory", "8 KiB", "4 KiB", "128 B" };
+/* A page's keys and values (f16, 64 channels), its keys alone, a token's values. */
+static const size_t block[LEVELS] = { [4] = 8192, [5] = 4096, [6] = 128 };
 
 typedef struct {
     int_list threads;
@@ -49,7 +52,7 @@ static int_list default_threads(void)
  * memory. SIZE_MAX: there is no such cache, or the threads' parts would fit into a smaller one. */
 static size_t size_of(int level, int32_t threads)
 {
-    if (level == 3)
+    if (level >= MEMORY)
         return 0;
     const terse_cache c = terse_cache_of(level + 1), below = terse_cache_of(level);
     const size_t part = level < 2 ? c.size / 2 : c.size / 2 / (size_t)threads;
@@ -80,23 +83,26 @@ static terse_status measure(options *o, int32_t threads, uint32_t cpu, terse_err
     terse_probe *probe[LEVELS] = { NULL };
     terse_status st = TERSE_OK;
     const int32_t rounds = o->rounds.v[0];
-    for (int l = 0; l < LEVELS && st == TERSE_OK; l++) {
+    for (int l = 0; l <= MEMORY && st == TERSE_OK; l++) {
         const size_t size = size_of(l, threads);
         if (size != SIZE_MAX)
             st = terse_probe_open(&probe[l], threads, size, cpu, err);
     }
     for (int32_t r = 0; r < rounds && st == TERSE_OK; r++)
-        for (int l = 0; l < LEVELS; l++)
-            if (probe[l]) {
-                if (l < LEVELS - 1)
-                    terse_probe_read(probe[l]); /* the data comes back into its cache */
-                rate[l][r] = terse_probe_read(probe[l]);
-            }
-    for (int l = 0; l < LEVELS; l++) {
-        if (probe[l] && st == TERSE_OK)
-            print(o, level_names[l], threads, terse_probe_size(probe[l]), rate[l], (size_t)rounds);
-        terse_probe_close(&probe[l]);
+        for (int l = 0; l < LEVELS; l++) {
+            terse_probe *p = probe[l < MEMORY ? l : MEMORY];
+            if (p && l < MEMORY)
+                terse_probe_read(p); /* the data comes back into its cache */
+            if (p)
+                rate[l][r] = block[l] ? terse_probe_read_blocks(p, block[l]) : terse_probe_read(p);
+        }
+    for (int l = 0; l < LEVELS && st == TERSE_OK; l++) {
+        const terse_probe *p = probe[l < MEMORY ? l : MEMORY];
+        if (p)
+            print(o, level_names[l], threads, terse_probe_size(p), rate[l], (size_t)rounds);
     }
+    for (int l = 0; l <= MEMORY; l++)
+        terse_probe_close(&probe[l]);
     return st;
 }
 

@@ -29,6 +29,7 @@ struct terse_probe {
     int64_t start, end;     /* ns, of that */
     terse_kernels kernels;
     size_t n_pass; /* readings of a part in a round */
+    size_t block;  /* bytes that are read together */
     int64_t fma_rounds, dot8_rounds;
     int64_t wall, cpu;    /* ns, when the sample began */
     int64_t ran, waited;  /* ns, when the probes before it began */
@@ -86,6 +87,43 @@ static void read_part(terse_probe *p, int32_t i)
     uint64_t sum = 0;
     for (size_t k = 0; k < p->n_pass; k++)
         sum += p->kernels.vec.read(part, p->part);
+    atomic_fetch_add(&p->sum, sum);
+}
+
+/* A power of two of places, each of two blocks, in an order that leaves none out: the generator is a linear
+ * congruential one of full period (Knuth's MMIX multiplier, modulo the number of places). */
+static size_t places(const terse_probe *p)
+{
+    size_t n = 1;
+    while (4 * n * p->block <= p->part)
+        n *= 2;
+    return n;
+}
+
+static size_t next_place(size_t at, size_t n)
+{
+    return (at * (size_t)6364136223846793005u + (size_t)1442695040888963407u) & (n - 1);
+}
+
+static void read_blocks(terse_probe *p, int32_t i)
+{
+    enum { AHEAD = 32 };
+    const char *part = p->buffer + (size_t)i * p->part;
+    const size_t n = places(p), step = 2 * p->block;
+    const size_t ahead = p->block < 128    ? AHEAD
+                         : p->block > 2048 ? 2
+                                           : 4096 / p->block; /* 4 KiB on their way */
+    uint64_t sum = 0;
+    size_t soon = 0, at[AHEAD];
+    for (size_t k = 0; k < ahead; k++)
+        at[k] = soon = next_place(soon, n);
+    for (size_t k = 0; k < n; k++) {
+        const size_t now = at[k % ahead];
+        at[k % ahead] = soon = next_place(soon, n);
+        for (size_t b = 0; b < p->block; b += 64)
+            __builtin_prefetch(part + soon * step + b, 0, 2);
+        sum += p->kernels.vec.read(part + now * step, p->block);
+    }
     atomic_fetch_add(&p->sum, sum);
 }
 
@@ -208,6 +246,15 @@ double terse_probe_read(terse_probe *p)
 {
     const double ns = round_of(p, read_part);
     return (double)(p->n_pass * p->part * (size_t)p->n_thread) / ns;
+}
+
+double terse_probe_read_blocks(terse_probe *p, size_t block)
+{
+    p->block = block;
+    if (block == 0 || block % 64 != 0 || block > p->part / 128)
+        return 0.0;
+    const double ns = round_of(p, read_blocks);
+    return (double)(places(p) * block * (size_t)p->n_thread) / ns;
 }
 
 /* ---- samples ---- */
