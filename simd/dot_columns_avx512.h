@@ -97,11 +97,9 @@ INLINE __m512i bits(__m512i v, int right, char mask)
 INLINE void words_of_pair(__m512i *w, __m512 *d, const __m512i *col, int n, bool odd)
 {
     *d = odd ? high_half(col[n]) : low_half(col[0]);
-    __m512i left = _mm512_rol_epi32(col[0], 16);
-    for (int i = 0; i < n; i++) {
-        const __m512i right = _mm512_rol_epi32(col[i + 1], 16);
-        w[i] = odd ? col[n + 1 + i] : _mm512_mask_blend_epi16(0xaaaaaaaa, left, right);
-        left = right;
+    for (int i = 0; i < n; i++) { /* shifts, since on Zen 4 a rotation takes the units of the products */
+        const __m512i last = _mm512_srli_epi32(col[i], 16), first = _mm512_slli_epi32(col[i + 1], 16);
+        w[i] = odd ? col[n + 1 + i] : _mm512_or_si512(last, first);
     }
 }
 

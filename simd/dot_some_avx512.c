@@ -10,7 +10,8 @@ typedef struct {
     __m512 acc[8][SOME_TOKENS][PANELS], low[8][SOME_TOKENS][PANELS];
 } accumulators;
 
-/* The columns of two steps of ROWS rows, in turn, and where the rows of the next one begin. */
+/* The columns of a step of ROWS rows, and where the rows of the next one begin. Blocks of 32 are read over
+ * those that are done with; superblocks have a head that serves all of their blocks: two of them, in turn. */
 typedef struct {
     __m512i col[2][PANELS][COLUMNS_MAX];
     const uint8_t *row[ROWS];
@@ -136,7 +137,7 @@ INLINE void some(int kind, terse_dot_type type, const product *j)
     starts start[SOME_TOKENS] = { { { 0 } } }; /* codes with a minimum have no offset */
     const terse_acts *x = j->x;
     const size_t size = step_size(type), ahead = 2 * ahead_of(j->row_size, ROWS);
-    const int32_t n_step = (x->n + 255) / 256;
+    const int32_t n_step = (x->n + 255) / 256, in_turn = dot_formats[type].len == QK;
     if (j->n_row < 1)
         return;
     point(type, &in, j, 0, 0);
@@ -155,10 +156,10 @@ INLINE void some(int kind, terse_dot_type type, const product *j)
                 for (int odd = 0; odd < 2; odd++, next += 4 * size) {
                     row_block w[PANELS];
                     prefetch_bytes(next, 4 * size); /* ROWS / 8 */
-                    if (more)
-                        read_part(type, &in, (i + 1) % 2, b + odd);
                     for (int h = 0; h < PANELS; h++)
-                        w[h] = block_of_columns(type, in.col[i % 2][h], b / 2, odd);
+                        w[h] = block_of_columns(type, in.col[in_turn * (i % 2)][h], b / 2, odd);
+                    if (more)
+                        read_part(type, &in, in_turn * ((i + 1) % 2), b + odd);
                     add_block(kind, &s, w, start, x, k, b + odd);
                 }
         }
