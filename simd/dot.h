@@ -35,13 +35,13 @@ enum {
     TERSE_DOT_LANES = 8,
 };
 
-/* The activations of n_token tokens, n values each (any n >= 1; blocks past n are zero). Arrays are token-major
- * with the strides given, 64-byte aligned, and padded with zero blocks to a multiple of 8 blocks (256 values).
+/* The activations of n_token tokens, n values each (any n >= 1). Arrays are token-major with the strides given,
+ * 64-byte aligned, and padded with zeros to a multiple of 8 blocks (256 values); what is behind is not used.
  * Filled by terse_dot_kernels.quantize; x is the caller's and is what float weights read. */
 typedef struct {
     int32_t n;       /* values per token */
     int32_t n_token; /* how many tokens are in use */
-    int32_t n_pad;   /* n rounded up to a multiple of 256: the stride of q */
+    int32_t n_pad;   /* the stride of q: n rounded up to a multiple of 256, or a larger one */
     const float *x;  /* [n_token][x_stride] f32 */
     size_t x_stride;
     int8_t *q;    /* [n_token][n_pad] codes -127..127 */

@@ -129,7 +129,7 @@ void terse_quantize_avx2(const terse_acts *a, int32_t t)
     int8_t *q = a->q + (size_t)t * (size_t)a->n_pad;
     int32_t *sum = a->sum + (size_t)t * (size_t)a->n_pad / 16;
     float *d = a->d + (size_t)t * n_block, *s = a->s + (size_t)t * n_block;
-    for (size_t b = 0; b < n_block; b++) {
+    for (size_t b = 0; b < (n + QK - 1) / QK * QK_BLOCKS; b++) {
         if (b * 32 + 32 <= n) {
             quantize_block(x + b * 32, q + b * 32, sum + b * 2, d + b, s + b);
         } else {

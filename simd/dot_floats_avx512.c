@@ -90,34 +90,82 @@ INLINE uint32_t block_mask(int32_t b, int32_t n)
     return n - b >= 32 ? 0xffffffff : n > b ? (1u << (n - b)) - 1 : 0;
 }
 
+/* Maxima of the lanes of 8 registers. */
+INLINE __m256i largest(const __m512i v[8])
+{
+    __m512i two[4], four[2]; /* registers in one: 2 lanes of 128 bits each, one lane each */
+    for (int i = 0; i < 4; i++)
+        two[i] = _mm512_max_epi32(_mm512_shuffle_i64x2(v[2 * i], v[2 * i + 1], 0x44),
+                                  _mm512_shuffle_i64x2(v[2 * i], v[2 * i + 1], 0xee));
+    for (int i = 0; i < 2; i++)
+        four[i] = _mm512_max_epi32(_mm512_shuffle_i64x2(two[2 * i], two[2 * i + 1], 0x88),
+                                   _mm512_shuffle_i64x2(two[2 * i], two[2 * i + 1], 0xdd));
+    const __m512i half =
+        _mm512_max_epi32(_mm512_unpacklo_epi32(four[0], four[1]), _mm512_unpackhi_epi32(four[0], four[1]));
+    const __m512i all = _mm512_max_epi32(half, _mm512_shuffle_epi32(half, 0x4e)); /* lane i: of i, of i + 4 */
+    return _mm512_castsi512_si256(
+        _mm512_permutexvar_epi32(_mm512_set_epi32(0, 0, 0, 0, 0, 0, 0, 0, 13, 9, 5, 1, 12, 8, 4, 0), all));
+}
+
+/* Sums of the lanes of 128 bits of 4 registers, as a register. */
+INLINE __m512i sums_of_lanes(const __m512i v[4])
+{
+    __m512i two[2];
+    for (int i = 0; i < 2; i++)
+        two[i] = _mm512_add_epi32(_mm512_shuffle_i64x2(v[2 * i], v[2 * i + 1], 0x44),
+                                  _mm512_shuffle_i64x2(v[2 * i], v[2 * i + 1], 0xee));
+    return _mm512_add_epi32(_mm512_shuffle_i64x2(two[0], two[1], 0x88),
+                            _mm512_shuffle_i64x2(two[0], two[1], 0xdd));
+}
+
+/* 8 blocks from x on, of which n values are there. */
+INLINE void quantize_step(int8_t *q, float *d, float *s, int32_t *sum, const float *x, int32_t n)
+{
+    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff), ones = _mm512_set1_epi8(1);
+    const __m512i order = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+    const __m256 most = _mm256_set1_ps(127.0f), infinity = _mm256_set1_ps(INFINITY);
+    __m512 v[8][2];
+    __m512i top[8], part[4];
+    float by[8];
+    for (int b = 0; b < 8; b++) {
+        const uint32_t m = block_mask(b * 32, n);
+        v[b][0] = _mm512_maskz_loadu_ps((__mmask16)m, x + b * 32);
+        v[b][1] = _mm512_maskz_loadu_ps((__mmask16)(m >> 16), x + b * 32 + 16);
+        top[b] = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(v[b][0]), magnitude),
+                                  _mm512_and_si512(_mm512_castps_si512(v[b][1]), magnitude));
+    }
+    const __m256i bits = largest(top);
+    const __m256 amax = _mm256_castsi256_ps(bits), inv = _mm256_div_ps(most, amax);
+    const __mmask8 finite = _mm256_cmplt_epi32_mask(bits, _mm256_set1_epi32(0x7f800000));
+    const __mmask8 keep = _mm256_mask_cmp_ps_mask(finite, inv, infinity, _CMP_LT_OQ);
+    const __m256 scale = _mm256_mask_div_ps(_mm256_set1_ps(NAN), finite, amax, most);
+    _mm256_storeu_ps(by, inv);
+    for (int i = 0; i < 4; i++) {
+        __m512i words[2]; /* lane i: values 4i .. of the first and of the last half */
+        for (int k = 0; k < 2; k++) {
+            const int b = 2 * i + k;
+            const __mmask16 m = keep >> b & 1 ? 0xffff : 0;
+            const __m512 r = _mm512_set1_ps(by[b]);
+            words[k] = _mm512_packs_epi32(_mm512_maskz_cvtps_epi32(m, _mm512_mul_ps(v[b][0], r)),
+                                          _mm512_maskz_cvtps_epi32(m, _mm512_mul_ps(v[b][1], r)));
+        }
+        const __m512i bytes = _mm512_packs_epi16(words[0], words[1]);
+        _mm512_store_si512(q + 64 * i, _mm512_permutexvar_epi32(order, bytes));
+        part[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, bytes);
+    }
+    const __m512i half = sums_of_lanes(part);
+    const __m512i whole = _mm512_add_epi32(half, _mm512_shuffle_epi32(half, 0xb1));
+    _mm512_store_si512(sum, half);
+    _mm256_store_ps(d, scale);
+    _mm256_store_ps(s, _mm256_mul_ps(scale, _mm256_cvtepi32_ps(_mm512_cvtepi64_epi32(whole))));
+}
+
 void terse_quantize_avx512(const terse_acts *a, int32_t t)
 {
-    const float *x = a->x + (size_t)t * a->x_stride;
-    const int32_t n_block = a->n_pad / TERSE_ACT_BLOCK;
-    int8_t *q = a->q + (size_t)t * (size_t)a->n_pad;
-    int32_t *sum = a->sum + (size_t)t * (size_t)(a->n_pad / 16);
-    float *d = a->d + (size_t)t * (size_t)n_block, *s = a->s + (size_t)t * (size_t)n_block;
-    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-    for (int32_t b = 0; b < n_block; b++, q += 32, sum += 2) {
-        const uint32_t m = block_mask(b * 32, a->n);
-        const __m512 x0 = _mm512_maskz_loadu_ps((__mmask16)m, x + b * 32);
-        const __m512 x1 = _mm512_maskz_loadu_ps((__mmask16)(m >> 16), x + b * 32 + 16);
-        const __m512i m0 = _mm512_and_si512(_mm512_castps_si512(x0), magnitude);
-        const __m512i m1 = _mm512_and_si512(_mm512_castps_si512(x1), magnitude);
-        const int32_t top = _mm512_reduce_max_epi32(_mm512_max_epi32(m0, m1));
-        const float amax = _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(top)));
-        const float inv = 127.0f / amax;
-        const int finite = top < 0x7f800000;
-        const __mmask16 keep = finite && isfinite(inv) ? 0xffff : 0;
-        const __m512 scale = _mm512_set1_ps(inv);
-        const __m512i q0 = _mm512_maskz_cvtps_epi32(keep, _mm512_mul_ps(x0, scale));
-        const __m512i q1 = _mm512_maskz_cvtps_epi32(keep, _mm512_mul_ps(x1, scale));
-        const __m256i code = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm512_cvtepi32_epi8(q0)),
-                                                     _mm512_cvtepi32_epi8(q1), 1);
-        _mm256_store_si256((void *)q, code);
-        sum[0] = _mm512_reduce_add_epi32(q0);
-        sum[1] = _mm512_reduce_add_epi32(q1);
-        d[b] = finite ? amax / 127.0f : NAN;
-        s[b] = d[b] * (float)(sum[0] + sum[1]);
+    const size_t at = (size_t)t * (size_t)a->n_pad;
+    for (int32_t i = 0; i < a->n; i += 256) {
+        const size_t k = at + (size_t)i;
+        quantize_step(a->q + k, a->d + k / 32, a->s + k / 32, a->sum + k / 16,
+                      a->x + (size_t)t * a->x_stride + i, a->n - i);
     }
 }

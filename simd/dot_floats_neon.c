@@ -128,7 +128,7 @@ void terse_quantize_neon(const terse_acts *a, int32_t t)
     int8_t *q = a->q + (size_t)t * (size_t)a->n_pad;
     int32_t *sum = a->sum + (size_t)t * (size_t)a->n_pad / 16;
     float *d = a->d + (size_t)t * n_block, *s = a->s + (size_t)t * n_block;
-    for (size_t b = 0; b < n_block; b++) {
+    for (size_t b = 0; b < (n + QK - 1) / QK * QK_BLOCKS; b++) {
         float rest[32] = { 0 };
         if (b * 32 + 32 > n && b * 32 < n)
             memcpy(rest, x + b * 32, (n - b * 32) * sizeof *rest);

@@ -190,7 +190,7 @@ static void quantize(const terse_acts *a, int32_t t)
     int8_t *q = a->q + (size_t)t * (size_t)a->n_pad;
     int32_t *sum = a->sum + (size_t)t * (size_t)(a->n_pad / 16);
     float *d = a->d + (size_t)t * (size_t)n_block, *s = a->s + (size_t)t * (size_t)n_block;
-    for (int32_t b = 0; b < n_block; b++, q += 32, sum += 2) {
+    for (int32_t b = 0; b < (a->n + QK - 1) / QK * QK_BLOCKS; b++, q += 32, sum += 2) {
         const int32_t left = a->n - b * 32, n = left < 0 ? 0 : left < 32 ? left : 32;
         d[b] = quantize_block(q, n > 0 ? x + b * 32 : x, n);
         sum[0] = sum[1] = 0;

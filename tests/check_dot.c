@@ -123,7 +123,8 @@ static size_t acts_q_size(const terse_acts *a)
 
 static terse_acts acts_alloc(int32_t n, int32_t n_token)
 {
-    terse_acts a = { .n = n, .n_token = n_token, .n_pad = (n + 255) / 256 * 256, .x_stride = (size_t)n };
+    const int32_t more = n_token % 2 * 256; /* of a stride, for no use */
+    terse_acts a = { .n = n, .n_token = n_token, .n_pad = (n + 255) / 256 * 256 + more, .x_stride = (size_t)n };
     a.x = check_alloc(acts_x_size(&a));
     a.q = check_alloc(acts_q_size(&a));
     a.d = check_alloc(acts_q_size(&a) / 8); /* a float per 32 values */
