@@ -118,6 +118,7 @@ INLINE void put_numbers(__m256i *block, int kind, int at, const __m256i row[8])
         block[b * block_of(kind) + at] = out[b];
 }
 
+/* Codes of 8 rows; in the order of dot_avx2.h. */
 INLINE void put_codes(__m256i *block, int kind, const codes c[LANES])
 {
 #pragma GCC unroll 8
