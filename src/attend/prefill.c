@@ -36,25 +36,36 @@ void terse_walk_rows(terse_walk *w, const terse_part *a, const char *query, cons
                                ahead ? terse_tokens_first(TERSE_PAGE) : 0);
 }
 
-/* Positions from, from + step, ... below end of the list, for n tokens. */
+/* One page for tokens t ... t + n - 1. */
+static void prefill_page(terse_walk *w, const terse_part *a, const terse_kv_view *token, int32_t t, int32_t n,
+                         int32_t i, const char *ahead)
+{
+    const int32_t rows = w->n_row, place = w->list[i];
+    int32_t first[TERSE_PAGE], most = 0;
+    for (int32_t k = 0; k < n; k++) {
+        int32_t fill = terse_kv_fill(w->kv, &token[t + k], place, &first[k]);
+        if (fill <= first[k])
+            fill = first[k] = 0; /* not seen */
+        most = fill > most ? fill : most;
+        for (int32_t r = 0; r < rows; r++)
+            w->n[(t + k) * rows + r] = fill;
+    }
+    terse_walk_rows(w, a, terse_walk_query(w, place), terse_walk_block(w, i), t, n, first, most, ahead);
+}
+
+/* Positions from, from + step, ... below end of the list, for n tokens. A few pages stay in the second-level
+ * cache while some rows after the other, whose outputs and scores stay in the first, meet them. */
 static void prefill_part(terse_walk *w, const terse_part *a, const terse_kv_view *token, int32_t n,
                          int32_t from, int32_t step, int32_t end)
 {
-    const terse_kv *kv = w->kv;
-    const int32_t rows = w->n_row;
-    for (int32_t i = from; i < end; i += step) {
-        const int32_t place = w->list[i];
-        int32_t first[TERSE_PAGE], most = 0;
-        for (int32_t t = 0; t < n; t++) {
-            int32_t fill = terse_kv_fill(kv, &token[t], place, &first[t]);
-            if (fill <= first[t])
-                fill = first[t] = 0; /* not seen */
-            most = fill > most ? fill : most;
-            for (int32_t r = 0; r < rows; r++)
-                w->n[t * rows + r] = fill;
-        }
-        terse_walk_rows(w, a, terse_walk_query(w, place), terse_walk_block(w, i), 0, n, first, most, NULL);
-    }
+    enum { PAGES = 8, ROWS = 32 };
+    const int32_t few = w->n_row < ROWS ? ROWS / w->n_row : 1;
+    for (int32_t begin = from; begin < end; begin += PAGES * step)
+        for (int32_t t = 0; t < n; t += few)
+            for (int32_t i = begin; i < end && i < begin + PAGES * step; i += step) {
+                const char *ahead = t == 0 && i + step < end ? terse_walk_block(w, i + step) : NULL;
+                prefill_page(w, a, token, t, n - t < few ? n - t : few, i, ahead);
+            }
 }
 
 /* One list for n tokens: in its order each finds the pages that it would walk alone. */
