@@ -91,7 +91,7 @@ typedef struct terse_attend terse_attend;
  * leaves out channels of keys and one that leaves out values of what it walked (NULL: "none"):
  *
  *   none                     read everything
- *   mass:delta=0.004,floor=0.03,from=2048,norm=rms
+ *   mass:delta=0.004,floor=0.1,from=2048,norm=rms
  *                            stop when the estimated shares of the unread pages, as the root of the sum of
  *                            squares (norm=sum: their sum), are at most delta; read the floor's share of all
  *                            pages in any case, and everything below `from` tokens

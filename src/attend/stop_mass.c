@@ -38,7 +38,7 @@ const terse_stop terse_stop_mass = {
     .name = "mass",
     .help = "stop when the unread pages' shares of the softmax are estimated to be below delta, after a floor",
     .param = { { "delta", 0.004, 0.0, 100.0, NULL },
-               { "floor", 0.03, 0.0, 1.0, NULL },
+               { "floor", 0.1, 0.0, 1.0, NULL },
                { "from", 2048, 0, 1e9, NULL },
                { "norm", TERSE_NORM_RMS, 0, 1, terse_norms } },
     .steered = true,
