@@ -29,9 +29,9 @@ TERSE_API size_t terse_probe_size(const terse_probe *p); /* bytes of the buffer 
  * times: take several rounds, next to what is compared with them, and their median. */
 TERSE_API double terse_probe_read(terse_probe *p);
 
-/* GB/s of reading blocks of so many bytes (a multiple of 64) from all over the buffer, every other one, the next
- * ones fetched meanwhile: what a walk that chooses its pages can hope for, where terse_probe_read is the rate of
- * one that takes all of them as they lie. 0 if a thread's part has no room for 64 of them. */
+/* GB/s of reading blocks of so many bytes (a multiple of 64) from all over the buffer, every other one, the
+ * next ones fetched meanwhile: what a walk that chooses its pages can hope for, where terse_probe_read is the
+ * rate of one that takes all of them as they lie. 0 if a thread's part has no room for 64 of them. */
 TERSE_API double terse_probe_read_blocks(terse_probe *p, size_t block);
 
 /* One timing, and what the machine gave around it. */
