@@ -129,18 +129,18 @@ INLINE void score(int type, float *s, const char *q, const uint8_t *code, int32_
             score_tile(type, s + t, q, code + (size_t)t * 4, scale + t, dim, some, 1);
 }
 
-static const terse_channels all = { .at = NULL, .n = 0 };
+static const terse_channels all_pieces = { .at = NULL, .n = 0 };
 
 static void score_q8(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
 {
     fetch(ahead, TERSE_PAGE_Q8, dim);
-    score(Q8, s, q, k, n_row, dim, all);
+    score(Q8, s, q, k, n_row, dim, all_pieces);
 }
 
 static void score_q4(float *s, const void *q, const void *k, int32_t n_row, int32_t dim, const void *ahead)
 {
     fetch(ahead, TERSE_PAGE_Q4, dim);
-    score(Q4, s, q, k, n_row, dim, all);
+    score(Q4, s, q, k, n_row, dim, all_pieces);
 }
 
 INLINE void score_some(int type, float *s, const void *q, const void *k, terse_channels some, const float *mean,

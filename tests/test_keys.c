@@ -26,8 +26,8 @@ static float distance(const float *a, const float *b)
 static void decode_under(fixture *f, const char *stop, uint32_t cpu, int32_t strands, float *out,
                          terse_attend_stats *stats)
 {
-    terse_attend *a;
-    terse_walk *w;
+    terse_attend *a = NULL;
+    terse_walk *w = NULL;
     terse_error err = { 0 };
     memset(stats, 0, sizeof *stats);
     if (terse_attend_open(&a, NULL, stop, 0, &err) != TERSE_OK ||
