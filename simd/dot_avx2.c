@@ -132,11 +132,10 @@ INLINE void tile(int path, terse_dot_type type, int T, float *y, size_t y_stride
 {
     const uint8_t *row[ROWS];
     uint8_t tail[ROWS][STEP_SIZE_MAX];
-    step_codes raw[ROWS]; /* of the unpacked paths */
+    codes raw[ROWS]; /* of the unpacked paths */
     step_scales raw_scales[ROWS];
     sums s[ROWS][TOKENS];
     /* What to prefetch: the rows of the next tile, or nothing new. */
-    const dot_format *f = &dot_formats[type];
     const size_t size = step_size(type), ahead = ahead_of(row_size, ROWS);
     const int32_t n_block = x->n / TERSE_ACT_BLOCK, n_step = (n_block + 7) / 8;
     for (int r = 0; r < ROWS; r++) {
@@ -149,10 +148,7 @@ INLINE void tile(int path, terse_dot_type type, int T, float *y, size_t y_stride
         for (int i = 0; i < T; i++)
             load_acts(path, &a[i], x, t + i, k);
         if (path >= UNPACKED)
-            for (int r = 0; r < ROWS; r++) {
-                unpack_codes(type, &raw[r], row[r]);
-                f->scales(&raw_scales[r], row[r], QK_BLOCKS);
-            }
+            terse_unpack_avx2[type](raw, raw_scales, row, 0, ROWS);
         for (int r = 0; r < ROWS; r++) {
             if (t == 0)
                 prefetch_bytes(row[r] + ahead, size);
@@ -160,7 +156,7 @@ INLINE void tile(int path, terse_dot_type type, int T, float *y, size_t y_stride
                 copy_tail(type, tail[r], row[r], n_block - k * 8);
                 row[r] = tail[r];
             }
-            codes c = path < UNPACKED ? codes_of(path, row[r]) : codes_of_step(f, offset_of(path), &raw[r]);
+            codes c = path < UNPACKED ? codes_of(path, row[r]) : raw[r];
             const scales sc =
                 path < UNPACKED ? scales_of(path, row[r]) : scales_of_step(path, &c, &raw_scales[r]);
             for (int i = 0; i < T; i++) {
@@ -202,10 +198,10 @@ typedef void path_rows(const product *j);
     {                                                                                                          \
         rows_of(path, j);                                                                                      \
     }
-DOT_PATHS(PATH_ROWS)
+AVX2_PATHS(PATH_ROWS)
 
 #define PATH_ENTRY(name, path) [path] = rows_##name,
-static path_rows *const few[] = { DOT_PATHS(PATH_ENTRY) };
+static path_rows *const few[] = { AVX2_PATHS(PATH_ENTRY) };
 
 static void rows(terse_dot_type type, float *y, size_t y_stride, const void *w, size_t row_size, int32_t n_row,
                  const terse_acts *x)
@@ -216,7 +212,7 @@ static void rows(terse_dot_type type, float *y, size_t y_stride, const void *w, 
     else if (x->n_token >= MANY_TOKENS)
         terse_dot_many_avx2(&j);
     else
-        few[path_of(type)](&j);
+        few[avx2_path_of(type)](&j);
 }
 
 void terse_dot_init_avx2(terse_dot_kernels *k)

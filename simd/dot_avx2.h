@@ -23,6 +23,16 @@ void terse_quantize_avx2(const terse_acts *a, int32_t t);
 enum { MANY_TOKENS = 3 };
 void terse_dot_many_avx2(const product *j);
 
+/* One path more than avx512 has, for unpacked types whose codes are no larger than 15. */
+enum { UNPACKED_FEW = UNPACKED_SUB + 1 };
+#define AVX2_PATHS(X) DOT_PATHS(X) X(unpacked_few, UNPACKED_FEW)
+
+INLINE int avx2_path_of(terse_dot_type type)
+{
+    const bool few = type == TERSE_DOT_TQ1_0 || type == TERSE_DOT_IQ1_S || type == TERSE_DOT_IQ3_S;
+    return few ? (int)UNPACKED_FEW : path_of(type);
+}
+
 /* Whether codes stay signed, because a sum of 8 products may not fit int16. */
 INLINE bool is_signed(int path)
 {
@@ -32,11 +42,16 @@ INLINE bool is_signed(int path)
 /* What is added to the others so that they are unsigned. */
 INLINE int offset_of(int path)
 {
-    if (is_signed(path))
-        return 0;
-    if (path == TERSE_DOT_MXFP4)
+    switch (path) {
+    case TERSE_DOT_MXFP4:
         return 12;
-    return path == UNPACKED_SUB ? 64 : dot_formats[path].offset;
+    case UNPACKED_SUB:
+        return 64;
+    case UNPACKED_FEW:
+        return 15;
+    default:
+        return is_signed(path) ? 0 : dot_formats[path].offset;
+    }
 }
 
 INLINE float fold8(__m256 v)
@@ -206,31 +221,10 @@ INLINE codes codes_of_q3_k(const block_q3_k *w)
     return c;
 }
 
-/* Any type of the unpacked paths, after unpack_codes. */
-INLINE codes codes_of_step(const dot_format *f, int offset, const step_codes *s)
-{
-    codes c;
-    const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
-    const __m256i pick = _mm256_set_epi64x(0x0101010101010101, 0, 0x0101010101010101, 0);
-    const __m256i plus = _mm256_set1_epi8((char)offset), minus = _mm256_set1_epi8((char)f->offset);
-    for (int i = 0; i < 8; i++) {
-        __m256i v = two_lanes(s->raw + 16 * i, s->raw + 128 + 16 * i);
-        if (f->map)
-            v = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)f->map)), v);
-        v = _mm256_sub_epi8(v, minus);
-        if (f->traits & HAS_SIGNS) {
-            uint16_t low, high;
-            memcpy(&low, s->sign + 2 * i, sizeof low);
-            memcpy(&high, s->sign + 16 + 2 * i, sizeof high);
-            const __m256i both =
-                _mm256_inserti128_si256(_mm256_set1_epi16((short)low), _mm_set1_epi16((short)high), 1);
-            const __m256i is = _mm256_and_si256(_mm256_shuffle_epi8(both, pick), bit);
-            v = _mm256_sign_epi8(v, _mm256_or_si256(_mm256_cmpeq_epi8(is, bit), _mm256_set1_epi8(1)));
-        }
-        c.q[i] = _mm256_add_epi8(v, plus);
-    }
-    return c;
-}
+/* The types of the unpacked paths: of n rows the codes of 256 values at byte at, but not sub, and what
+ * dot_formats has as their scales. */
+typedef void unpack_rows_fn(codes *c, step_scales *s, const uint8_t *const *row, size_t at, int n);
+extern unpack_rows_fn *const terse_unpack_avx2[TERSE_DOT_N];
 
 /* A type with instructions of its own. */
 INLINE codes codes_of(int path, const uint8_t *w)

@@ -3,6 +3,7 @@
  * table in registers where it is small, then their codes, all in the order of `codes` (dot_avx512.h): a word of
  * lane L stays in lane L. */
 #include "simd/dot_avx512.h"
+#include "simd/dot_grids_avx2.h"
 
 /* ---- words ---- */
 
@@ -35,21 +36,8 @@ INLINE __m512i lookup_1024(const uint16_t *grid, __m512i idx)
 INLINE __m512i lookup_many(const uint16_t *grid, __m512i idx)
 {
     _Alignas(64) uint16_t at[32];
-    __m128i x[4];
     _mm512_store_si512(at, idx);
-    for (int i = 0; i < 4; i++) {
-        const uint16_t *k = at + 8 * i;
-        x[i] = _mm_cvtsi32_si128(grid[k[0]]);
-        x[i] = _mm_insert_epi16(x[i], grid[k[1]], 1);
-        x[i] = _mm_insert_epi16(x[i], grid[k[2]], 2);
-        x[i] = _mm_insert_epi16(x[i], grid[k[3]], 3);
-        x[i] = _mm_insert_epi16(x[i], grid[k[4]], 4);
-        x[i] = _mm_insert_epi16(x[i], grid[k[5]], 5);
-        x[i] = _mm_insert_epi16(x[i], grid[k[6]], 6);
-        x[i] = _mm_insert_epi16(x[i], grid[k[7]], 7);
-    }
-    const __m256i a = _mm256_inserti128_si256(_mm256_castsi128_si256(x[0]), x[1], 1);
-    const __m256i b = _mm256_inserti128_si256(_mm256_castsi128_si256(x[2]), x[3], 1);
+    const __m256i a = sixteen_words(grid, at, at + 8), b = sixteen_words(grid, at + 16, at + 24);
     return _mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1);
 }
 
@@ -82,8 +70,7 @@ INLINE __m512i values_of_eights(const int8_t map[16], __m512i words, int i)
     const long long pick = 0x0101010100000000;
     const __m512i at = _mm512_broadcast_i32x4(
         _mm_set_epi64x(pick + 0x0202020202020202 * (2 * i + 1), pick + 0x0202020202020202 * (2 * i)));
-    const __m128i low = _mm_add_epi8(_mm_loadu_si128((const void *)map), _mm_set1_epi8(64));
-    const __m128i table = _mm_shuffle_epi8(low, _mm_setr_epi8(0, 1, 2, 3, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0));
+    const __m128i table = table_of_pairs(map, 64);
     const __m512i pair = _mm512_srlv_epi16(_mm512_shuffle_epi8(words, at), turn); /* of codes, in both bytes */
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), _mm512_and_si512(pair, one));
 }
@@ -105,17 +92,7 @@ INLINE __m512i values(const int8_t map[16], __m512i c)
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(m), c);
 }
 
-/* ---- signs: a bit per value, as in step_codes ---- */
-
-/* Four times seven bits of each dword; the eighth makes the number of bits even. */
-INLINE __m256i even_signs(__m256i v)
-{
-    __m256i s = _mm256_and_si256(v, _mm256_set1_epi32(0x7f));
-    s = _mm256_or_si256(s, _mm256_and_si256(_mm256_slli_epi32(v, 1), _mm256_set1_epi32(0x7f00)));
-    s = _mm256_or_si256(s, _mm256_and_si256(_mm256_slli_epi32(v, 2), _mm256_set1_epi32(0x7f0000)));
-    s = _mm256_or_si256(s, _mm256_and_si256(_mm256_slli_epi32(v, 3), _mm256_set1_epi32(0x7f000000)));
-    return completed_signs(s);
-}
+/* ---- signs ---- */
 
 /* Changes the signs of the values of c, which have 64 added. */
 INLINE void negate(codes *c, __m256i signs)
@@ -149,25 +126,6 @@ INLINE void fours(codes *c, const int8_t map[16], __m512i even, __m512i odd)
         c->c[i] = values(map, codes_of_fours(even, i));
         c->c[2 + i] = values(map, codes_of_fours(odd, i));
     }
-}
-
-/* ---- scales ---- */
-
-/* d (2 n + 1) for the low four bits n of each dword. */
-INLINE void odd_scales(step_scales *s, float d, __m256i v)
-{
-    const __m256i n = _mm256_and_si256(v, _mm256_set1_epi32(15));
-    const __m256i sub = _mm256_add_epi32(_mm256_add_epi32(n, n), _mm256_set1_epi32(1));
-    _mm256_storeu_ps(s->d, _mm256_mul_ps(_mm256_set1_ps(d), _mm256_cvtepi32_ps(sub)));
-}
-
-/* One d, and 2 n + 1 for the 16 nibbles n. */
-INLINE void odd_sub_scales(step_scales *s, float d, const uint8_t nibble[8])
-{
-    const __m128i v = _mm_loadl_epi64((const void *)nibble);
-    const __m128i n = _mm_and_si128(_mm_unpacklo_epi8(v, _mm_srli_epi16(v, 4)), _mm_set1_epi8(15));
-    _mm256_storeu_ps(s->d, _mm256_set1_ps(d));
-    _mm_storeu_si128((void *)s->sub, _mm_add_epi8(_mm_add_epi8(n, n), _mm_set1_epi8(1)));
 }
 
 /* ---- types ---- */
@@ -317,24 +275,5 @@ INLINE void tq1_0(codes *c, step_scales *s, const uint8_t *w)
     _mm256_storeu_ps(s->d, _mm256_set1_ps(half(k->d)));
 }
 
-/* X(name, type) */
-#define GRID_TYPES(X)                                                                                          \
-    X(iq2_xxs, TERSE_DOT_IQ2_XXS)                                                                              \
-    X(iq2_xs, TERSE_DOT_IQ2_XS)                                                                                \
-    X(iq2_s, TERSE_DOT_IQ2_S)                                                                                  \
-    X(iq3_xxs, TERSE_DOT_IQ3_XXS)                                                                              \
-    X(iq3_s, TERSE_DOT_IQ3_S)                                                                                  \
-    X(iq1_s, TERSE_DOT_IQ1_S)                                                                                  \
-    X(iq1_m, TERSE_DOT_IQ1_M)                                                                                  \
-    X(tq1_0, TERSE_DOT_TQ1_0)
-
-#define UNPACK_ROWS(name, type)                                                                                \
-    static void rows_##name(codes *c, step_scales *s, const uint8_t *const *row, size_t at, int n)             \
-    {                                                                                                          \
-        for (int r = 0; r < n; r++)                                                                            \
-            name(&c[r], &s[r], row[r] + at);                                                                   \
-    }
 GRID_TYPES(UNPACK_ROWS)
-
-#define UNPACK_ENTRY(name, type) [type] = rows_##name,
 unpack_rows_fn *const terse_unpack_avx512[TERSE_DOT_N] = { GRID_TYPES(UNPACK_ENTRY) };

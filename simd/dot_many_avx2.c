@@ -28,6 +28,7 @@ INLINE int kind_of(int path)
     switch (path) {
     case TERSE_DOT_Q5_0:
     case TERSE_DOT_MXFP4:
+    case UNPACKED_FEW:
         return SPLIT;
     case TERSE_DOT_Q5_1:
     case TERSE_DOT_Q5_K:
@@ -163,21 +164,18 @@ INLINE __m256i lows_of(const block_q2_k *w)
 INLINE void unpack_rows(int path, terse_dot_type type, __m256i *block, const uint8_t *const w[LANES])
 {
     const int kind = kind_of(path);
-    const dot_format *f = &dot_formats[type];
     codes c[LANES];
+    step_scales raw[LANES]; /* of the unpacked paths */
     __m256i d[LANES], min[LANES], sub[LANES], low[LANES];
+    if (path >= UNPACKED)
+        terse_unpack_avx2[type](c, raw, w, 0, LANES);
     for (int r = 0; r < LANES; r++) {
         scales s;
         if (path < UNPACKED) {
             c[r] = codes_of(path, w[r]);
             s = scales_of(path, w[r]);
         } else {
-            step_codes raw;
-            step_scales raw_scales;
-            unpack_codes(type, &raw, w[r]);
-            f->scales(&raw_scales, w[r], QK_BLOCKS);
-            c[r] = codes_of_step(f, offset_of(path), &raw);
-            s = scales_of_step(path, &c[r], &raw_scales);
+            s = scales_of_step(path, &c[r], &raw[r]);
         }
         for (int i = 0; is_signed(path) && i < 8; i++)
             c[r].q[i] = _mm256_xor_si256(c[r].q[i], _mm256_set1_epi8((char)128));
@@ -435,13 +433,13 @@ INLINE void many(int path, const product *j)
     {                                                                                                          \
         many(path, j);                                                                                         \
     }
-DOT_PATHS(MANY_ROWS)
+AVX2_PATHS(MANY_ROWS)
 
 typedef void many_rows(const product *j);
 #define MANY_ENTRY(name, path) [path] = many_##name,
-static many_rows *const entries[] = { DOT_PATHS(MANY_ENTRY) };
+static many_rows *const entries[] = { AVX2_PATHS(MANY_ENTRY) };
 
 void terse_dot_many_avx2(const product *j)
 {
-    entries[path_of(j->type)](j);
+    entries[avx2_path_of(j->type)](j);
 }

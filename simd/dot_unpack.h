@@ -56,7 +56,7 @@ static inline float half(uint16_t h)
     return terse_f16_to_f32(h);
 }
 #endif
-#ifndef TERSE_DOT_BITS
+
 static inline uint64_t eight_codes(uint16_t word)
 {
     uint64_t v = word;
@@ -72,7 +72,6 @@ static inline uint32_t four_sevens(uint32_t word)
 {
     return (word & 127u) | (word & 127u << 7) << 1 | (word & 127u << 14) << 2 | (word & 127u << 21) << 3;
 }
-#endif
 
 static inline uint32_t word32(const uint8_t *p)
 {
