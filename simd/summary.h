@@ -58,18 +58,21 @@ void terse_query_restore(terse_page_type type, float *x, const void *query, int3
 /* Tiles should be walked in the order they lie in: a call fetches the tile behind its own. */
 typedef struct {
     /* Mean and variance of the scores x . k of a page's tokens, all 16 lanes of each row:
-     *   mean = sum_b dx[b] * dm[b] * sum_j x_j mean_j,   variance = sum_b dx2[b] * dv[b] * sum_j (x^2)_j
-     * variance_j fmaf chains over b; (x . mean) is an exact integer sum. mean, variance: [n_row][stride], 16 of
-     * each row are written. */
+     *   mean     = sum_b dx[b]  * dm[b] * sum_j x_j     mean_j
+     *   variance = sum_b dx2[b] * dv[b] * sum_j (x^2)_j variance_j
+     * Sums over j are exact integers, those over b fmaf chains. mean, variance: [n_row][stride], 16 of each row
+     * are written. */
     void (*moments)(float *mean, float *variance, size_t stride, const void *query, const void *tile,
                     int32_t n_row, int32_t dim);
-    /* Estimates of log(sum over a page's tokens of exp(score) / TERSE_PAGE) of n pages, a multiple of 16, with
-     * a and v the mean and the variance of its scores:
+    /* Estimates of log(sum over a page's tokens of exp(score) / TERSE_PAGE) of the 16 pages of a tile, with a
+     * and v the mean and the variance of its scores:
      *   high = a + v / 2                                           Gaussian keys without end
      *   fair = a + (v <= 2 L ? v / 2 : sqrt(2 L v) - L)            TERSE_PAGE of them, L = log TERSE_PAGE
      * The second is the free energy of that many random levels (Derrida 1981): the largest of 32 draws bounds
-     * what a large variance can do. Infinite where either is not finite. */
-    void (*estimates)(float *fair, float *high, const float *mean, const float *variance, int32_t n);
+     * what a large variance can do. Infinite where either is not finite. With m[n_row] not NULL: their
+     * exponentials relative to m, as exps makes them. All arrays are [n_row][stride], as above. */
+    void (*estimates)(float *fair, float *high, const float *mean, const float *variance, size_t stride,
+                      int32_t n_row, const float *m);
     /* upper = a bound of the largest x . k of the page: per block an fmaf chain of x_j * (x_j > 0 ? high_j :
      * low_j) over j, times the scale, plus the rounding of such chains: dim 2^-22 of sum_b |x_b|_1 127 scale_b,
      * |x_b|_1 over 16 lanes (j mod 16) folded by halving. Infinite where not finite: an overflow may end as

@@ -145,16 +145,32 @@ static void moments(float *mean, float *variance, size_t stride, const void *que
         moments_rows(mean, variance, stride, x, tile, dim, 1);
 }
 
-static void estimates(float *fair, float *high, const float *mean, const float *variance, int32_t n)
+/* exp(min(x - m, 80)); 80 where the difference is not a number */
+INLINE __m256 exp_from(__m256 x, float m)
+{
+    return exp_avx2(_mm256_min_ps(_mm256_sub_ps(x, _mm256_set1_ps(m)), _mm256_set1_ps(80.0f)));
+}
+
+static void exps(float *x, int32_t n, float m)
+{
+    for (int32_t i = 0; i < n; i += 8)
+        _mm256_storeu_ps(x + i, exp_from(_mm256_loadu_ps(x + i), m));
+}
+
+static void estimates(float *fair, float *high, const float *mean, const float *variance, size_t stride,
+                      int32_t n_row, const float *m)
 {
     const __m256 log_page = _mm256_set1_ps(TERSE_LOG_PAGE), twice = _mm256_set1_ps(2.0f * TERSE_LOG_PAGE);
-    for (int32_t i = 0; i < n; i += 8) {
-        const __m256 a = _mm256_loadu_ps(mean + i), v = _mm256_loadu_ps(variance + i);
+    for (int32_t i = 0; i < 2 * n_row; i++) {
+        const size_t at = (size_t)(i / 2) * stride + (size_t)(i % 2) * 8;
+        const __m256 a = _mm256_loadu_ps(mean + at), v = _mm256_loadu_ps(variance + at);
         const __m256 most = _mm256_add_ps(a, _mm256_mul_ps(_mm256_set1_ps(0.5f), v));
         const __m256 held = _mm256_add_ps(a, _mm256_sub_ps(_mm256_sqrt_ps(_mm256_mul_ps(twice, v)), log_page));
         const __m256 small = _mm256_cmp_ps(v, twice, _CMP_LE_OQ);
-        _mm256_storeu_ps(high + i, infinite_unless_finite(most));
-        _mm256_storeu_ps(fair + i, infinite_unless_finite(_mm256_blendv_ps(held, most, small)));
+        const __m256 h = infinite_unless_finite(most),
+                     f = infinite_unless_finite(_mm256_blendv_ps(held, most, small));
+        _mm256_storeu_ps(high + at, m ? exp_from(h, m[i / 2]) : h);
+        _mm256_storeu_ps(fair + at, m ? exp_from(f, m[i / 2]) : f);
     }
 }
 
@@ -230,14 +246,6 @@ static void box(float *upper, size_t stride, const float *x, const void *tile, i
         box_rows(upper, stride, x, tile, dim, 2);
     else if (n_row == 1)
         box_rows(upper, stride, x, tile, dim, 1);
-}
-
-static void exps(float *x, int32_t n, float m)
-{
-    for (int32_t i = 0; i < n; i += 8) { /* 80 where the difference is not a number */
-        const __m256 d = _mm256_sub_ps(_mm256_loadu_ps(x + i), _mm256_set1_ps(m));
-        _mm256_storeu_ps(x + i, exp_avx2(_mm256_min_ps(d, _mm256_set1_ps(80.0f))));
-    }
 }
 
 void terse_summary_init_avx2(terse_summary_kernels *k)

@@ -98,16 +98,32 @@ static void moments(float *mean, float *variance, size_t stride, const void *que
         moments_rows(mean, variance, stride, x, tile, dim, 1);
 }
 
-static void estimates(float *fair, float *high, const float *mean, const float *variance, int32_t n)
+/* exp(min(x - m, 80)); 80 where the difference is not a number */
+INLINE __m512 exp_from(__m512 x, float m)
+{
+    return exp_avx512(_mm512_min_ps(_mm512_sub_ps(x, _mm512_set1_ps(m)), _mm512_set1_ps(80.0f)));
+}
+
+static void exps(float *x, int32_t n, float m)
+{
+    for (int32_t i = 0; i < n; i += 16)
+        _mm512_storeu_ps(x + i, exp_from(_mm512_loadu_ps(x + i), m));
+}
+
+static void estimates(float *fair, float *high, const float *mean, const float *variance, size_t stride,
+                      int32_t n_row, const float *m)
 {
     const __m512 log_page = _mm512_set1_ps(TERSE_LOG_PAGE), twice = _mm512_set1_ps(2.0f * TERSE_LOG_PAGE);
-    for (int32_t i = 0; i < n; i += 16) {
-        const __m512 a = _mm512_loadu_ps(mean + i), v = _mm512_loadu_ps(variance + i);
+    for (int32_t r = 0; r < n_row; r++) {
+        const size_t at = (size_t)r * stride;
+        const __m512 a = _mm512_loadu_ps(mean + at), v = _mm512_loadu_ps(variance + at);
         const __m512 most = _mm512_add_ps(a, _mm512_mul_ps(_mm512_set1_ps(0.5f), v));
         const __m512 held = _mm512_add_ps(a, _mm512_sub_ps(_mm512_sqrt_ps(_mm512_mul_ps(twice, v)), log_page));
         const __mmask16 small = _mm512_cmp_ps_mask(v, twice, _CMP_LE_OQ);
-        _mm512_storeu_ps(high + i, infinite_unless_finite(most));
-        _mm512_storeu_ps(fair + i, infinite_unless_finite(_mm512_mask_mov_ps(held, small, most)));
+        const __m512 h = infinite_unless_finite(most),
+                     f = infinite_unless_finite(_mm512_mask_mov_ps(held, small, most));
+        _mm512_storeu_ps(high + at, m ? exp_from(h, m[r]) : h);
+        _mm512_storeu_ps(fair + at, m ? exp_from(f, m[r]) : f);
     }
 }
 
@@ -184,14 +200,6 @@ static void box(float *upper, size_t stride, const float *x, const void *tile, i
         box_rows(upper, stride, x, tile, dim, 2);
     else if (n_row == 1)
         box_rows(upper, stride, x, tile, dim, 1);
-}
-
-static void exps(float *x, int32_t n, float m)
-{
-    for (int32_t i = 0; i < n; i += 16) { /* 80 where the difference is not a number */
-        const __m512 d = _mm512_sub_ps(_mm512_loadu_ps(x + i), _mm512_set1_ps(m));
-        _mm512_storeu_ps(x + i, exp_avx512(_mm512_min_ps(d, _mm512_set1_ps(80.0f))));
-    }
 }
 
 void terse_summary_init_avx512(terse_summary_kernels *k)

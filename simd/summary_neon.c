@@ -53,24 +53,32 @@ static void box(float *upper, size_t stride, const float *x, const void *tile, i
     }
 }
 
-static void estimates(float *fair, float *high, const float *mean, const float *variance, int32_t n)
+/* exp(min(x - m, 80)); 80 where the difference is not a number */
+INLINE float32x4_t exp_from(float32x4_t x, float m)
 {
-    const float32x4_t log_page = vdupq_n_f32(TERSE_LOG_PAGE), twice = vdupq_n_f32(2.0f * TERSE_LOG_PAGE);
-    for (int32_t i = 0; i < n; i += 4) {
-        const float32x4_t a = vld1q_f32(mean + i), v = vld1q_f32(variance + i);
-        const float32x4_t most = vaddq_f32(a, vmulq_n_f32(v, 0.5f));
-        const float32x4_t held = vaddq_f32(a, vsubq_f32(vsqrtq_f32(vmulq_f32(twice, v)), log_page));
-        vst1q_f32(high + i, infinite_unless_finite(most));
-        vst1q_f32(fair + i, infinite_unless_finite(vbslq_f32(vcleq_f32(v, twice), most, held)));
-    }
+    const float32x4_t most = vdupq_n_f32(80.0f), d = vsubq_f32(x, vdupq_n_f32(m));
+    return exp_neon(vbslq_f32(vcltq_f32(d, most), d, most));
 }
 
 static void exps(float *x, int32_t n, float m)
 {
-    const float32x4_t most = vdupq_n_f32(80.0f);
-    for (int32_t i = 0; i < n; i += 4) { /* 80 where the difference is not a number */
-        const float32x4_t d = vsubq_f32(vld1q_f32(x + i), vdupq_n_f32(m));
-        vst1q_f32(x + i, exp_neon(vbslq_f32(vcltq_f32(d, most), d, most)));
+    for (int32_t i = 0; i < n; i += 4)
+        vst1q_f32(x + i, exp_from(vld1q_f32(x + i), m));
+}
+
+static void estimates(float *fair, float *high, const float *mean, const float *variance, size_t stride,
+                      int32_t n_row, const float *m)
+{
+    const float32x4_t log_page = vdupq_n_f32(TERSE_LOG_PAGE), twice = vdupq_n_f32(2.0f * TERSE_LOG_PAGE);
+    for (int32_t i = 0; i < WIDE * n_row; i++) {
+        const size_t at = (size_t)(i / WIDE) * stride + (size_t)(i % WIDE) * 4;
+        const float32x4_t a = vld1q_f32(mean + at), v = vld1q_f32(variance + at);
+        const float32x4_t most = vaddq_f32(a, vmulq_n_f32(v, 0.5f));
+        const float32x4_t held = vaddq_f32(a, vsubq_f32(vsqrtq_f32(vmulq_f32(twice, v)), log_page));
+        const float32x4_t h = infinite_unless_finite(most),
+                          f = infinite_unless_finite(vbslq_f32(vcleq_f32(v, twice), most, held));
+        vst1q_f32(high + at, m ? exp_from(h, m[i / WIDE]) : h);
+        vst1q_f32(fair + at, m ? exp_from(f, m[i / WIDE]) : f);
     }
 }
 

@@ -38,14 +38,29 @@ static void moments(float *mean_of, float *variance_of, size_t stride, const voi
     }
 }
 
-static void estimates(float *fair, float *high, const float *mean, const float *variance, int32_t n)
+static void exps(float *x, int32_t n, float m)
 {
     for (int32_t i = 0; i < n; i++) {
-        const float a = mean[i], v = variance[i], most = a + 0.5f * v;
-        const float held =
-            v <= 2.0f * TERSE_LOG_PAGE ? most : a + (sqrtf(2.0f * TERSE_LOG_PAGE * v) - TERSE_LOG_PAGE);
-        high[i] = isfinite(most) ? most : INFINITY;
-        fair[i] = isfinite(held) ? held : INFINITY;
+        const float d = x[i] - m;
+        x[i] = terse_expf(d < 80.0f ? d : 80.0f);
+    }
+}
+
+static void estimates(float *fair, float *high, const float *mean, const float *variance, size_t stride,
+                      int32_t n_row, const float *m)
+{
+    for (int32_t r = 0; r < n_row; r++, fair += stride, high += stride, mean += stride, variance += stride) {
+        for (int32_t i = 0; i < T; i++) {
+            const float a = mean[i], v = variance[i], most = a + 0.5f * v;
+            const float held =
+                v <= 2.0f * TERSE_LOG_PAGE ? most : a + (sqrtf(2.0f * TERSE_LOG_PAGE * v) - TERSE_LOG_PAGE);
+            high[i] = isfinite(most) ? most : INFINITY;
+            fair[i] = isfinite(held) ? held : INFINITY;
+        }
+        if (m) {
+            exps(high, T, m[r]);
+            exps(fair, T, m[r]);
+        }
     }
 }
 
@@ -79,14 +94,6 @@ static void box(float *upper, size_t stride, const float *x, const void *tile, i
             sum = fmaf(slack, 127.0f * 0x1p-22f * (float)dim, sum);
             upper[p] = isfinite(sum) ? sum : INFINITY;
         }
-}
-
-static void exps(float *x, int32_t n, float m)
-{
-    for (int32_t i = 0; i < n; i++) {
-        const float d = x[i] - m;
-        x[i] = terse_expf(d < 80.0f ? d : 80.0f);
-    }
 }
 
 void terse_summary_init_scalar(terse_summary_kernels *k)

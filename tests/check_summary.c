@@ -43,7 +43,8 @@ typedef struct {
     int32_t dim, n_row;
     size_t stride, moments_size, box_size, query_size, x_size, out_size;
     char *moments, *box, *query;
-    float *x, *scores_mean, *scores_variance, *fair, *high, *upper;
+    float *x, *scores_mean, *scores_variance, *fair, *high, *fair_weight, *high_weight, *upper;
+    float m[MAX_ROW];
     float mean[T][MAX_DIM], variance[T][MAX_DIM], top[T][MAX_DIM]; /* box: mean to top */
 } shape;
 
@@ -61,6 +62,8 @@ static void alloc(shape *s, int32_t dim, int32_t n_row, size_t stride)
     s->scores_variance = check_alloc(s->out_size);
     s->fair = check_alloc(s->out_size);
     s->high = check_alloc(s->out_size);
+    s->fair_weight = check_alloc(s->out_size);
+    s->high_weight = check_alloc(s->out_size);
     s->upper = check_alloc(s->out_size);
 }
 
@@ -74,6 +77,8 @@ static void drop(shape *s)
     check_free(s->scores_variance, s->out_size);
     check_free(s->fair, s->out_size);
     check_free(s->high, s->out_size);
+    check_free(s->fair_weight, s->out_size);
+    check_free(s->high_weight, s->out_size);
     check_free(s->upper, s->out_size);
 }
 
@@ -97,16 +102,16 @@ static void make(checkkernel *c, shape *s, int32_t dim, int32_t n_row, size_t st
     }
     for (int32_t i = 0; i < n_row * dim; i++)
         s->x[i] = number(c, k, 1e18f);
+    for (int32_t r = 0; r < n_row; r++)
+        s->m[r] = number(c, k, 1e18f);
     terse_moments_query(s->query, s->x, n_row, dim);
 }
 
 static void compute(const terse_summary_kernels *k, shape *s)
 {
     k->moments(s->scores_mean, s->scores_variance, s->stride, s->query, s->moments, s->n_row, s->dim);
-    for (int32_t r = 0; r < s->n_row; r++) {
-        const size_t row = (size_t)r * s->stride;
-        k->estimates(s->fair + row, s->high + row, s->scores_mean + row, s->scores_variance + row, T);
-    }
+    k->estimates(s->fair, s->high, s->scores_mean, s->scores_variance, s->stride, s->n_row, NULL);
+    k->estimates(s->fair_weight, s->high_weight, s->scores_mean, s->scores_variance, s->stride, s->n_row, s->m);
     k->box(s->upper, s->stride, s->x, s->box, s->n_row, s->dim);
 }
 
@@ -117,16 +122,20 @@ static bool check_tiers(checkkernel *c, int32_t dim, int32_t n_row, size_t strid
     static shape s;
     make(c, &s, dim, n_row, stride, k);
     const size_t n = s.out_size / sizeof(float); /* with the gaps between rows */
-    float *const want[5] = { s.fair, s.high, s.upper, s.scores_mean, s.scores_variance };
+    enum { OUTS = 7 };
+    float *const want[OUTS] = { s.fair,        s.high,       s.upper, s.scores_mean, s.scores_variance,
+                                s.fair_weight, s.high_weight };
     compute(&c->want.summary, &s);
-    float **got[5] = { &s.fair, &s.high, &s.upper, &s.scores_mean, &s.scores_variance };
-    for (int i = 0; i < 5; i++)
+    float **got[OUTS] = { &s.fair,        &s.high,       &s.upper, &s.scores_mean, &s.scores_variance,
+                          &s.fair_weight, &s.high_weight };
+    for (int i = 0; i < OUTS; i++)
         *got[i] = check_alloc(s.out_size);
     compute(&c->got.summary, &s);
-    static const char *const names[5] = { "estimates fair", "estimates high", "box", "moments mean",
-                                          "moments variance" };
+    static const char *const names[OUTS] = { "estimates fair", "estimates high",   "box",
+                                             "moments mean",   "moments variance", "fair weights",
+                                             "high weights" };
     bool same = true;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < OUTS; i++) {
         same &= check_floats(c, want[i], *got[i], n, "%s dim %d rows %d kind %d", names[i], dim, n_row, (int)k);
         check_free(want[i], s.out_size);
     }

@@ -22,18 +22,24 @@ static void shuffle(terse_walk *w, size_t unit, int32_t n_known, int32_t n_page)
     }
 }
 
-/* May the page of age a be ranked? Pages without a summary and the newest may not, nor the first, whose sinks
- * nobody may leave out. */
-static bool rankable(const terse_walk *w, terse_order order, const terse_kv_view *view, int32_t a)
+/* The pages of ages 1 to one less than this may be ranked, as far as long-term pages go: those without a
+ * summary and the newest may not, nor the first, whose sinks nobody may leave out. */
+static int32_t rankable_end(const terse_walk *w, terse_order order, const terse_kv_view *view)
 {
     const terse_kv *kv = w->kv;
-    const bool some = (order == TERSE_ORDER_BOX ? kv->box : kv->moments) != NULL;
-    if (a < 1 || a >= view->n_page - (TERSE_ARMED - 1) || (order != TERSE_ORDER_ORACLE && !some))
+    const int32_t old = view->n_page - (TERSE_ARMED - 1), full = view->n_long / TERSE_PAGE;
+    const int32_t end = old < full ? old : full,
+                  known = order == TERSE_ORDER_ORACLE ? end : kv->n_summary[view->unit];
+    return end < known ? end : known;
+}
+
+/* May the recent page of age a be ranked? */
+static bool rankable_recent(const terse_walk *w, terse_order order, const terse_kv_view *view, int32_t a)
+{
+    const terse_kv *kv = w->kv;
+    if (a < 1 || a >= view->n_page - (TERSE_ARMED - 1))
         return false;
-    const int32_t place = terse_kv_place(kv, view, a);
-    if (place >= kv->n_ring)
-        return a < view->n_long / TERSE_PAGE && (order == TERSE_ORDER_ORACLE || a < kv->n_summary[view->unit]);
-    const int32_t block = terse_kv_block_in(kv, view, place);
+    const int32_t block = terse_kv_block_in(kv, view, terse_kv_place(kv, view, a));
     return view->from <= block * TERSE_PAGE &&
            (order == TERSE_ORDER_ORACLE || block < kv->ring_summary[view->unit]);
 }
@@ -47,14 +53,18 @@ int32_t terse_walk_plan(terse_walk *w, terse_order order, const terse_kv_view *v
             w->list[a] = terse_kv_place(kv, view, a);
         return n_page < TERSE_ARMED ? n_page : TERSE_ARMED;
     }
-    const bool weighs = terse_order_weighs(order);
-    int32_t known = 1, end = n_page;
-    w->list[0] = terse_kv_place(kv, view, 0);
-    for (int32_t a = n_page - 1; a > 0; a--)
-        if (weighs && rankable(w, order, view, a))
+    const bool told = order == TERSE_ORDER_ORACLE || (order == TERSE_ORDER_BOX ? kv->box : kv->moments);
+    const bool weighs = terse_order_weighs(order), ranks = weighs && told;
+    const int32_t long_end = ranks ? rankable_end(w, order, view) : 1, base = terse_kv_place(kv, view, 0);
+    int32_t known = 1, end = n_page, a = n_page - 1;
+    w->list[0] = base;
+    for (; a > 0 && a >= long_end; a--)
+        if (ranks && a >= view->n_long_page && rankable_recent(w, order, view, a))
             w->list[--end] = terse_kv_place(kv, view, a);
         else
             w->list[known++] = terse_kv_place(kv, view, a);
+    for (; a > 0; a--)
+        w->list[--end] = base + a;
     if (weighs || n_page <= TERSE_ARMED)
         return known;
     if (order == TERSE_ORDER_RANDOM)
@@ -67,13 +77,19 @@ enum { BUCKETS = 1024 }; /* exponent and two bits of the mantissa of a float tha
 void terse_walk_sort(terse_walk *w, int32_t *out, const float *x, int32_t n)
 {
     int32_t count[BUCKETS] = { 0 };
+    int32_t low = BUCKETS, high = -1;
     for (int32_t i = 0; i < n; i++) {
         uint32_t bits;
         memcpy(&bits, &x[i], sizeof bits);
         w->sort_key[i] = (uint16_t)(BUCKETS - 1 - (bits >> 21 & (BUCKETS - 1)));
-        count[w->sort_key[i]]++;
     }
-    for (int32_t k = 0, at = 0; k < BUCKETS; k++) {
+    for (int32_t i = 0; i < n; i++) {
+        const int32_t k = w->sort_key[i];
+        low = k < low ? k : low;
+        high = k > high ? k : high;
+        count[k]++;
+    }
+    for (int32_t k = low, at = 0; k <= high; k++) {
         const int32_t here = count[k];
         count[k] = at;
         at += here;
@@ -101,29 +117,28 @@ static size_t estimate(terse_walk *w, size_t unit, bool box, int32_t n_tile)
     const int32_t rows = w->n_row, dim = kv->opts.dim_k;
     const size_t size = box ? terse_box_size(dim) : terse_moments_size(dim);
     const char *tile = (box ? kv->box : kv->moments) + unit * (size_t)kv->n_tile * size;
-    w->n_estimate = n_tile * TERSE_TILE;
     terse_query_restore(kv->type_k, w->x, w->query, rows, dim);
     if (!box)
         terse_moments_query(w->moments_query, w->x, rows, dim);
+    const bool capped = w->course.softcap > 0.0f, kept = w->attend->key.stop != NULL;
+    const float *m = w->part[0].m;
     for (int32_t t = 0; t < n_tile; t++, tile += size) {
-        float *high = w->high + t * TERSE_TILE;
-        if (box)
-            w->summary.box(high, w->stride, w->x, tile, rows, dim);
-        else
-            w->summary.moments(w->mean + t * TERSE_TILE, w->variance + t * TERSE_TILE, w->stride,
-                               w->moments_query, tile, rows, dim);
+        const size_t at = (size_t)t * TERSE_TILE, scratch = kept ? at : 0;
+        if (box) {
+            w->summary.box(w->high + at, w->stride, w->x, tile, rows, dim);
+            continue;
+        }
+        w->summary.moments(w->mean + scratch, w->variance + scratch, w->stride, w->moments_query, tile, rows,
+                           dim);
+        w->summary.estimates(w->fair + at, w->high + at, w->mean + scratch, w->variance + scratch, w->stride,
+                             rows, capped ? NULL : m);
     }
-    for (int32_t r = 0; r < rows && !box; r++) {
-        const size_t row = (size_t)r * w->stride;
-        w->summary.estimates(w->fair + row, w->high + row, w->mean + row, w->variance + row,
-                             n_tile * TERSE_TILE);
-    }
-    for (int32_t r = 0; r < rows && w->course.softcap > 0.0f; r++)
-        cap(w, r, box, n_tile * TERSE_TILE);
-    for (int32_t r = 0; r < rows; r++) {
-        w->summary.exps(w->high + (size_t)r * w->stride, n_tile * TERSE_TILE, w->part[0].m[r]);
+    for (int32_t r = 0; r < rows && capped; r++)
+        cap(w, r, box, w->n_estimate);
+    for (int32_t r = 0; r < rows && (box || capped); r++) {
+        w->summary.exps(w->high + (size_t)r * w->stride, w->n_estimate, m[r]);
         if (!box)
-            w->summary.exps(w->fair + (size_t)r * w->stride, n_tile * TERSE_TILE, w->part[0].m[r]);
+            w->summary.exps(w->fair + (size_t)r * w->stride, w->n_estimate, m[r]);
     }
     return size * (size_t)n_tile;
 }
@@ -190,13 +205,32 @@ static void reveal(terse_walk *w, size_t unit, const int32_t *place, int32_t n)
 
 /* Weights of the pages to be ranked, in their order, of x[stride]. Where nothing was dropped or chosen they are
  * pages 1 ... n and lie as they should. */
-static const float *gathered(terse_walk *w, float *to, const float *x, int32_t n)
+static const float *gathered(terse_walk *w, const float *x, int32_t n)
 {
     if (w->other[0] == 1 && w->other[n - 1] == n && w->kv->n_ring == 0)
         return x + 1;
     for (int32_t i = 0; i < n; i++)
-        to[i] = x[w->other[i]];
-    return to;
+        w->gather[i] = x[w->other[i]];
+    return w->gather;
+}
+
+/* prior[n_estimate] = the largest of the heads' high / l */
+static void prioritize(terse_walk *w)
+{
+    const int32_t rows = w->n_row;
+    float inv[TERSE_MAX_GROUP];
+    for (int32_t r = 0; r < rows; r++)
+        inv[r] = 1.0f / w->part[0].l[r];
+    for (int32_t p = 0; p < w->n_estimate; p += TERSE_TILE) {
+        float most[TERSE_TILE] = { 0.0f };
+        const float *high = w->high + p;
+        for (int32_t r = 0; r < rows; r++, high += w->stride)
+            for (int32_t i = 0; i < TERSE_TILE; i++) {
+                const float share = high[i] * inv[r];
+                most[i] = share > most[i] ? share : most[i];
+            }
+        memcpy(w->prior + p, most, sizeof most);
+    }
 }
 
 static int32_t largest(const int32_t *x, int32_t n)
@@ -215,25 +249,21 @@ size_t terse_walk_rank(terse_walk *w, terse_order order, int32_t n_known, int32_
     int32_t *list = w->list + n_known;
     size_t bytes = 0;
     memcpy(w->other, list, (size_t)n * sizeof *list);
+    const int32_t n_tile = largest(w->other, n) / TERSE_TILE + 1;
+    w->n_estimate = n_tile * TERSE_TILE;
     if (order == TERSE_ORDER_ORACLE)
         reveal(w, view->unit, w->other, n);
     else
-        bytes = estimate(w, view->unit, box, largest(w->other, n) / TERSE_TILE + 1);
-    memset(w->prior, 0, (size_t)n * sizeof *w->prior);
+        bytes = estimate(w, view->unit, box, n_tile);
     for (int32_t r = 0; r < rows; r++) {
-        const size_t row = (size_t)r * w->stride;
-        const float *high = gathered(w, w->gather, w->high + row, n), inv = 1.0f / w->part[0].l[r];
-        for (int32_t i = 0; i < n; i++) {
-            const float share = high[i] * inv;
-            w->prior[i] = share > w->prior[i] ? share : w->prior[i];
-        }
         w->part[0].rel[r] = 1.0f;
         w->part[0].rest[r] = w->part[0].rest[rows + r] = 0.0;
         if (!box)
-            total(gathered(w, w->gather + w->cap, w->fair + row, n), n, &w->part[0].rest[r],
+            total(gathered(w, w->fair + (size_t)r * w->stride, n), n, &w->part[0].rest[r],
                   &w->part[0].rest[rows + r]);
     }
-    terse_walk_sort(w, list, w->prior, n);
+    prioritize(w);
+    terse_walk_sort(w, list, gathered(w, w->prior, n), n);
     for (int32_t i = 0; i < n; i++)
         list[i] = w->other[list[i]];
     if (box)
@@ -241,19 +271,26 @@ size_t terse_walk_rank(terse_walk *w, terse_order order, int32_t n_known, int32_
     return bytes + (box ? (size_t)n * sizeof(float) : 0);
 }
 
-void terse_walk_unread(terse_walk *w, const terse_walk *lead, terse_part *a, int32_t i)
+void terse_walk_spend(const terse_walk *lead, terse_part *a, int32_t i)
 {
-    const int32_t rows = w->n_row, p = lead->list[i - 1];
+    const int32_t rows = lead->n_row;
+    const float *fair = lead->fair + lead->list[i];
+    double *rest = a->rest, *squares = rest + rows;
+    for (int32_t r = 0; lead->course.order != TERSE_ORDER_BOX && r < rows; r++, fair += lead->stride) {
+        const double x = TERSE_PAGE * (double)*fair, one = rest[r] - x, two = squares[r] - x * x;
+        rest[r] = one > 0.0 ? one : 0.0;
+        squares[r] = two > 0.0 ? two : 0.0;
+    }
+}
+
+void terse_walk_unread(terse_walk *w, const terse_walk *lead, const terse_part *a, int32_t i)
+{
+    const int32_t rows = w->n_row;
+    const bool box = lead->course.order == TERSE_ORDER_BOX;
     for (int32_t r = 0; r < rows; r++) {
         const double rel = (double)a->rel[r];
-        if (lead->course.order == TERSE_ORDER_BOX) {
-            w->unread[r] = lead->behind[i * rows + r] * a->rel[r];
-            continue;
-        }
-        const double x = TERSE_PAGE * (double)lead->fair[(size_t)r * lead->stride + (size_t)p];
-        a->rest[r] = fmax(a->rest[r] - x, 0.0);
-        a->rest[rows + r] = fmax(a->rest[rows + r] - x * x, 0.0);
-        w->unread[r] = (float)(a->rest[r] * rel);
-        w->unread[rows + r] = (float)(a->rest[rows + r] * rel * rel);
+        w->unread[r] = box ? lead->behind[i * rows + r] * a->rel[r] : (float)(a->rest[r] * rel);
+        if (!box)
+            w->unread[rows + r] = (float)(a->rest[rows + r] * rel * rel);
     }
 }

@@ -77,6 +77,8 @@ typedef struct {
     uint32_t needs;                            /* TERSE_KV_*; what the order needs comes on top */
     /* After how many pages, time and again, the rule is asked; NULL: after each. */
     int32_t (*every)(const double *param);
+    /* Pages of n_page before which it never has enough, and need not be asked; NULL: 0. */
+    int32_t (*sure)(const double *param, int32_t n_page);
     /* Tokens below which every page is read without asking; NULL: 0. */
     int32_t (*from)(const double *param);
     size_t (*state_size)(int32_t n_row, int32_t dim);

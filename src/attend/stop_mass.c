@@ -22,15 +22,19 @@ static int32_t from(const double *param)
     return (int32_t)param[FROM];
 }
 
+static int32_t sure(const double *param, int32_t n_page)
+{
+    return TERSE_SURE_PAGES + (int32_t)ceil(param[FLOOR] * (double)n_page);
+}
+
 static void enough(void *state, const double *param, const terse_acc *acc, bool *done, float *bound)
 {
     (void)state, (void)bound;
-    const bool floor = (double)(acc->n_read - TERSE_SURE_PAGES) >= param[FLOOR] * (double)acc->n_page;
     const float delta = (float)param[DELTA];
     for (int32_t r = 0; r < acc->n_row; r++) {
         const float most = delta * (acc->l[r] + acc->unread[r]);
-        done[r] = floor && (param[NORM] == TERSE_NORM_SUM ? acc->unread[r] <= most
-                                                          : acc->unread_squares[r] <= most * most);
+        done[r] =
+            param[NORM] == TERSE_NORM_SUM ? acc->unread[r] <= most : acc->unread_squares[r] <= most * most;
     }
 }
 
@@ -44,6 +48,7 @@ const terse_stop terse_stop_mass = {
     .steered = true,
     .scaled = true,
     .order = TERSE_ORDER_MASS,
+    .sure = sure,
     .from = from,
     .enough = enough,
     .strands = true,

@@ -29,8 +29,10 @@ static void rescale(terse_walk *w, int32_t n)
         for (int32_t r = 0; r < rows; r++) {
             const float top = w->top[i * rows + r];
             float *s = w->weights + ((size_t)i * (size_t)rows + (size_t)r) * P;
-            const float f = top != w->part[0].m[r] ? terse_expf(top - w->part[0].m[r]) : 1.0f;
-            for (int32_t t = 0; t < P && f != 1.0f; t++)
+            if (top == w->part[0].m[r])
+                continue;
+            const float f = terse_expf(top - w->part[0].m[r]);
+            for (int32_t t = 0; t < P; t++)
                 s[t] *= f;
         }
 }

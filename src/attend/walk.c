@@ -94,15 +94,21 @@ static void extrapolate(terse_walk *w, const terse_walk *lead, const terse_part 
     }
 }
 
-/* Asks the page rule after position i. Notes which heads would have stopped here alone. */
+/* Asks the page rule after position i, or knows that it will not have enough. Notes which heads would have
+ * stopped here alone. */
 static bool settled(terse_walk *w, terse_walk *lead, terse_part *a, int32_t i)
 {
     const terse_kv *kv = w->kv;
     const terse_course *c = &lead->course;
     const int32_t dim = kv->opts.dim_v, rows = w->n_row, strands = a == lead->part ? 1 : c->n_strand;
     const int32_t read = c->known + (a->n_read - (strands == 1 ? c->known : 0)) * strands;
+    const bool weighs = c->rank && (strands == 1 || c->order != TERSE_ORDER_BOX);
+    if (weighs)
+        terse_walk_spend(lead, a, i);
+    if (read < c->sure)
+        return false;
     memset(w->unread, 0, 2 * (size_t)rows * sizeof *w->unread);
-    if (c->rank && (strands == 1 || c->order != TERSE_ORDER_BOX))
+    if (weighs)
         terse_walk_unread(w, lead, a, i + 1);
     if (strands > 1)
         extrapolate(w, lead, a);
@@ -126,12 +132,6 @@ static bool settled(terse_walk *w, terse_walk *lead, terse_part *a, int32_t i)
     return all;
 }
 
-const char *terse_walk_block(const terse_walk *lead, int32_t i)
-{
-    const terse_kv *kv = lead->kv;
-    return terse_kv_block(kv, kv->table[lead->course.view.unit * (size_t)kv->cap + (size_t)lead->list[i]]);
-}
-
 /* Scores and weighs position i of the lead's list. */
 static void score_page(terse_walk *w, const terse_walk *lead, terse_part *a, int32_t i, const char *ahead,
                        int32_t first, float *s)
@@ -153,14 +153,16 @@ static void walk_part(terse_walk *w, terse_walk *lead, terse_part *a, int32_t fr
     const terse_course *c = &lead->course;
     const uint32_t all = terse_tokens_first(TERSE_PAGE);
     const int32_t rows = w->n_row, reach = step * (c->apart ? 2 : 1); /* keys alone are soon done with */
+    int32_t filled = -1;
     for (int32_t i = from; i < end; i += step) {
         const char *page = terse_walk_block(lead, i),
                    *ahead = i + reach < end ? terse_walk_block(lead, i + reach) : NULL;
         int32_t first;
         const int32_t fill = terse_kv_fill(kv, &c->view, lead->list[i], &first);
         float *s = c->apart ? lead->weights + (size_t)i * (size_t)rows * TERSE_PAGE : w->s;
-        for (int32_t r = 0; r < rows; r++)
+        for (int32_t r = 0; fill != filled && r < rows; r++)
             w->n[r] = fill;
+        filled = fill;
         if (c->graded && i >= c->known)
             terse_walk_keys(w, lead, a, i, ahead ? i + reach : -1, s);
         else
@@ -258,7 +260,8 @@ int32_t terse_walk_begin(terse_walk *w, int32_t layer, int32_t head, int32_t n_t
     terse_course *c = &w->course;
     *c = all ? (terse_course){ .rule = &none, .order = TERSE_ORDER_NEWEST }
              : (terse_course){ .rule = rule, .order = a->order, .apart = a->value.stop != NULL };
-    c->every = !c->rule->stop->enough ? 0 : c->rule->stop->every ? c->rule->stop->every(c->rule->param) : 1;
+    const terse_stop *stop = c->rule->stop;
+    c->every = !stop->enough ? 0 : stop->every ? stop->every(c->rule->param) : 1;
     terse_walk_shape(w, layer, head);
     c->n_token = n_token;
     c->view = terse_kv_view_at(kv, terse_kv_unit(kv, layer, head), n_token - 1);
@@ -281,6 +284,7 @@ int32_t terse_walk_begin(terse_walk *w, int32_t layer, int32_t head, int32_t n_t
     walk_part(w, w, &w->part[0], 0, 1, c->known, c->n_page);
     if (select)
         choose(w);
+    c->sure = stop->sure ? stop->sure(c->rule->param, c->n_page) : 0;
     c->rank = c->known < c->n_page && terse_order_weighs(c->order);
     if (c->rank) {
         const size_t bytes = terse_walk_rank(w, c->order, c->known, c->n_page);
@@ -363,10 +367,11 @@ static float finish(terse_walk *w, const float *left, float *out)
     for (int32_t r = 0; r < w->n_row; r++) {
         const float fill = w->unread[r] + (left ? left[r] : 0.0f), inv = 1.0f / (a->l[r] + w->unread[r]);
         const float *o = a->o + r * dim;
-        for (int32_t d = 0; d < dim && fill != 0.0f; d++)
-            out[r * dim + d] = fmaf(fill, c[d], o[d]) * inv;
-        if (fill == 0.0f)
-            terse_walk_divide(out + r * dim, o, a->l[r] + w->unread[r], dim);
+        memcpy(out + r * dim, o, (size_t)dim * sizeof *o);
+        if (fill != 0.0f)
+            w->axpy(out + r * dim, fill, c, dim);
+        for (int32_t d = 0; d < dim; d++)
+            out[r * dim + d] *= inv;
         worst = fmaxf(worst, fill * inv);
     }
     return worst;

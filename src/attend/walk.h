@@ -33,6 +33,7 @@ typedef struct {
     int32_t n_token;    /* of the sequence: what dense attention would see */
     int32_t n_page;     /* in the list */
     int32_t every;      /* so many pages the rule is asked; 0: never */
+    int32_t sure;       /* pages that it wants in any case */
     int32_t known;      /* pages at the front of the list that nobody chose */
     int32_t n_strand;   /* that share the others; 1: there are none */
     size_t bytes;       /* of summaries */
@@ -59,7 +60,8 @@ struct terse_walk {
     const terse_attend *attend;
     terse_attn_kernels kernels;
     terse_summary_kernels summary;
-    void (*softcap)(float *x, int32_t n, float cap);       /* simd/vec.h */
+    void (*softcap)(float *x, int32_t n, float cap); /* simd/vec.h */
+    void (*axpy)(float *y, float a, const float *x, int32_t n);
     void (*rope[2])(float *x, const float *cs, int32_t n); /* there too: pairs, halves */
     int32_t n_row;                                         /* query heads per KV head */
     int32_t max_row;                                       /* n_row * TERSE_PAGE: a page of prefill tokens */
@@ -89,10 +91,10 @@ struct terse_walk {
     /* Orders that estimate (plan.c). Weights are relative to the maximum when the pages were ranked. */
     char *moments_query;    /* [n_row] */
     float *x;               /* [n_row][dim_k] the query as f32 */
-    float *mean, *variance; /* [n_row][stride] of a page's scores */
+    float *mean, *variance; /* [n_row][stride] of a page's scores; kept for a key rule only */
     float *fair, *high;     /* [n_row][stride] weight of a page: expected, and with the benefit of the doubt */
-    float *prior;           /* [cap] largest high / l of the heads */
-    float *gather;          /* [2][cap] fair and high of one head, in the order of other */
+    float *prior;           /* [stride] by place: largest high / l of the heads */
+    float *gather;          /* [cap] some of these weights in the order of other */
     float *behind;          /* [cap + 1][n_row] BOX: weight from this place in list on */
     float *radius;          /* [cap + 1] BOX: largest page radius from this place in list on */
     uint16_t *sort_key;     /* [cap, or the pieces of a key if these are more] */
@@ -135,7 +137,11 @@ void terse_part_start(terse_part *a, int32_t n_row, int32_t dim);
 void terse_part_strand(terse_part *a, const terse_part *first, int32_t n_row, int32_t dim);
 void terse_part_merge(terse_part *part, int32_t n_strand, int32_t n_row, int32_t dim);
 int32_t terse_walk_strands(const terse_walk *w, const terse_rule *rule, int32_t n_known, int32_t n_page);
-const char *terse_walk_block(const terse_walk *lead, int32_t i);
+static inline const char *terse_walk_block(const terse_walk *lead, int32_t i)
+{
+    const terse_kv *kv = lead->kv;
+    return terse_kv_block(kv, kv->table[lead->course.view.unit * (size_t)kv->cap + (size_t)lead->list[i]]);
+}
 
 /* The prepared rows that the page in a place of the table meets. */
 static inline const char *terse_walk_query(const terse_walk *lead, int32_t place)
@@ -176,9 +182,10 @@ int32_t terse_walk_plan(terse_walk *w, terse_order order, const terse_kv_view *v
 /* Orders the list from n_known on to n_page by what summaries say, once the first part has the pages before it.
  * Returns the bytes of summaries that it read. */
 size_t terse_walk_rank(terse_walk *w, terse_order order, int32_t n_known, int32_t n_page);
-/* Brings a's rest and w->unread up to date after the i-th page of the lead's ranked list has been walked: after
- * every one of a's. */
-void terse_walk_unread(terse_walk *w, const terse_walk *lead, terse_part *a, int32_t i);
+/* Takes the page in position i of the lead's ranked list, which a has walked, from its rest. */
+void terse_walk_spend(const terse_walk *lead, terse_part *a, int32_t i);
+/* w->unread, once a has walked its pages of the first i of the lead's ranked list. */
+void terse_walk_unread(terse_walk *w, const terse_walk *lead, const terse_part *a, int32_t i);
 /* out = positions 0 ... n - 1 by falling x >= 0, up to a quarter of an octave; about equal ones keep their
  * order. */
 void terse_walk_sort(terse_walk *w, int32_t *out, const float *x, int32_t n);

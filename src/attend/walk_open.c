@@ -39,7 +39,7 @@ static size_t lay_out(terse_walk *w, char *base)
     w->n = terse_place(base, &at, rows * sizeof *w->n);
     w->list = terse_place(base, &at, cap * sizeof *w->list);
     w->other = terse_place(base, &at, rank ? cap * sizeof *w->other : 0);
-    w->gather = terse_place(base, &at, rank ? 2 * cap * one : 0);
+    w->gather = terse_place(base, &at, rank ? cap * one : 0);
     w->full = terse_place(base, &at, row * dim_v * one);
     w->state = terse_place(base, &at, state);
     for (int i = 0; i < 3; i++)
@@ -53,7 +53,7 @@ static size_t lay_out(terse_walk *w, char *base)
     w->variance = terse_place(base, &at, rank ? row * w->stride * one : 0);
     w->fair = terse_place(base, &at, rank ? row * w->stride * one : 0);
     w->high = terse_place(base, &at, rank ? row * w->stride * one : 0);
-    w->prior = terse_place(base, &at, rank ? cap * one : 0);
+    w->prior = terse_place(base, &at, rank ? w->stride * one : 0);
     w->behind = terse_place(base, &at, rank ? (cap + 1) * row * one : 0);
     w->unread = terse_place(base, &at, 2 * row * one);
     w->sum = terse_place(base, &at, row * one);
@@ -121,6 +121,7 @@ terse_status terse_walk_open_for(terse_walk **out, const terse_kv *kv, const ter
     w->attend = a;
     w->kernels = kernels.attn;
     w->softcap = kernels.vec.softcap;
+    w->axpy = kernels.vec.axpy;
     w->rope[0] = kernels.vec.rope_pairs;
     w->rope[1] = kernels.vec.rope_halves;
     w->summary = kernels.summary;
