@@ -290,7 +290,6 @@ void terse_walk_unread(terse_walk *w, const terse_walk *lead, const terse_part *
     for (int32_t r = 0; r < rows; r++) {
         const double rel = (double)a->rel[r];
         w->unread[r] = box ? lead->behind[i * rows + r] * a->rel[r] : (float)(a->rest[r] * rel);
-        if (!box)
-            w->unread[rows + r] = (float)(a->rest[rows + r] * rel * rel);
+        w->unread[rows + r] = box ? 0.0f : (float)(a->rest[rows + r] * rel * rel);
     }
 }

@@ -104,8 +104,10 @@ static float read_over(terse_walk *w, int32_t n, const float *tau)
         const uint32_t live = terse_tokens_first(fill) & ~terse_tokens_first(first);
         const float *s = w->weights + (size_t)i * (size_t)rows * P;
         const uint32_t tokens = w->kernels.pick(s, rows, tau, grain, w->lane) & live;
-        if (tokens != live)
-            radius = fmaxf(radius, proof ? kv->radius[unit + (size_t)w->list[i]] : 0.0f);
+        if (tokens != live) {
+            const float r = proof ? kv->radius[unit + (size_t)w->list[i]] : 0.0f;
+            radius = r > radius ? r : radius;
+        }
         w->fresh[n_some] = tokens & ~w->tokens[i];
         w->tokens[i] = tokens;
         w->some[n_some] = i;

@@ -107,9 +107,10 @@ static bool settled(terse_walk *w, terse_walk *lead, terse_part *a, int32_t i)
         terse_walk_spend(lead, a, i);
     if (read < c->sure)
         return false;
-    memset(w->unread, 0, 2 * (size_t)rows * sizeof *w->unread);
     if (weighs)
         terse_walk_unread(w, lead, a, i + 1);
+    else
+        memset(w->unread, 0, 2 * (size_t)rows * sizeof *w->unread);
     if (strands > 1)
         extrapolate(w, lead, a);
     const terse_acc acc = { .n_row = rows,
