@@ -38,6 +38,14 @@ static void decode_under(fixture *f, const char *stop, uint32_t cpu, int32_t str
     terse_attend_close(&a);
 }
 
+/* Another query, and the exact answer to it. */
+static void ask_anew(fixture *f, float *exact, terse_attend_stats *stats)
+{
+    for (int32_t d = 0; d < ROWS * DIM; d++)
+        f->q[d] = 2.0f * uniform();
+    decode_under(f, "none", 0, 1, exact, stats);
+}
+
 static void no_error_allowed_reads_everything(void **state)
 {
     (void)state;
@@ -73,9 +81,7 @@ static void bytes_are_paid_with_errors(void **state)
         for (int n = 0; n < 30; n++) {
             float exact[ROWS * DIM], out[ROWS * DIM];
             terse_attend_stats stats;
-            for (int32_t d = 0; d < ROWS * DIM; d++)
-                f->q[d] = 2.0f * uniform();
-            decode_under(f, "none", 0, 1, exact, &stats);
+            ask_anew(f, exact, &stats);
             for (int k = 0; k < 4; k++) {
                 char rule[96];
                 snprintf(rule, sizeof rule, MASS "+key-share:left=%g", (double)left[k]);
@@ -126,9 +132,7 @@ static void strands_read_in_part_too(void **state)
         for (int n = 0; n < 10; n++) {
             float exact[ROWS * DIM], out[ROWS * DIM];
             terse_attend_stats stats;
-            for (int32_t d = 0; d < ROWS * DIM; d++)
-                f->q[d] = 2.0f * uniform();
-            decode_under(f, "none", 0, 1, exact, &stats);
+            ask_anew(f, exact, &stats);
             dense += stats.bytes_k;
             decode_under(f, rule, 0, 3, out, &stats);
             read += stats.bytes_k;
@@ -191,17 +195,19 @@ static void companions_are_checked(void **state)
 {
     (void)state;
     static const struct {
-        const char *rule, *says;
-    } bad[] = { { "key-share", "join it to mass, not to none" },
-                { "weight+key-share", "join it to mass, not to weight" },
-                { "certified+key-share", "join it to mass, not to certified" },
-                { "mass+key-share+value-skip", "proves nothing about scores that key-share estimates" },
-                { "mass+key-share+key-share", "do not go together" },
-                { "mass+key-share:left=2", "left must be a number from 0 to 1" } };
+        const char *rule, *policy, *says;
+    } bad[] = { { "key-share", NULL, "join it to mass, not to none" },
+                { "weight+key-share", NULL, "join it to mass, not to weight" },
+                { "certified+key-share", NULL, "join it to mass, not to certified" },
+                { "mass+key-share+value-skip", NULL, "proves nothing about scores that key-share estimates" },
+                { "mass+key-share+key-share", NULL, "do not go together" },
+                { "mass+key-share:left=2", NULL, "left must be a number from 0 to 1" },
+                { "mass+key-share", "dense:order=oracle", "not with KV policy dense:order=oracle" },
+                { "mass+key-share", "window:rotate=1", "not with KV policy window" } };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         terse_attend *a;
         terse_error err = { 0 };
-        assert_int_equal(terse_attend_open(&a, NULL, bad[i].rule, 0, &err), TERSE_BAD_INPUT);
+        assert_int_equal(terse_attend_open(&a, bad[i].policy, bad[i].rule, 0, &err), TERSE_BAD_INPUT);
         assert_non_null(strstr(err.text, bad[i].says));
     }
     terse_attend *a;

@@ -23,7 +23,8 @@
 static const int32_t sixteenths[TERSE_LEVELS] = { 2, 5, 9, 16 };
 enum { LAST = TERSE_LEVELS - 1, SAMPLE = 16, P = TERSE_PAGE };
 
-/* Scores that are off by more than this (in the mean, as logits) are no longer an estimate. */
+/* What scores are off by may not have a larger variance than this, a deviation of 1.5: beyond it they are no
+ * longer an estimate. */
 #define MOST_VARIANCE 2.25f
 
 /* Mean variances of the channels within some of the pages that are to be chosen from. */

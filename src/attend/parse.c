@@ -212,6 +212,10 @@ terse_status terse_attend_parse(terse_attend *a, const char *policy, const char 
     const terse_status st = choose_order(a, policy, err);
     if (st != TERSE_OK)
         return st;
+    if (a->key.stop && (a->order != TERSE_ORDER_MASS || terse_attend_turns(a)))
+        return terse_fail(err, TERSE_BAD_INPUT,
+                          "stop rule %s goes by summaries of the pages as they are: not with KV policy %s",
+                          a->key.stop->name, a->policy_text);
     a->needs = a->page.stop->needs | (a->value.stop ? a->value.stop->needs : 0) | order_needs(a->order) |
                order_needs(a->select);
     a->from = a->page.stop->from ? a->page.stop->from(a->page.param) : 0;

@@ -290,7 +290,7 @@ int32_t terse_walk_begin(terse_walk *w, int32_t layer, int32_t head, int32_t n_t
     if (c->rank) {
         const size_t bytes = terse_walk_rank(w, c->order, c->known, c->n_page);
         c->bytes += select && a->select == c->order ? 0 : bytes; /* those have been read */
-        c->graded = a->key.stop && c->order == TERSE_ORDER_MASS && !c->turned;
+        c->graded = a->key.stop != NULL;
         if (c->graded)
             terse_walk_grade(w, (float)w->key->param[0]);
     }
