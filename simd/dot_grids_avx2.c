@@ -6,25 +6,17 @@
 
 /* ---- codes of words ---- */
 
-/* 32 words of 8 codes, indices in the order of the values: map[code] + offset. Lanes hold the words of blocks
- * 2i, 2i + 1 and 2i + 4, 2i + 5; a nibble is two codes. */
-INLINE void eights(codes *c, const int8_t map[16], int offset, const uint16_t *grid, __m256i first,
+/* 32 words of 8 codes, indices in the order of the values: map[code] + offset. */
+INLINE void eights(codes *c, const int8_t map[16], int offset, const uint64_t *grid, __m256i first,
                    __m256i last)
 {
-    const __m256i table = _mm256_broadcastsi128_si256(table_of_pairs(map, offset)),
-                  one = _mm256_set1_epi16(0x0c03);
+    const __m128i low = _mm_add_epi8(_mm_loadu_si128((const void *)map), _mm_set1_epi8((char)offset));
+    const __m256i table = _mm256_broadcastsi128_si256(low);
     _Alignas(32) uint16_t at[32];
     _mm256_store_si256((void *)at, first);
     _mm256_store_si256((void *)(at + 16), last);
-    for (int i = 0; i < 2; i++) {
-        const __m256i words = sixteen_words(grid, at + 8 * i, at + 16 + 8 * i);
-        const __m256i low = low_nibbles(words), high = high_nibbles(words);
-        const __m256i even = _mm256_unpacklo_epi8(low, high), odd = _mm256_unpackhi_epi8(low, high);
-        const __m256i pair[4] = { _mm256_unpacklo_epi8(even, even), _mm256_unpackhi_epi8(even, even),
-                                  _mm256_unpacklo_epi8(odd, odd), _mm256_unpackhi_epi8(odd, odd) };
-        for (int j = 0; j < 4; j++)
-            c->q[4 * i + j] = _mm256_shuffle_epi8(table, _mm256_and_si256(pair[j], one));
-    }
+    for (int j = 0; j < 8; j++)
+        c->q[j] = _mm256_shuffle_epi8(table, four_eights(grid, at + 2 * j, at + 16 + 2 * j));
 }
 
 /* Two codes of 3 bits at the bottom of words, as bytes. */
@@ -100,7 +92,7 @@ INLINE void iq2_xxs(codes *c, step_scales *s, const uint8_t *w)
     const __m256i even = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0x88)),
                   odd = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0xdd));
     const __m256i idx = _mm256_permute4x64_epi64(even, 0xd8), top = _mm256_permute4x64_epi64(odd, 0xd8);
-    eights(c, iq2_values, 0, terse_grid_iq2_xxs, _mm256_cvtepu8_epi16(_mm256_castsi256_si128(idx)),
+    eights(c, iq2_values, 0, terse_codes_iq2_xxs, _mm256_cvtepu8_epi16(_mm256_castsi256_si128(idx)),
            _mm256_cvtepu8_epi16(_mm256_extracti128_si256(idx, 1)));
     negate(c, even_signs(top), 0);
     odd_scales(s, half(k->d) * 0.125f, _mm256_srli_epi32(top, 28));
@@ -111,7 +103,7 @@ INLINE void iq2_xs(codes *c, step_scales *s, const uint8_t *w)
     const block_iq2_xs *k = (const void *)w;
     const __m256i a = _mm256_loadu_si256((const void *)k->q), b = _mm256_loadu_si256((const void *)(k->q + 16));
     const __m256i idx = _mm256_set1_epi16(511);
-    eights(c, iq2_values, 0, terse_grid_iq2_xs, _mm256_and_si256(a, idx), _mm256_and_si256(b, idx));
+    eights(c, iq2_values, 0, terse_codes_iq2_xs, _mm256_and_si256(a, idx), _mm256_and_si256(b, idx));
     negate(c, completed_signs(low_bytes(_mm256_srli_epi16(a, 9), _mm256_srli_epi16(b, 9))),
            offset_of(UNPACKED_SUB));
     odd_sub_scales(s, half(k->d) * 0.125f, k->scales);
@@ -130,7 +122,7 @@ INLINE void iq2_s(codes *c, step_scales *s, const uint8_t *w)
         const __m256i high = _mm256_and_si256(_mm256_mullo_epi16(of_block, left), _mm256_set1_epi16(0x0300));
         idx[i] = _mm256_or_si256(widened(k->q + 16 * i), high);
     }
-    eights(c, iq2_values, 0, terse_grid_iq2_s, idx[0], idx[1]);
+    eights(c, iq2_values, 0, terse_codes_iq2_s, idx[0], idx[1]);
     negate(c, _mm256_loadu_si256((const void *)k->sign), offset_of(UNPACKED_SUB));
     odd_sub_scales(s, half(k->d) * 0.125f, k->scales);
 }
@@ -178,7 +170,7 @@ INLINE void iq1_s(codes *c, step_scales *s, const uint8_t *w)
                                              _mm256_and_si256(_mm256_srli_epi16(four, 1), last));
         idx[i] = _mm256_or_si256(widened(k->q + 16 * i), high);
     }
-    eights(c, iq1_values, offset_of(UNPACKED_FEW), terse_grid_iq1, idx[0], idx[1]);
+    eights(c, iq1_values, offset_of(UNPACKED_FEW), terse_codes_iq1, idx[0], idx[1]);
     const __m256i sign = _mm256_srai_epi32(_mm256_cvtepi16_epi32(qh), 31);
     lower(c, _mm256_and_si256(sign, _mm256_set1_epi8(2)));
     const __m256i n = _mm256_and_si256(_mm256_cvtepu16_epi32(_mm_srli_epi16(qh, 12)), _mm256_set1_epi32(7));
@@ -196,10 +188,10 @@ INLINE void iq1_m(codes *c, step_scales *s, const uint8_t *w)
         const __m256i high = _mm256_slli_epi16(_mm256_and_si256(nibble[i], _mm256_set1_epi16(7)), 8);
         idx[i] = _mm256_or_si256(widened(k->q + 16 * i), high);
     }
-    eights(c, iq1_values, offset_of(UNPACKED_SUB), terse_grid_iq1, idx[0], idx[1]);
+    eights(c, iq1_values, offset_of(UNPACKED_SUB), terse_codes_iq1, idx[0], idx[1]);
     const __m256i top = _mm256_and_si256(low_bytes(nibble[0], nibble[1]), _mm256_set1_epi8(8));
     lower(c, _mm256_srli_epi16(top, 2));
-    dot_formats[TERSE_DOT_IQ1_M].scales(s, w, QK_BLOCKS);
+    iq1_m_scales(s, k);
 }
 
 INLINE __m256i thrice(__m256i v)

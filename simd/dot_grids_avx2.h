@@ -24,11 +24,12 @@ INLINE __m256i sixteen_words(const uint16_t *grid, const uint16_t low[8], const 
     return _mm256_inserti128_si256(_mm256_castsi128_si256(eight_words(grid, low)), eight_words(grid, high), 1);
 }
 
-/* map[code] + offset of a code of 2 bits that is at bit 0 or at bit 2 of an index, the rest of which is 0. */
-INLINE __m128i table_of_pairs(const int8_t map[16], int offset)
+/* Two words of 8 codes, as bytes, in each lane. */
+INLINE __m256i four_eights(const uint64_t *grid, const uint16_t low[2], const uint16_t high[2])
 {
-    const __m128i low = _mm_add_epi8(_mm_loadu_si128((const void *)map), _mm_set1_epi8((char)offset));
-    return _mm_shuffle_epi8(low, _mm_setr_epi8(0, 1, 2, 3, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0));
+    const __m128i a = _mm_set_epi64x((long long)grid[low[1]], (long long)grid[low[0]]);
+    const __m128i b = _mm_set_epi64x((long long)grid[high[1]], (long long)grid[high[0]]);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1);
 }
 
 /* ---- signs: a bit per value, as in step_codes ---- */
@@ -71,6 +72,22 @@ INLINE void odd_sub_scales(step_scales *s, float d, const uint8_t nibble[8])
     const __m128i n = _mm_and_si128(_mm_unpacklo_epi8(v, _mm_srli_epi16(v, 4)), _mm_set1_epi8(15));
     _mm256_storeu_ps(s->d, _mm256_set1_ps(d));
     _mm_storeu_si128((void *)s->sub, _mm_add_epi8(_mm_add_epi8(n, n), _mm_set1_epi8(1)));
+}
+
+/* As scales_iq1_m: 2 n + 1 for the 3 bits n of 16 values, four in a word, and d from the tops of the words. */
+INLINE void iq1_m_scales(step_scales *s, const block_iq1_m *w)
+{
+    uint64_t v;
+    memcpy(&v, w->scales, sizeof v);
+    const uint64_t d = (v >> 12 & 0xf) | (v >> 24 & 0xf0) | (v >> 36 & 0xf00) | (v >> 48 & 0xf000);
+    const __m256i pick = _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0908090809080908, 0x0100010001000100));
+    const __m256i four = _mm256_shuffle_epi8(_mm256_cvtepu16_epi64(_mm_cvtsi64_si128((long long)v)), pick);
+    const __m256i bits = _mm256_mullo_epi16(four, _mm256_set1_epi64x(0x0001000800400200)); /* n to bit 9 */
+    const __m256i twice = _mm256_and_si256(_mm256_srli_epi16(bits, 8), _mm256_set1_epi16(14));
+    const __m256i sub = _mm256_add_epi16(twice, _mm256_set1_epi16(1));
+    _mm256_storeu_ps(s->d, _mm256_set1_ps(half((uint16_t)d) * 0.125f));
+    _mm_storeu_si128((void *)s->sub,
+                     _mm_packs_epi16(_mm256_castsi256_si128(sub), _mm256_extracti128_si256(sub, 1)));
 }
 
 /* ---- the types ---- */

@@ -32,15 +32,6 @@ INLINE __m512i lookup_1024(const uint16_t *grid, __m512i idx)
     return _mm512_mask_blend_epi16(bit9, lookup_512(grid, idx), lookup_512(grid + 512, idx));
 }
 
-/* Of more words than that: one by one. */
-INLINE __m512i lookup_many(const uint16_t *grid, __m512i idx)
-{
-    _Alignas(64) uint16_t at[32];
-    _mm512_store_si512(at, idx);
-    const __m256i a = sixteen_words(grid, at, at + 8), b = sixteen_words(grid, at + 16, at + 24);
-    return _mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1);
-}
-
 /* Bytes as words. */
 INLINE __m512i widened(const void *p)
 {
@@ -70,7 +61,8 @@ INLINE __m512i values_of_eights(const int8_t map[16], __m512i words, int i)
     const long long pick = 0x0101010100000000;
     const __m512i at = _mm512_broadcast_i32x4(
         _mm_set_epi64x(pick + 0x0202020202020202 * (2 * i + 1), pick + 0x0202020202020202 * (2 * i)));
-    const __m128i table = table_of_pairs(map, 64);
+    const __m128i low = _mm_add_epi8(_mm_loadu_si128((const void *)map), _mm_set1_epi8(64));
+    const __m128i table = _mm_shuffle_epi8(low, _mm_setr_epi8(0, 1, 2, 3, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0));
     const __m512i pair = _mm512_srlv_epi16(_mm512_shuffle_epi8(words, at), turn); /* of codes, in both bytes */
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), _mm512_and_si512(pair, one));
 }
@@ -110,6 +102,18 @@ INLINE void eights(codes *c, const int8_t map[16], __m512i words)
 {
     for (int i = 0; i < 4; i++)
         c->c[i] = values_of_eights(map, words, i);
+}
+
+/* Of more words than registers hold: one by one. */
+INLINE void eights_of_many(codes *c, const int8_t map[16], const uint64_t *grid, __m512i idx)
+{
+    _Alignas(64) uint16_t at[32];
+    _mm512_store_si512(at, idx);
+    for (int i = 0; i < 4; i++) {
+        const uint16_t *k = at + 2 * i;
+        const __m256i low = four_eights(grid, k, k + 8), high = four_eights(grid, k + 16, k + 24);
+        c->c[i] = values(map, _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
+    }
 }
 
 /* IQ1: the values that go with a word are two eighths lower where the low byte of down is 2 and not 0. */
@@ -210,8 +214,8 @@ INLINE void iq1_s(codes *c, step_scales *s, const uint8_t *w)
     const __m512i four = _mm512_shuffle_epi8(_mm512_cvtepu16_epi64(qh), pick); /* a block's word four times */
     const __m512i high =
         _mm512_and_si512(_mm512_srlv_epi16(four, _mm512_set1_epi64(0x0009000600030000)), _mm512_set1_epi16(7));
-    eights(c, iq1_values,
-           lookup_many(terse_grid_iq1, _mm512_or_si512(widened(k->q), _mm512_slli_epi16(high, 8))));
+    const __m512i idx = _mm512_or_si512(widened(k->q), _mm512_slli_epi16(high, 8));
+    eights_of_many(c, iq1_values, terse_codes_iq1, idx);
     lower(c, _mm512_and_si512(_mm512_srai_epi16(four, 15), _mm512_set1_epi16(2)));
     const __m256i n = _mm256_and_si256(_mm256_cvtepu16_epi32(_mm_srli_epi16(qh, 12)), _mm256_set1_epi32(7));
     odd_scales(s, half(k->d) * 0.125f, n);
@@ -224,9 +228,9 @@ INLINE void iq1_m(codes *c, step_scales *s, const uint8_t *w)
     const __m512i nibble =
         _mm512_and_si512(_mm512_or_si512(byte, _mm512_slli_epi32(byte, 12)), _mm512_set1_epi32(0x000f000f));
     const __m512i high = _mm512_slli_epi16(_mm512_and_si512(nibble, _mm512_set1_epi16(7)), 8);
-    eights(c, iq1_values, lookup_many(terse_grid_iq1, _mm512_or_si512(widened(k->q), high)));
+    eights_of_many(c, iq1_values, terse_codes_iq1, _mm512_or_si512(widened(k->q), high));
     lower(c, _mm512_and_si512(_mm512_srli_epi16(nibble, 2), _mm512_set1_epi16(2)));
-    dot_formats[TERSE_DOT_IQ1_M].scales(s, w, QK_BLOCKS);
+    iq1_m_scales(s, k);
 }
 
 /* Bytes times odd numbers, modulo 256. */

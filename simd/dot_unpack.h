@@ -57,13 +57,6 @@ static inline float half(uint16_t h)
 }
 #endif
 
-static inline uint64_t eight_codes(uint16_t word)
-{
-    uint64_t v = word;
-    v = (v | v << 24) & UINT64_C(0x000000ff000000ff);
-    v = (v | v << 12) & UINT64_C(0x000f000f000f000f);
-    return (v | v << 6) & UINT64_C(0x0303030303030303);
-}
 static inline uint32_t four_codes_of(uint16_t word)
 {
     return (word & 7u) | (word & 7u << 3) << 5 | (word & 7u << 6) << 10 | (word & 7u << 9) << 15;
@@ -369,7 +362,7 @@ static inline void codes_iq2_xxs(step_codes *s, const uint8_t *w, int b)
 {
     const uint8_t *q = ((const block_iq2_xxs *)(const void *)w)->q + 8 * b;
     for (int k = 0; k < 4; k++)
-        put8(s, b * 32 + k * 8, eight_codes(terse_grid_iq2_xxs[q[k]]));
+        put8(s, b * 32 + k * 8, terse_codes_iq2_xxs[q[k]]);
     put_signs(s, b, word32(q + 4));
 }
 
@@ -386,7 +379,7 @@ static inline void codes_iq2_xs(step_codes *s, const uint8_t *w, int b)
     const block_iq2_xs *x = (const void *)w;
     for (int k = 0; k < 4; k++) {
         const uint16_t q = x->q[4 * b + k];
-        put8(s, b * 32 + k * 8, eight_codes(terse_grid_iq2_xs[q & 511]));
+        put8(s, b * 32 + k * 8, terse_codes_iq2_xs[q & 511]);
         s->sign[b * 4 + k] = (uint8_t)(q >> 9);
     }
 }
@@ -410,8 +403,7 @@ static inline void codes_iq2_s(step_codes *s, const uint8_t *w, int b)
 {
     const block_iq2_s *x = (const void *)w;
     for (int k = 0; k < 4; k++)
-        put8(s, b * 32 + k * 8,
-             eight_codes(terse_grid_iq2_s[x->q[4 * b + k] | (x->qh[b] >> (2 * k) & 3) << 8]));
+        put8(s, b * 32 + k * 8, terse_codes_iq2_s[x->q[4 * b + k] | (x->qh[b] >> (2 * k) & 3) << 8]);
     memcpy(s->sign + b * 4, x->sign + b * 4, 4);
 }
 
@@ -459,8 +451,7 @@ static inline void codes_iq1_s(step_codes *s, const uint8_t *w, int b)
     const block_iq1_s *x = (const void *)w;
     for (int k = 0; k < 4; k++)
         put8(s, b * 32 + k * 8,
-             eight_codes(terse_grid_iq1[x->q[4 * b + k] | (x->qh[b] >> (3 * k) & 7) << 8]) |
-                 (x->qh[b] >> 15) * IQ1_DOWN);
+             terse_codes_iq1[x->q[4 * b + k] | (x->qh[b] >> (3 * k) & 7) << 8] | (x->qh[b] >> 15) * IQ1_DOWN);
 }
 
 static inline void scales_iq1_s(step_scales *s, const uint8_t *w, int n)
@@ -477,7 +468,7 @@ static inline void codes_iq1_m(step_codes *s, const uint8_t *w, int b)
     for (int k = 0; k < 4; k++) {
         const int high = x->qh[2 * b + k / 2] >> (k % 2 * 4);
         put8(s, b * 32 + k * 8,
-             eight_codes(terse_grid_iq1[x->q[4 * b + k] | (high & 7) << 8]) | (high >> 3 & 1) * IQ1_DOWN);
+             terse_codes_iq1[x->q[4 * b + k] | (high & 7) << 8] | (high >> 3 & 1) * IQ1_DOWN);
     }
 }
 
