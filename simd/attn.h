@@ -131,9 +131,9 @@ typedef struct {
     void (*mix[TERSE_PAGE_TYPES])(float *o, const float *keep, const float *w, const void *v, uint32_t tokens,
                                   int32_t n_row, int32_t dim, const void *ahead, uint32_t soon);
 
-    /* lane[row][t % 16] = sum of w (squares: of w^2) over the weights w[page][row][t] <= tau[row] of n_page
-     * pages, one behind the other: fmaf chains. */
-    void (*below)(const float *w, int32_t n_page, int32_t n_row, const float *tau, bool squares, float *lane);
+    /* lane[row][t % 16] = sum of the weights w[page][row][t] <= tau[row] of n_page pages, added one behind the
+     * other. */
+    void (*below)(const float *w, int32_t n_page, int32_t n_row, const float *tau, float *lane);
 
     /* The tokens of a page with !(w[row][t] <= tau[row]) for some row, in whole pieces of `grain` tokens (a
      * power of two); to lane[row][t % 16] the weights of the others are added. */

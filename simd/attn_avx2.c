@@ -164,19 +164,19 @@ INLINE __m256 small(__m256 x, float tau)
     return _mm256_cmp_ps(x, _mm256_set1_ps(tau), _CMP_LE_OQ);
 }
 
-INLINE __m256 add_below(__m256 sum, const float *w, float tau, bool squares)
+INLINE __m256 add_below(__m256 sum, const float *w, float tau)
 {
     const __m256 all = _mm256_loadu_ps(w), x = _mm256_and_ps(all, small(all, tau));
-    return _mm256_fmadd_ps(x, squares ? x : _mm256_set1_ps(1.0f), sum);
+    return _mm256_add_ps(sum, x);
 }
 
-static void below(const float *w, int32_t n_page, int32_t n_row, const float *tau, bool squares, float *lane)
+static void below(const float *w, int32_t n_page, int32_t n_row, const float *tau, float *lane)
 {
     for (int32_t r = 0; r < n_row; r++, w += P) {
         __m256 sum[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() };
         for (int32_t p = 0; p < n_page; p++)
             for (int j = 0; j < 4; j++)
-                sum[j % 2] = add_below(sum[j % 2], w + p * n_row * P + 8 * j, tau[r], squares);
+                sum[j % 2] = add_below(sum[j % 2], w + p * n_row * P + 8 * j, tau[r]);
         _mm256_storeu_ps(lane + r * 16, sum[0]);
         _mm256_storeu_ps(lane + r * 16 + 8, sum[1]);
     }

@@ -222,40 +222,40 @@ INLINE __mmask16 small(__m512 x, float tau)
     return _mm512_cmp_ps_mask(x, _mm512_set1_ps(tau), _CMP_LE_OQ);
 }
 
-INLINE __m512 add_below(__m512 sum, const float *w, float tau, bool squares)
+INLINE __m512 add_below(__m512 sum, const float *w, float tau)
 {
-    const __m512 x = _mm512_loadu_ps(w), y = squares ? x : _mm512_set1_ps(1.0f);
-    return _mm512_mask3_fmadd_ps(x, y, sum, small(x, tau));
+    const __m512 x = _mm512_loadu_ps(w);
+    return _mm512_mask_add_ps(sum, small(x, tau), sum, x);
 }
 
-INLINE void below_row(const float *w, int32_t n_page, int32_t n_row, float tau, bool squares, float *lane)
+INLINE void below_row(const float *w, int32_t n_page, int32_t n_row, float tau, float *lane)
 {
     __m512 sum = _mm512_setzero_ps();
     for (int32_t p = 0; p < n_page; p++, w += n_row * P)
-        sum = add_below(add_below(sum, w, tau, squares), w + 16, tau, squares);
+        sum = add_below(add_below(sum, w, tau), w + 16, tau);
     _mm512_storeu_ps(lane, sum);
 }
 
 /* Four rows: four chains of sums. */
-INLINE void below_4(const float *w, int32_t n_page, int32_t n_row, const float *tau, bool squares, float *lane)
+INLINE void below_4(const float *w, int32_t n_page, int32_t n_row, const float *tau, float *lane)
 {
     __m512 sum[4];
     for (int r = 0; r < 4; r++)
         sum[r] = _mm512_setzero_ps();
     for (int32_t p = 0; p < n_page; p++, w += n_row * P)
         for (int r = 0; r < 4; r++)
-            sum[r] = add_below(add_below(sum[r], w + r * P, tau[r], squares), w + r * P + 16, tau[r], squares);
+            sum[r] = add_below(add_below(sum[r], w + r * P, tau[r]), w + r * P + 16, tau[r]);
     for (int r = 0; r < 4; r++)
         _mm512_storeu_ps(lane + 16 * r, sum[r]);
 }
 
-static void below(const float *w, int32_t n_page, int32_t n_row, const float *tau, bool squares, float *lane)
+static void below(const float *w, int32_t n_page, int32_t n_row, const float *tau, float *lane)
 {
     int32_t r = 0;
     for (; r + 4 <= n_row; r += 4)
-        below_4(w + r * P, n_page, n_row, tau + r, squares, lane + r * 16);
+        below_4(w + r * P, n_page, n_row, tau + r, lane + r * 16);
     for (; r < n_row; r++)
-        below_row(w + r * P, n_page, n_row, tau[r], squares, lane + r * 16);
+        below_row(w + r * P, n_page, n_row, tau[r], lane + r * 16);
 }
 
 static uint32_t pick(const float *w, int32_t n_row, const float *tau, int32_t grain, float *lane)

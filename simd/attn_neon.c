@@ -158,7 +158,7 @@ INLINE float32x4_t keep_lanes(float32x4_t x, uint32x4_t lanes)
     return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(x), lanes));
 }
 
-static void below(const float *w, int32_t n_page, int32_t n_row, const float *tau, bool squares, float *lane)
+static void below(const float *w, int32_t n_page, int32_t n_row, const float *tau, float *lane)
 {
     for (int32_t r = 0; r < n_row; r++, w += P) {
         float32x4_t sum[4];
@@ -168,7 +168,7 @@ static void below(const float *w, int32_t n_page, int32_t n_row, const float *ta
             for (int j = 0; j < P / 4; j++) {
                 const float32x4_t all = vld1q_f32(w + p * n_row * P + 4 * j);
                 const float32x4_t x = keep_lanes(all, vcleq_f32(all, vdupq_n_f32(tau[r])));
-                sum[j % 4] = vfmaq_f32(sum[j % 4], x, squares ? x : vdupq_n_f32(1.0f));
+                sum[j % 4] = vaddq_f32(sum[j % 4], x);
             }
         for (int j = 0; j < 4; j++)
             vst1q_f32(lane + r * 16 + 4 * j, sum[j]);

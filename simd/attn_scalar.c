@@ -229,7 +229,7 @@ static void settle(float *last, const float *o, const float *inv, int32_t n_row,
     }
 }
 
-static void below(const float *w, int32_t n_page, int32_t n_row, const float *tau, bool squares, float *lane)
+static void below(const float *w, int32_t n_page, int32_t n_row, const float *tau, float *lane)
 {
     for (int32_t i = 0; i < n_row * LANES; i++)
         lane[i] = 0.0f;
@@ -237,8 +237,7 @@ static void below(const float *w, int32_t n_page, int32_t n_row, const float *ta
         for (int32_t r = 0; r < n_row; r++, w += P)
             for (int32_t t = 0; t < P; t++)
                 if (w[t] <= tau[r])
-                    lane[r * LANES + t % LANES] =
-                        fmaf(w[t], squares ? w[t] : 1.0f, lane[r * LANES + t % LANES]);
+                    lane[r * LANES + t % LANES] += w[t];
 }
 
 static uint32_t pick(const float *w, int32_t n_row, const float *tau, int32_t grain, float *lane)

@@ -194,11 +194,9 @@ static bool check_choice(checkkernel *c, int32_t n_page, int32_t n_row, int32_t 
         w[i] = check_below(c, 50)  ? fabsf(check_float(c))
                : check_below(c, 2) ? tau[i / P % (size_t)n_row]
                                    : NAN;
-    for (int squares = 0; squares < 2; squares++) {
-        c->want.attn.below(w, n_page, n_row, tau, squares, want);
-        c->got.attn.below(w, n_page, n_row, tau, squares, got);
-        same &= check_floats(c, want, got, lanes, "below pages %d rows %d", n_page, n_row);
-    }
+    c->want.attn.below(w, n_page, n_row, tau, want);
+    c->got.attn.below(w, n_page, n_row, tau, got);
+    same &= check_floats(c, want, got, lanes, "below pages %d rows %d", n_page, n_row);
     for (int32_t p = 0; p < n_page; p++) {
         const float *page = w + (size_t)p * (size_t)n_row * P;
         const uint32_t a = c->want.attn.pick(page, n_row, tau, grain, want),

@@ -141,6 +141,82 @@ static void equal_tokens_are_left_out_together(void **state)
     }
 }
 
+/* What value-share leaves, token by token in float64: out has the center in place of what is left out, left is
+ * the largest share of a head that is. Returns the tokens that some head needs, -1 if one is too close to call.
+ */
+static int32_t sifted(const fixture *f, double limit, double *out, double *left)
+{
+    static double s[ROWS][MOST];
+    bool needed[MOST] = { false };
+    const float *center = f->kv->center;
+    int32_t n_needed = 0;
+    *left = 0.0;
+    for (int32_t r = 0; r < ROWS; r++) {
+        double sum = 0.0;
+        for (int32_t t = 0; t < f->n; t++) {
+            float k[DIM];
+            terse_page_get_k(f->kv->type_k, terse_kv_block(f->kv, terse_kv_table(f->kv, 0, 0)[t / TERSE_PAGE]),
+                             t % TERSE_PAGE, k, DIM);
+            s[r][t] = 0.0;
+            for (int32_t d = 0; d < DIM; d++)
+                s[r][t] += 0.25 * (double)f->q[r * DIM + d] * (double)k[d];
+            sum += s[r][t] = exp(s[r][t]);
+        }
+        for (int32_t t = 0; t < f->n; t++) {
+            s[r][t] /= sum;
+            needed[t] |= s[r][t] > limit;
+            if (fabs(s[r][t] / limit - 1.0) < 1e-4)
+                return -1;
+        }
+    }
+    for (int32_t t = 0; t < f->n; t++)
+        n_needed += needed[t];
+    for (int32_t r = 0; r < ROWS; r++) {
+        double rest = 0.0, *o = out + r * DIM;
+        memset(o, 0, DIM * sizeof *o);
+        for (int32_t t = 0; t < f->n; t++) {
+            float v[DIM];
+            terse_page_get_v(f->kv->type_v,
+                             terse_kv_block(f->kv, terse_kv_table(f->kv, 0, 0)[t / TERSE_PAGE]) +
+                                 f->kv->block_k,
+                             t % TERSE_PAGE, v, DIM);
+            rest += needed[t] ? 0.0 : s[r][t];
+            for (int32_t d = 0; d < DIM; d++)
+                o[d] += s[r][t] * (double)(needed[t] ? v[d] : center[d]);
+        }
+        *left = fmax(*left, rest);
+    }
+    return n_needed;
+}
+
+static void shares_decide_token_by_token(void **state)
+{
+    (void)state;
+    enum { N = 1000 };
+    int32_t checked = 0;
+    fixture *f = make(N, TERSE_KV_F32, "value-share:left=0.05", 0, random_token);
+    terse_kv_center(f->kv);
+    for (int n = 0; n < 40; n++) {
+        double want[ROWS * DIM], left;
+        for (int32_t d = 0; d < ROWS * DIM; d++)
+            f->q[d] = 8.0f * uniform();
+        const int32_t tokens = sifted(f, 0.05 / sqrt((double)N), want, &left);
+        memset(&f->stats, 0, sizeof f->stats);
+        decode(f);
+        if (tokens < 0)
+            continue;
+        checked++;
+        assert_in_range(tokens, 1, N - 1);
+        assert_int_equal(f->stats.tokens_read, tokens);
+        assert_int_equal(f->stats.bytes_v, tokens * DIM * 4);
+        assert_float_equal(f->stats.left_max, left, 1e-5f);
+        for (int32_t d = 0; d < ROWS * DIM; d++)
+            assert_float_equal(f->out[d], want[d], 1e-4f);
+    }
+    assert_true(checked > 5);
+    drop(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -149,6 +225,7 @@ int main(void)
         cmocka_unit_test(value_skip_proves_nothing_from_nan),
         cmocka_unit_test(values_are_read_token_by_token),
         cmocka_unit_test(equal_tokens_are_left_out_together),
+        cmocka_unit_test(shares_decide_token_by_token),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

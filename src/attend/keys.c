@@ -154,17 +154,6 @@ static int32_t deeper(const terse_walk *w, const terse_walk *lead, const float *
     return k;
 }
 
-/* The weight of all pages, as the accumulator has it before the next one; a strand takes itself for a fair
- * sample. */
-static void whole_of(const terse_walk *lead, const terse_part *a, int32_t rows, float *whole)
-{
-    const terse_part *first = &lead->part[0];
-    for (int32_t r = 0; r < rows; r++) {
-        const float mine = a->l[r] + (float)a->rest[r] * a->rel[r];
-        whole[r] = a == first ? mine : first->l[r] * a->rel[r] + (float)lead->course.n_strand * mine;
-    }
-}
-
 void terse_walk_keys(terse_walk *w, const terse_walk *lead, terse_part *a, int32_t i, int32_t ahead, float *s)
 {
     const terse_kv *kv = w->kv;
@@ -179,7 +168,7 @@ void terse_walk_keys(terse_walk *w, const terse_walk *lead, terse_part *a, int32
     if (k < LAST) {
         memcpy(m, a->m, (size_t)rows * sizeof *m);
         memcpy(l, a->l, (size_t)rows * sizeof *l);
-        whole_of(lead, a, rows, whole);
+        terse_walk_whole(lead, a, whole);
     }
     for (int32_t then = -1; then != k;) {
         if (then >= 0) { /* once more, with more channels */

@@ -86,12 +86,14 @@ typedef struct {
     /* Asked after a page: done[r] where the walk could end here if there were no other heads. *bound is
      * what the error |o_full - o| / |o| is at most if it ends here (bounded rules). */
     void (*enough)(void *state, const double *param, const terse_acc *acc, bool *done, float *bound);
-    /* A value rule: the weight that may be left out of each row, most[n_row], added up as norm() says over
-     * tokens. Asked before any value is read, when o is 0 and all that l counts is left, and then each time
-     * when what it asked for has been read; true: no more is needed. A limit that is no number allows nothing.
+    /* A value rule: the weight that may be left out of each row, most[n_row]. Asked before any value is read,
+     * when o is 0 and all that l counts is left, and then each time when what it asked for has been read; true:
+     * no more is needed. A limit that is no number allows nothing.
      */
     bool (*allow)(const double *param, const terse_acc *acc, float *most, float *bound);
-    int32_t (*norm)(const double *param);
+    /* A value rule that needs no more than a token's share of the softmax to leave its value out: the largest
+     * such share where n_token compete. NULL: allow() decides when all weights are known. */
+    float (*light)(const double *param, int32_t n_token);
 } terse_stop;
 
 extern const terse_stop terse_stop_none, terse_stop_stability, terse_stop_weight, terse_stop_mass,

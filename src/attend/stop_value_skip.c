@@ -43,12 +43,6 @@ static bool allow(const double *param, const terse_acc *acc, float *most, float 
     return enough;
 }
 
-static int32_t norm(const double *param)
-{
-    (void)param;
-    return TERSE_NORM_SUM;
-}
-
 const terse_stop terse_stop_value_skip = {
     .name = "value-skip",
     .help = "read all keys, leave out values while the error is proved to be at most eps |o|",
@@ -57,5 +51,4 @@ const terse_stop terse_stop_value_skip = {
     .bounded = true,
     .needs = TERSE_KV_CENTER,
     .allow = allow,
-    .norm = norm,
 };

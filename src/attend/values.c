@@ -11,16 +11,6 @@
 enum { P = TERSE_PAGE, LANES = 16 };
 enum { AHEAD = 4 }; /* blocks from the one that is read to the one that is fetched */
 
-static float fold(const float *lane)
-{
-    float x[LANES];
-    memcpy(x, lane, sizeof x);
-    for (int32_t half = LANES / 2; half > 0; half /= 2)
-        for (int32_t i = 0; i < half; i++)
-            x[i] += x[i + half];
-    return x[0];
-}
-
 /* Brings the weights of all pages to the last maximum. */
 static void rescale(terse_walk *w, int32_t n)
 {
@@ -45,25 +35,25 @@ static float quarter_octaves(int32_t k)
 }
 
 /* Lowers tau[n_row] to the largest most * 2^(-k/4) at which the tokens that weigh at most that stay within
- * most, by bisection: n tokens of most / n each, as a root of squares of most / sqrt(n), are never too many. */
-static void choose(terse_walk *w, int32_t n, const float *most, bool squares, float *tau)
+ * most, by bisection: n tokens of most / n each are never too many. */
+static void choose(terse_walk *w, int32_t n, const float *most, float *tau)
 {
     const int32_t rows = w->n_row, octaves = ilogb((double)n * P) + 1;
     int32_t low[TERSE_MAX_GROUP], high[TERSE_MAX_GROUP];
     float try[TERSE_MAX_GROUP];
     for (int32_t r = 0; r < rows; r++) {
         low[r] = 0;
-        high[r] = squares ? 2 * octaves : 4 * octaves;
+        high[r] = 4 * octaves;
     }
     for (bool all = false; !all;) {
         for (int32_t r = 0; r < rows; r++)
             try[r] = most[r] * quarter_octaves((low[r] + high[r]) / 2);
-        w->kernels.below(w->weights, n, rows, try, squares, w->lane);
+        w->kernels.below(w->weights, n, rows, try, w->lane);
         all = true;
         for (int32_t r = 0; r < rows; r++) {
-            const float sum = fold(w->lane + r * LANES), limit = squares ? most[r] * most[r] : most[r];
+            const float sum = terse_fold16(w->lane + r * LANES);
             const int32_t middle = (low[r] + high[r]) / 2;
-            if (low[r] < high[r] && sum <= limit)
+            if (low[r] < high[r] && sum <= most[r])
                 high[r] = middle;
             else if (low[r] < high[r])
                 low[r] = middle + 1;
@@ -121,7 +111,7 @@ static float read_over(terse_walk *w, int32_t n, const float *tau)
                                    a < 0 ? 0 : w->fresh[a]);
     }
     for (int32_t r = 0; r < rows; r++)
-        w->left[r] = fold(w->lane + r * LANES);
+        w->left[r] = terse_fold16(w->lane + r * LANES);
     return radius;
 }
 
@@ -165,7 +155,7 @@ void terse_walk_values(terse_walk *w, int32_t n, terse_attend_stats *stats, floa
         tau[r] = INFINITY;
     }
     while (!rule->stop->allow(rule->param, &acc, most, bound)) {
-        choose(w, n, most, rule->stop->norm(rule->param) == TERSE_NORM_RMS, tau);
+        choose(w, n, most, tau);
         acc.radius = read_over(w, n, tau);
         acc.asked++;
         if (acc.radius < 0.0f) {

@@ -18,8 +18,8 @@ static const terse_rule none = { .stop = &terse_stop_none };
 
 void terse_part_start(terse_part *a, int32_t n_row, int32_t dim)
 {
-    a->n_read = a->n_token = 0;
-    a->spared = 0;
+    a->n_read = a->n_token = a->n_mixed = a->n_some = 0;
+    a->spared = a->bytes_v = 0;
     memset(a->o, 0, (size_t)n_row * (size_t)dim * sizeof *a->o);
     for (int32_t r = 0; r < n_row; r++) {
         a->m[r] = -INFINITY;
@@ -70,6 +70,16 @@ void terse_part_merge(terse_part *part, int32_t n_strand, int32_t n_row, int32_t
             for (int32_t d = 0; d < dim; d++)
                 o[d] = fmaf(part[s].o[r * dim + d], f, o[d]);
         }
+    }
+}
+
+void terse_walk_whole(const terse_walk *lead, const terse_part *a, float *whole)
+{
+    const terse_course *c = &lead->course;
+    const terse_part *first = &lead->part[0];
+    for (int32_t r = 0; r < lead->n_row; r++) {
+        const float mine = c->rank ? a->l[r] + (float)a->rest[r] * a->rel[r] : a->l[r];
+        whole[r] = a == first ? mine : first->l[r] * (c->rank ? a->rel[r] : 1.0f) + (float)c->n_strand * mine;
     }
 }
 
@@ -153,14 +163,17 @@ static void walk_part(terse_walk *w, terse_walk *lead, terse_part *a, int32_t fr
     const terse_kv *kv = w->kv;
     const terse_course *c = &lead->course;
     const uint32_t all = terse_tokens_first(TERSE_PAGE);
-    const int32_t rows = w->n_row, reach = step * (c->apart ? 2 : 1); /* keys alone are soon done with */
+    const int32_t rows = w->n_row,
+                  reach = step * (c->apart || c->sifts ? 2 : 1); /* keys alone are soon done with */
     int32_t filled = -1;
     for (int32_t i = from; i < end; i += step) {
         const char *page = terse_walk_block(lead, i),
                    *ahead = i + reach < end ? terse_walk_block(lead, i + reach) : NULL;
         int32_t first;
         const int32_t fill = terse_kv_fill(kv, &c->view, lead->list[i], &first);
-        float *s = c->apart ? lead->weights + (size_t)i * (size_t)rows * TERSE_PAGE : w->s;
+        float *s = c->apart   ? lead->weights + (size_t)i * (size_t)rows * TERSE_PAGE
+                   : c->sifts ? terse_sift_weights(w, lead, i)
+                              : w->s;
         for (int32_t r = 0; fill != filled && r < rows; r++)
             w->n[r] = fill;
         filled = fill;
@@ -168,18 +181,29 @@ static void walk_part(terse_walk *w, terse_walk *lead, terse_part *a, int32_t fr
             terse_walk_keys(w, lead, a, i, ahead ? i + reach : -1, s);
         else
             score_page(w, lead, a, i, ahead, first, s);
-        if (c->apart)
+        if (c->apart || i < c->n_held)
             memcpy(lead->top + i * rows, a->m, (size_t)rows * sizeof *a->m);
+        else if (c->sifts)
+            terse_sift_rise(w);
         else
             w->kernels.mix[kv->type_v](a->o, w->keep, s, page + kv->block_k, terse_tokens_first(fill), rows,
                                        kv->opts.dim_v, ahead ? ahead + kv->block_k : NULL, all);
-        for (int32_t r = 0; c->rank && r < rows; r++)
+        for (int32_t r = 0; (c->rank || c->sifts) && r < rows; r++)
             a->rel[r] *= w->keep[r];
         a->n_read++;
         a->n_token += fill - first;
-        if (i >= ask && c->every && a->n_read % c->every == 0 && settled(w, lead, a, i))
+        const bool enough = i >= ask && c->every && a->n_read % c->every == 0 && settled(w, lead, a, i);
+        if (c->sifts && i >= c->n_held)
+            terse_sift_page(w, lead, a, i, terse_tokens_first(fill) & ~terse_tokens_first(first));
+        if (enough)
             break;
     }
+}
+
+static void finish_part(terse_walk *w, const terse_walk *lead, terse_part *a)
+{
+    if (lead->course.sifts)
+        terse_sift_end(w, a);
 }
 
 /* What is estimated of a strand's pages. */
@@ -251,38 +275,40 @@ static void choose(terse_walk *w)
         c->n_page = want > c->known ? want : c->known;
 }
 
-int32_t terse_walk_begin(terse_walk *w, int32_t layer, int32_t head, int32_t n_token, float scale,
-                         const float *q)
+/* What this walk goes by. Returns whether a policy chooses pages. */
+static bool set_course(terse_walk *w, int32_t layer, int32_t head, int32_t n_token)
 {
     const terse_kv *kv = w->kv;
     const terse_attend *a = w->attend;
+    const size_t unit = terse_kv_unit(kv, layer, head);
     const terse_rule *rule = choose_rules(w, layer, head);
-    const bool all = n_token < a->from || terse_kv_span(kv, terse_kv_unit(kv, layer, head));
+    const bool all = n_token < a->from || terse_kv_span(kv, unit),
+               select = !all && a->select != TERSE_ORDER_AUTO;
     terse_course *c = &w->course;
     *c = all ? (terse_course){ .rule = &none, .order = TERSE_ORDER_NEWEST }
-             : (terse_course){ .rule = rule, .order = a->order, .apart = a->value.stop != NULL };
+             : (terse_course){ .rule = rule,
+                               .order = a->order,
+                               .apart = a->value.stop && !a->value.stop->light,
+                               .sifts = a->value.stop && a->value.stop->light };
     const terse_stop *stop = c->rule->stop;
     c->every = !stop->enough ? 0 : stop->every ? stop->every(c->rule->param) : 1;
     terse_walk_shape(w, layer, head);
     c->n_token = n_token;
-    c->view = terse_kv_view_at(kv, terse_kv_unit(kv, layer, head), n_token - 1);
+    c->view = terse_kv_view_at(kv, unit, n_token - 1);
     c->n_page = c->view.n_page;
-    const bool select = !all && a->select != TERSE_ORDER_AUTO;
+    c->light = c->sifts ? a->value.stop->light(w->value->param, terse_kv_view_tokens(&c->view)) : 0.0f;
     c->known = terse_walk_plan(w, select ? a->select : c->order, &c->view);
     c->rank = c->known < c->n_page && (select || terse_order_weighs(c->order));
     c->n_strand = terse_walk_strands(w, c->rule, c->known, c->n_page);
-    const int32_t *table = kv->table + c->view.unit * (size_t)kv->cap;
-    for (int32_t p = 0; c->rank && p < c->n_page; p += 16) /* ranked pages come from anywhere in the table */
-        __builtin_prefetch(&table[p]);
-    terse_query_prepare(kv->type_k, w->query, q, w->n_row, kv->opts.dim_k, scale);
-    c->turned = terse_walk_turn(w, layer, &c->view, n_token, scale, q, 0);
-    terse_walk_start(w, w->n_row);
-    begin_rule(w, c, &w->part[0]);
-    if (c->n_strand == 1 && !c->rank) {
-        walk_part(w, w, &w->part[0], 0, 1, c->n_page, c->known - 1);
-        return 0;
-    }
-    walk_part(w, w, &w->part[0], 0, 1, c->known, c->n_page);
+    return select;
+}
+
+/* Ranks the pages behind the known ones, which have been walked. */
+static void rank(terse_walk *w, bool select)
+{
+    terse_course *c = &w->course;
+    const terse_attend *a = w->attend;
+    const terse_stop *stop = c->rule->stop;
     if (select)
         choose(w);
     c->sure = stop->sure ? stop->sure(c->rule->param, c->n_page) : 0;
@@ -295,10 +321,34 @@ int32_t terse_walk_begin(terse_walk *w, int32_t layer, int32_t head, int32_t n_t
             terse_walk_grade(w, (float)w->key->param[0]);
     }
     c->n_strand = terse_walk_strands(w, c->rule, c->known, c->n_page);
-    if (c->n_strand > 1)
-        return c->n_strand;
-    walk_part(w, w, &w->part[0], c->known, 1, c->n_page, c->known);
-    return 0;
+}
+
+int32_t terse_walk_begin(terse_walk *w, int32_t layer, int32_t head, int32_t n_token, float scale,
+                         const float *q)
+{
+    const terse_kv *kv = w->kv;
+    terse_course *c = &w->course;
+    terse_part *a = &w->part[0];
+    const bool select = set_course(w, layer, head, n_token), one = c->n_strand == 1 && !c->rank;
+    const int32_t *table = kv->table + c->view.unit * (size_t)kv->cap, end = one ? c->n_page : c->known;
+    for (int32_t p = 0; c->rank && p < c->n_page; p += 16) /* ranked pages come from anywhere in the table */
+        __builtin_prefetch(&table[p]);
+    terse_query_prepare(kv->type_k, w->query, q, w->n_row, kv->opts.dim_k, scale);
+    c->turned = terse_walk_turn(w, layer, &c->view, n_token, scale, q, 0);
+    terse_walk_start(w, w->n_row);
+    begin_rule(w, c, a);
+    if (c->sifts)
+        terse_sift_start(w, a);
+    c->n_held = c->sifts ? end : 0;
+    walk_part(w, w, a, 0, 1, end, one ? c->known - 1 : c->n_page);
+    if (!one)
+        rank(w, select);
+    if (c->sifts)
+        terse_sift_held(w, a);
+    if (!one && c->n_strand == 1)
+        walk_part(w, w, a, c->known, 1, c->n_page, c->known);
+    finish_part(w, w, a);
+    return c->n_strand > 1 ? c->n_strand : 0;
 }
 
 void terse_walk_strand(terse_walk *lead, terse_walk *w, int32_t s)
@@ -308,7 +358,10 @@ void terse_walk_strand(terse_walk *lead, terse_walk *w, int32_t s)
     terse_part_strand(a, &lead->part[0], w->n_row, w->kv->opts.dim_v);
     begin_rule(w, c, a);
     claim(lead, a, s);
+    if (c->sifts)
+        terse_sift_start(w, a);
     walk_part(w, lead, a, c->known + s, c->n_strand, c->n_page, c->known);
+    finish_part(w, lead, a);
 }
 
 /* The scored positions of all strands, one behind the other, for the value rule. */
@@ -348,6 +401,10 @@ static void join(terse_walk *w)
             alone += w->part[s].alone[r] ? w->part[s].alone[r] : w->part[s].n_read;
         }
         w->unread[r] = (float)(unread * exp((double)before[r] - (double)first->m[r]));
+        float left = c->sifts ? first->left[r] * terse_expf(before[r] - first->m[r]) : 0.0f;
+        for (int32_t s = 1; c->sifts && s <= c->n_strand; s++)
+            left += w->part[s].left[r] * terse_expf(w->part[s].m[r] - first->m[r]);
+        first->left[r] = left;
         first->alone[r] = alone;
     }
     for (int32_t s = 1; s <= c->n_strand; s++) {
@@ -355,6 +412,9 @@ static void join(terse_walk *w)
         first->n_token += w->part[s].n_token;
         first->bound = fmaxf(first->bound, w->part[s].bound);
         first->spared += w->part[s].spared;
+        first->bytes_v += w->part[s].bytes_v;
+        first->n_mixed += w->part[s].n_mixed;
+        first->n_some += w->part[s].n_some;
     }
 }
 
@@ -382,7 +442,7 @@ static float finish(terse_walk *w, const float *left, float *out)
 static void count(terse_attend_stats *stats, const terse_kv *kv, const terse_kv_view *view, int32_t n_token)
 {
     const int64_t k = (int64_t)kv->block_k, v = (int64_t)(kv->block_v / TERSE_PAGE);
-    const int32_t kept = view->n_long - view->first + view->to - view->from;
+    const int32_t kept = terse_kv_view_tokens(view);
     const int32_t pages = terse_kv_pages_of(n_token) - view->first / TERSE_PAGE;
     stats->pages_listed += pages;
     stats->bytes_dense += k * pages + v * (n_token - view->first);
@@ -410,12 +470,16 @@ void terse_walk_end(terse_walk *w, float *out, terse_attend_stats *stats)
     const int64_t before = stats->tokens_read;
     if (c.apart) {
         terse_walk_values(w, scored, stats, &a->bound);
+    } else if (c.sifts) {
+        stats->bytes_v += (int64_t)a->bytes_v;
+        stats->tokens_read += a->n_mixed;
+        stats->pages_read += a->n_some;
     } else {
         stats->bytes_v += (int64_t)(kv->block_v / TERSE_PAGE) * a->n_token;
         stats->tokens_read += a->n_token;
         stats->pages_read += scored;
     }
-    const float *left = c.apart ? w->left : NULL;
+    const float *left = c.apart ? w->left : c.sifts ? a->left : NULL;
     const float estimate = finish(w, left, out);
     if (estimate > 0.0f && !c.apart) /* terse_walk_values counts its own */
         stats->bytes_summary += (int64_t)sizeof(float) * kv->opts.dim_v;

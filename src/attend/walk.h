@@ -7,6 +7,7 @@
 #include "simd/kernels.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { TERSE_MAX_GROUP = 256, TERSE_MAX_STRANDS = 64 };
 
@@ -20,7 +21,10 @@ typedef struct {
     double *rest;            /* [2][n_row] MASS: weight of what is unread, sum of weight^2 */
     double *all;             /* [n_row] rest as it was at first */
     size_t spared;           /* bytes of the walked pages' keys that were not read */
-    int32_t *alone;          /* [n_row] pages that the head alone would have walked; 0: not done yet */
+    float *left;             /* [n_row] sift.c: weight of tokens whose values were left out */
+    size_t bytes_v;          /* sift.c: values that were read, their tokens and pages */
+    int32_t n_mixed, n_some;
+    int32_t *alone; /* [n_row] pages that the head alone would have walked; 0: not done yet */
 } terse_part;
 
 /* What a walk goes by. */
@@ -28,6 +32,10 @@ typedef struct {
     const terse_rule *rule;
     terse_order order;
     bool apart; /* keys first, values later */
+    bool sifts; /* values of tokens with shares of at most `light` are left out at once */
+    float light;
+    int32_t
+        n_held; /* so many pages of the first part wait with their weights for what is known of the others */
     bool rank;  /* the order is made from weights, and there is something to order */
     terse_kv_view view;
     int32_t n_token;    /* of the sequence: what dense attention would see */
@@ -54,6 +62,19 @@ typedef struct {
     char *query;                        /* [TERSE_LEVELS][n_row] prepared rows, of q8 and q4 keys */
     int32_t *of;                        /* [stride] by place: its level */
 } terse_grade;
+
+/* Values that are chosen page by page: sift.c. */
+enum { TERSE_WAITING = 4 }; /* a power of two; one less pages wait to be mixed */
+typedef struct {
+    float *weights; /* [n_row][P] */
+    const char *values;
+    uint32_t tokens;
+} terse_sifted;
+typedef struct {
+    terse_sifted waiting[TERSE_WAITING]; /* by their number modulo TERSE_WAITING */
+    int32_t n_waiting, n_mixed;          /* pages with values to read, and mixed ones, so far */
+    float *keep;                         /* [n_row] what brings o to the maximum of now */
+} terse_sift;
 
 struct terse_walk {
     const terse_kv *kv;
@@ -107,8 +128,10 @@ struct terse_walk {
     terse_grade grade;
     float *was; /* [4][n_row] m, l and the weight of all pages before a page, and the mean it is to have */
 
+    terse_sift sift;
+
     /* Value rules; by position in list. */
-    float *weights;   /* [cap][n_row][P] */
+    float *weights;   /* [cap][n_row][P]; sift.c: then of pages that wait */
     float *top;       /* [cap][n_row] the maximum that these are relative to */
     uint32_t *tokens; /* [cap] bits of those whose values have been read */
     uint32_t *fresh;  /* [cap] of those that are being read, page by page */
@@ -196,6 +219,32 @@ void terse_walk_grade(terse_walk *w, float left);
 /* Scores and weighs (s[n_row][P]) the page in position i of the lead's list into a, from so many channels; the
  * one in position `ahead` comes next, if that is not negative. */
 void terse_walk_keys(terse_walk *w, const terse_walk *lead, terse_part *a, int32_t i, int32_t ahead, float *s);
+
+/* The weight of all pages as a has it now, what is estimated of unread ones included; a strand takes itself for
+ * a fair sample. */
+void terse_walk_whole(const terse_walk *lead, const terse_part *a, float *whole);
+
+/* attend/sift.c: w works on part a of the lead's walk. */
+void terse_sift_start(terse_walk *w, const terse_part *a);
+/* Where the weights of position i belong; good until the next page has been handed in. */
+float *terse_sift_weights(terse_walk *w, const terse_walk *lead, int32_t i);
+/* After each page that was weighed: maxima may have risen. */
+void terse_sift_rise(terse_walk *w);
+/* Hands in position i, which was weighed. live: the tokens that count. */
+void terse_sift_page(terse_walk *w, const terse_walk *lead, terse_part *a, int32_t i, uint32_t live);
+/* Hands in the pages that were held, which a has weighed; w->top has their maxima. */
+void terse_sift_held(terse_walk *w, terse_part *a);
+void terse_sift_end(terse_walk *w, terse_part *a);
+
+static inline float terse_fold16(const float *lane)
+{
+    float x[16];
+    memcpy(x, lane, sizeof x);
+    for (int32_t half = 8; half > 0; half /= 2)
+        for (int32_t i = 0; i < half; i++)
+            x[i] += x[i + half];
+    return x[0];
+}
 
 /* attend/values.c: reads values of the n pages whose weights are known, of as many tokens as the value rule
  * wants. w->left is the weight of the others. */

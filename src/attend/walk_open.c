@@ -24,7 +24,8 @@ static size_t lay_out(terse_walk *w, char *base)
                                .rel = terse_place(base, &at, row * one),
                                .rest = terse_place(base, &at, 2 * row * sizeof(double)),
                                .all = terse_place(base, &at, row * sizeof(double)),
-                               .alone = terse_place(base, &at, row * sizeof(int32_t)) };
+                               .alone = terse_place(base, &at, row * sizeof(int32_t)),
+                               .left = terse_place(base, &at, row * one) };
         if (base)
             w->part[i] = p;
     }
@@ -57,12 +58,13 @@ static size_t lay_out(terse_walk *w, char *base)
     w->behind = terse_place(base, &at, rank ? (cap + 1) * row * one : 0);
     w->unread = terse_place(base, &at, 2 * row * one);
     w->sum = terse_place(base, &at, row * one);
-    w->weights = terse_place(base, &at, apart ? cap * row * TERSE_PAGE * one : 0);
+    w->weights = terse_place(base, &at, apart ? (cap + TERSE_WAITING) * row * TERSE_PAGE * one : 0);
     w->top = terse_place(base, &at, apart ? cap * row * one : 0);
     w->tokens = terse_place(base, &at, apart ? cap * sizeof *w->tokens : 0);
     w->fresh = terse_place(base, &at, apart ? cap * sizeof *w->fresh : 0);
     w->some = terse_place(base, &at, apart ? cap * sizeof *w->some : 0);
     w->left = terse_place(base, &at, apart ? row * one : 0);
+    w->sift.keep = terse_place(base, &at, apart ? row * one : 0);
     w->lane = terse_place(base, &at, apart ? row * 16 * one : 0);
     const size_t graded = a->key.stop ? 1 : 0,
                  pieces = graded * dim_k / (size_t)terse_page_channels(kv->type_k);

@@ -144,6 +144,11 @@ static inline terse_kv_view terse_kv_view_at(const terse_kv *kv, size_t u, int32
     return terse_kv_view_of(u, kv->n_long[u], from > kv->recent ? from : kv->recent, pos + 1);
 }
 
+static inline int32_t terse_kv_view_tokens(const terse_kv_view *v)
+{
+    return v->n_long - v->first + v->to - v->from;
+}
+
 /* Place of the page of age a, from 0, the oldest, on. */
 static inline int32_t terse_kv_place(const terse_kv *kv, const terse_kv_view *v, int32_t a)
 {
