@@ -43,7 +43,7 @@ terse_option_group terse_args_kv_group(terse_args_kv *a);
 
 /* The stop rules that --quality names. */
 #define TERSE_QUALITY_EXACT "none"
-#define TERSE_QUALITY_SAFE  "mass:delta=0.005+value-share:left=0.008"
+#define TERSE_QUALITY_SAFE  "mass:delta=0.005,from=3072+value-share:left=0.008"
 #define TERSE_QUALITY_FAST  "mass:delta=0.015+value-share:left=0.024"
 #define TERSE_QUALITY       "safe" /* unless a policy, a stop rule or a profile is named */
 #define TERSE_QUALITY_HELP                                                                                     \
