@@ -217,6 +217,34 @@ static void shares_decide_token_by_token(void **state)
     drop(f);
 }
 
+/* Strands know less of the whole, and leave out less for it, but not nothing. */
+static void strands_sift_too(void **state)
+{
+    (void)state;
+    static const char *const rules[] = { "value-share:left=0.1",
+                                         "mass:delta=0.001,floor=0,from=0+value-share:left=0.1" };
+    enum { N = 1500 };
+    for (size_t i = 0; i < 2; i++)
+        for (int type = TERSE_KV_F32; type <= TERSE_KV_Q4; type++) {
+            fixture *f = make(N, (terse_kv_type)type, rules[i], 0, random_token);
+            terse_walk *walk;
+            terse_error err;
+            terse_kv_center(f->kv);
+            assert_int_equal(terse_walk_open_split(&walk, f->kv, f->attend, ROWS, 3, 0, &err), TERSE_OK);
+            for (int n = 0; n < 10; n++) {
+                for (int32_t d = 0; d < ROWS * DIM; d++)
+                    f->q[d] = 6.0f * uniform();
+                memset(&f->stats, 0, sizeof f->stats);
+                terse_walk_decode(walk, 0, 0, N, 0.25f, f->q, f->out, &f->stats);
+                assert_in_range(f->stats.tokens_read, 1, N - 1);
+                assert_true(f->stats.left_max > 0.0f && f->stats.left_max <= 0.1f * sqrtf((float)N));
+                assert_true(error_of(f) < 0.2);
+            }
+            terse_walk_close(&walk);
+            drop(f);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,6 +254,7 @@ int main(void)
         cmocka_unit_test(values_are_read_token_by_token),
         cmocka_unit_test(equal_tokens_are_left_out_together),
         cmocka_unit_test(shares_decide_token_by_token),
+        cmocka_unit_test(strands_sift_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

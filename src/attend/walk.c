@@ -79,7 +79,7 @@ void terse_walk_whole(const terse_walk *lead, const terse_part *a, float *whole)
     const terse_part *first = &lead->part[0];
     for (int32_t r = 0; r < lead->n_row; r++) {
         const float mine = c->rank ? a->l[r] + (float)a->rest[r] * a->rel[r] : a->l[r];
-        whole[r] = a == first ? mine : first->l[r] * (c->rank ? a->rel[r] : 1.0f) + (float)c->n_strand * mine;
+        whole[r] = a == first ? mine : first->l[r] * a->rel[r] + (float)c->n_strand * mine;
     }
 }
 

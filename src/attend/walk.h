@@ -22,9 +22,9 @@ typedef struct {
     double *all;             /* [n_row] rest as it was at first */
     size_t spared;           /* bytes of the walked pages' keys that were not read */
     float *left;             /* [n_row] sift.c: weight of tokens whose values were left out */
-    size_t bytes_v;          /* sift.c: values that were read, their tokens and pages */
-    int32_t n_mixed, n_some;
-    int32_t *alone; /* [n_row] pages that the head alone would have walked; 0: not done yet */
+    size_t bytes_v;          /* sift.c: values that were read */
+    int32_t n_mixed, n_some; /* their tokens, their pages */
+    int32_t *alone;          /* [n_row] pages that the head alone would have walked; 0: not done yet */
 } terse_part;
 
 /* What a walk goes by. */
@@ -34,9 +34,8 @@ typedef struct {
     bool apart; /* keys first, values later */
     bool sifts; /* values of tokens with shares of at most `light` are left out at once */
     float light;
-    int32_t
-        n_held; /* so many pages of the first part wait with their weights for what is known of the others */
-    bool rank;  /* the order is made from weights, and there is something to order */
+    int32_t n_held; /* pages at the front whose values wait for what is known of the others */
+    bool rank;      /* the order is made from weights, and there is something to order */
     terse_kv_view view;
     int32_t n_token;    /* of the sequence: what dense attention would see */
     int32_t n_page;     /* in the list */
