@@ -154,6 +154,34 @@ static void other_benchmarks_print_json(void **state)
     assert_int_equal(run("'%s' --mib 0", BENCH_DOT), 2);
 }
 
+static void sessions_take_turns(void **state)
+{
+    (void)state;
+    static const char *const numbers[] = { "n_threads", "n_depth", "n_samples", "median_ns",
+                                           "q1_ns",     "q3_ns",   "ratio" };
+    static const int32_t depths[] = { 64, 64, 100, 100 };
+    const char *const model = TERSE_MODEL_DIR "/terse-28m-16k-q8_0.gguf", *const text =
+                                                                              TERSE_MODEL_DIR "/demo.txt";
+    assert_int_equal(
+        run("'%s' '%s' -f '%s' --depths 0,100 --stop 'none;value-skip' --tokens 3 --type q8 --threads 2 "
+            "-o json",
+            BENCH_TURNS, model, text),
+        0);
+    json_t *root = records(4, "turns", numbers, 7);
+    for (size_t i = 0; i < 4; i++) {
+        const json_t *r = json_array_get(root, i);
+        near(number(r, "n_depth"), depths[i]);
+        assert_string_equal(json_string_value(json_object_get(r, "stop")), i % 2 ? "value-skip" : "none");
+    }
+    near(number(json_array_get(root, 0), "ratio"), 1.0);
+    json_decref(root);
+    assert_int_equal(run("'%s' '%s'", BENCH_TURNS, model), 2);
+    assert_int_equal(run("'%s' '%s' -f /dev/null", BENCH_TURNS, model), 2);
+    assert_int_equal(run("'%s' '%s' -f nowhere/none", BENCH_TURNS, model), 74);
+    assert_int_equal(run("'%s' '%s' -f '%s' --type q9", BENCH_TURNS, model, text), 2);
+    assert_int_equal(run("'%s' '%s' -f '%s' --stop 'none;no'", BENCH_TURNS, model, text), 2);
+}
+
 /* ---- bench_attend ---- */
 
 static const char *const walk_numbers[] = { "n_layer",
@@ -320,6 +348,7 @@ int main(void)
         cmocka_unit_test(impossible_tokens_are_infinitely_far),
         cmocka_unit_test(what_are_no_logits_is_refused),
         cmocka_unit_test(other_benchmarks_print_json),
+        cmocka_unit_test(sessions_take_turns),
         cmocka_unit_test(generated_walks_are_measured),
         cmocka_unit_test(recorded_walks_are_measured),
         cmocka_unit_test(the_example_shows_what_a_rule_saves_and_costs),

@@ -1,0 +1,214 @@
+/* bench/bench_turns.c: tokens of several sessions, one after the other in turn, so that what else the machine
+ * does meets all of them alike: the settings of --stop at the depths of --depths in one text. Ratios are
+ * medians over the rounds, of tokens that were decoded side by side. bench_turns MODEL -f TEXT [--depths N,..]
+ * [--stop "RULE;.."] [--type K] [--threads N] [--tokens N]
+ *               [-o table|json]
+ * A depth of less than 64 tokens is 64. Texts that are too short begin again. */
+#include "report.h"
+#include "terse/terse.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_SESSIONS = 32, MAX_TOKENS = 100000, LEAST = 64 };
+
+typedef struct {
+    const char *model, *text, *type;
+    char stop[1024];
+    int_list depths, threads, tokens;
+    report report;
+} options;
+
+typedef struct {
+    terse_session *session;
+    const char *stop;
+    int32_t depth;
+    double *ns; /* [tokens] */
+} turn;
+
+static bool parse(options *o, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : "";
+        if (name[0] != '-' && !o->model) {
+            o->model = name;
+            continue;
+        }
+        i++;
+        if (strcmp(name, "-f") == 0 && *value)
+            o->text = value;
+        else if (strcmp(name, "--type") == 0 && *value)
+            o->type = value;
+        else if (strcmp(name, "--stop") == 0 && *value && strlen(value) < sizeof o->stop)
+            strcpy(o->stop, value);
+        else if (!(strcmp(name, "-o") == 0 && report_format(&o->report, value)) &&
+                 !(strcmp(name, "--depths") == 0 && samples_list(&o->depths, value, 0, 1 << 24)) &&
+                 !(strcmp(name, "--threads") == 0 && samples_list(&o->threads, value, 1, 1024)) &&
+                 !(strcmp(name, "--tokens") == 0 && samples_list(&o->tokens, value, 1, MAX_TOKENS)))
+            return false;
+    }
+    return o->model && o->text;
+}
+
+static terse_status read_tokens(const options *o, const terse_model *m, terse_tokens *out, terse_error *err)
+{
+    terse_text text = { 0 };
+    terse_status st = TERSE_OK;
+    char part[1 << 16];
+    FILE *f = fopen(o->text, "rb");
+    if (!f)
+        return snprintf(err->text, sizeof err->text, "%s: cannot be opened", o->text), err->status = TERSE_IO;
+    for (size_t n; st == TERSE_OK && (n = fread(part, 1, sizeof part, f)) > 0;)
+        st = terse_text_append(&text, part, n, err);
+    fclose(f);
+    if (st == TERSE_OK && text.n == 0) {
+        snprintf(err->text, sizeof err->text, "%s: no text", o->text);
+        st = err->status = TERSE_BAD_INPUT;
+    }
+    if (st == TERSE_OK)
+        st = terse_vocab_tokenize(terse_model_vocab(m), text.p ? text.p : "", text.n, true, false, out, err);
+    terse_text_free(&text);
+    return st;
+}
+
+static terse_status prefill(terse_session *s, const terse_tokens *t, int32_t depth, terse_error *err)
+{
+    const float *logits;
+    terse_status st = TERSE_OK;
+    for (int32_t at = 0, n; at < depth && st == TERSE_OK; at += n) {
+        const int32_t from = at % (int32_t)t->n, rest = (int32_t)t->n - from;
+        n = depth - at < rest ? depth - at : rest;
+        st = terse_session_prefill(s, t->ids + from, n, &logits, NULL, err);
+    }
+    return st;
+}
+
+/* Sessions under each rule at each depth, of which the first computes the text. */
+static terse_status open_turns(options *o, terse_model *m, const terse_tokens *t, turn *turns, int32_t *n,
+                               terse_error *err)
+{
+    for (int32_t d = 0; d < o->depths.n; d++) {
+        const int32_t depth = o->depths.v[d] > LEAST ? o->depths.v[d] : LEAST, first = *n;
+        char *rule = o->stop;
+        for (int32_t k = 0; *rule; k++) {
+            if (*n == MAX_SESSIONS)
+                return snprintf(err->text, sizeof err->text, "more than %d sessions", MAX_SESSIONS),
+                       err->status = TERSE_BAD_INPUT;
+            turn *x = &turns[(*n)++];
+            terse_session_opts opts = { .ctx = depth + o->tokens.v[0],
+                                        .threads = o->threads.v[0],
+                                        .stop = rule };
+            terse_status st = terse_kv_type_parse(o->type, &opts.type_k, err);
+            opts.type_v = opts.type_k;
+            x->stop = rule;
+            x->depth = depth;
+            x->ns = malloc((size_t)o->tokens.v[0] * sizeof *x->ns);
+            if (st == TERSE_OK && !x->ns)
+                return snprintf(err->text, sizeof err->text, "no memory"), err->status = TERSE_NOMEM;
+            if (st == TERSE_OK)
+                st = terse_session_open(&x->session, m, &opts, err);
+            if (st == TERSE_OK)
+                st = k == 0 ? prefill(x->session, t, depth, err)
+                            : terse_session_copy(x->session, turns[first].session, err);
+            if (st != TERSE_OK)
+                return st;
+            rule += strlen(rule) + 1;
+        }
+    }
+    return TERSE_OK;
+}
+
+/* Every other round goes backwards: who comes behind whom matters to the caches. */
+static terse_status take_turns(const options *o, const terse_tokens *t, turn *turns, int32_t n,
+                               terse_error *err)
+{
+    const float *logits;
+    for (int32_t k = 0; k < o->tokens.v[0]; k++)
+        for (int32_t j = 0; j < n; j++) {
+            turn *x = &turns[k % 2 ? n - 1 - j : j];
+            const int64_t start = terse_now_ns();
+            const terse_status st =
+                terse_session_decode(x->session, t->ids[(size_t)(x->depth + k) % t->n], &logits, err);
+            if (st != TERSE_OK)
+                return st;
+            x->ns[k] = (double)(terse_now_ns() - start);
+        }
+    return TERSE_OK;
+}
+
+static void show(options *o, const turn *turns, int32_t n)
+{
+    const size_t rounds = (size_t)o->tokens.v[0];
+    double *x = malloc(2 * rounds * sizeof *x);
+    if (!x) {
+        o->report.failed = true;
+        return;
+    }
+    for (int32_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < rounds; k++) {
+            x[k] = turns[i].ns[k];
+            x[rounds + k] = turns[i].ns[k] / turns[0].ns[k];
+        }
+        const terse_spread ns = terse_spread_of(x, rounds), ratio = terse_spread_of(x + rounds, rounds);
+        if (o->report.json) {
+            json_t *r = report_record("turns", terse_cpu_tier_name(terse_cpu_tiers()), o->threads.v[0]);
+            report_add(r, json_pack("{s:i, s:s, s:s, s:i, s:o, s:o, s:o, s:o}", "n_depth", turns[i].depth,
+                                    "stop", turns[i].stop, "type", o->type, "n_samples", (int)rounds,
+                                    "median_ns", report_real(ns.median), "q1_ns", report_real(ns.q1), "q3_ns",
+                                    report_real(ns.q3), "ratio", report_real(ratio.median)));
+            report_print(&o->report, r);
+        } else {
+            printf("%8d %9.1f %9.1f %9.1f  %6.3f  %s\n", turns[i].depth, ns.median / 1e3, ns.q1 / 1e3,
+                   ns.q3 / 1e3, ratio.median, turns[i].stop);
+        }
+    }
+    free(x);
+}
+
+/* Cuts the rules apart: each ends with a NUL, the last one with two. */
+static void split(char *stop)
+{
+    stop[strlen(stop) + 1] = '\0';
+    for (; *stop; stop++)
+        *stop = *stop == ';' ? '\0' : *stop;
+}
+
+int main(int argc, char **argv)
+{
+    static turn turns[MAX_SESSIONS];
+    options o = { .type = "f16", .stop = "none", .depths = { { 0, 4096 }, 2 }, .tokens = { { 200 }, 1 } };
+    o.threads = (int_list){ { terse_cpu_threads() }, 1 };
+    terse_model *m = NULL;
+    terse_tokens tokens = { 0 };
+    terse_error err = { 0 };
+    int32_t n = 0;
+    if (!parse(&o, argc, argv) || strlen(o.stop) + 2 > sizeof o.stop) {
+        fprintf(stderr, "usage: bench_turns MODEL -f TEXT [--depths N,..] [--stop \"RULE;..\"] [--type K]\n"
+                        "                   [--threads N] [--tokens N] [-o table|json]\n");
+        return 2;
+    }
+    split(o.stop);
+    terse_status st = terse_model_open(&m, o.model, &err);
+    if (st == TERSE_OK)
+        st = read_tokens(&o, m, &tokens, &err);
+    if (st == TERSE_OK)
+        st = open_turns(&o, m, &tokens, turns, &n, &err);
+    if (st == TERSE_OK)
+        st = take_turns(&o, &tokens, turns, n, &err);
+    if (st == TERSE_OK) {
+        if (!o.report.json)
+            printf("   depth us, median        q1        q3   ratio  stop rule (ratio: to the first, round by "
+                   "round)\n");
+        show(&o, turns, n);
+    } else {
+        fprintf(stderr, "bench_turns: %s\n", err.text);
+    }
+    for (int32_t i = 0; i < n; i++) {
+        terse_session_close(&turns[i].session);
+        free(turns[i].ns);
+    }
+    terse_tokens_free(&tokens);
+    terse_model_close(&m);
+    const bool printed = report_end(&o.report);
+    return st != TERSE_OK ? terse_status_exit(st) : printed ? 0 : 74;
+}
