@@ -1,8 +1,10 @@
 /* bench/bench_turns.c: tokens of several sessions, one after the other in turn, so that what else the machine
  * does meets all of them alike: the settings of --stop at the depths of --depths in one text. Ratios are
- * medians over the rounds, of tokens that were decoded side by side. bench_turns MODEL -f TEXT [--depths N,..]
- * [--stop "RULE;.."] [--type K] [--threads N] [--tokens N]
+ * medians over the rounds, of tokens that were decoded side by side.
+ *
+ *   bench_turns MODEL -f TEXT [--depths N,..] [--stop "RULE;.."] [--type K] [--threads N] [--tokens N]
  *               [-o table|json]
+ *
  * A depth of less than 64 tokens is 64. Texts that are too short begin again. */
 #include "report.h"
 #include "terse/terse.h"
@@ -26,6 +28,19 @@ typedef struct {
     double *ns; /* [tokens] */
 } turn;
 
+/* A single number. */
+static bool one(int_list *l, const char *text, long max)
+{
+    return samples_list(l, text, 1, max) && l->n == 1;
+}
+
+/* Rules between semicolons, none of them empty. */
+static bool rules(const char *text)
+{
+    const size_t n = strlen(text);
+    return n > 0 && text[0] != ';' && text[n - 1] != ';' && !strstr(text, ";;");
+}
+
 static bool parse(options *o, int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
@@ -39,12 +54,12 @@ static bool parse(options *o, int argc, char **argv)
             o->text = value;
         else if (strcmp(name, "--type") == 0 && *value)
             o->type = value;
-        else if (strcmp(name, "--stop") == 0 && *value && strlen(value) < sizeof o->stop)
+        else if (strcmp(name, "--stop") == 0 && rules(value) && strlen(value) + 2 <= sizeof o->stop)
             strcpy(o->stop, value);
         else if (!(strcmp(name, "-o") == 0 && report_format(&o->report, value)) &&
                  !(strcmp(name, "--depths") == 0 && samples_list(&o->depths, value, 0, 1 << 24)) &&
-                 !(strcmp(name, "--threads") == 0 && samples_list(&o->threads, value, 1, 1024)) &&
-                 !(strcmp(name, "--tokens") == 0 && samples_list(&o->tokens, value, 1, MAX_TOKENS)))
+                 !(strcmp(name, "--threads") == 0 && one(&o->threads, value, 1024)) &&
+                 !(strcmp(name, "--tokens") == 0 && one(&o->tokens, value, MAX_TOKENS)))
             return false;
     }
     return o->model && o->text;
@@ -182,7 +197,7 @@ int main(int argc, char **argv)
     terse_tokens tokens = { 0 };
     terse_error err = { 0 };
     int32_t n = 0;
-    if (!parse(&o, argc, argv) || strlen(o.stop) + 2 > sizeof o.stop) {
+    if (!parse(&o, argc, argv)) {
         fprintf(stderr, "usage: bench_turns MODEL -f TEXT [--depths N,..] [--stop \"RULE;..\"] [--type K]\n"
                         "                   [--threads N] [--tokens N] [-o table|json]\n");
         return 2;
@@ -210,5 +225,5 @@ int main(int argc, char **argv)
     terse_tokens_free(&tokens);
     terse_model_close(&m);
     const bool printed = report_end(&o.report);
-    return st != TERSE_OK ? terse_status_exit(st) : printed ? 0 : 74;
+    return st != TERSE_OK ? terse_status_exit(st) : printed ? 0 : terse_status_exit(TERSE_IO);
 }

@@ -176,6 +176,8 @@ static void sessions_take_turns(void **state)
     near(number(json_array_get(root, 0), "ratio"), 1.0);
     json_decref(root);
     assert_int_equal(run("'%s' '%s'", BENCH_TURNS, model), 2);
+    assert_int_equal(run("'%s' '%s' -f '%s' --stop 'none;;mass'", BENCH_TURNS, model, text), 2);
+    assert_int_equal(run("'%s' '%s' -f '%s' --threads 1,2", BENCH_TURNS, model, text), 2);
     assert_int_equal(run("'%s' '%s' -f /dev/null", BENCH_TURNS, model), 2);
     assert_int_equal(run("'%s' '%s' -f nowhere/none", BENCH_TURNS, model), 74);
     assert_int_equal(run("'%s' '%s' -f '%s' --type q9", BENCH_TURNS, model, text), 2);
