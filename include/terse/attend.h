@@ -105,8 +105,8 @@ typedef struct terse_attend terse_attend;
  *                            page) * (standard deviation of what its scores are off by) <= left
  *   value-skip:eps=0.1       leave out values while the error is proved to be at most eps |o|
  *   value-share:left=0.008,norm=rms
- *                            leave out values of tokens whose shares of the softmax are at most left / sqrt(n)
- * of n tokens (norm=sum: left / n), so that, added up as above, they stay within left
+ *                            leave out values of tokens with shares of at most left / sqrt(n) of n tokens
+ *                            (norm=sum: left / n), so that, added up as above, they stay within left
  *
  * audit: repeat every audit-th walk of a (layer, head) in full and record the true error; 0: never.
  * TERSE_BAD_INPUT names the word that is wrong and what is known. */
