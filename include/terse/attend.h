@@ -102,7 +102,8 @@ typedef struct terse_attend terse_attend;
  *                            stop when norm and direction of the output have settled (ART)
  *   certified:eps=0.1        stop when the error is proved to be at most eps |o|
  *   key-share:left=0.0005    behind mass: score pages from as many channels of their keys as keep (share of the
- *                            page) * (standard deviation of what its scores are off by) <= left
+ *                            page) * (standard deviation of what its scores are off by) <= left;
+ *                            not with the order oracle, nor with window:rotate=1
  *   value-skip:eps=0.1       leave out values while the error is proved to be at most eps |o|
  *   value-share:left=0.008,norm=rms
  *                            leave out values of tokens with shares of at most left / sqrt(n) of n tokens
