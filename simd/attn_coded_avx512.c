@@ -156,7 +156,10 @@ static void some_q4(float *s, const void *q, const void *k, terse_channels some,
  * unit: what a code is worth; inv: the reverse; most: the largest code. inv and most are 0 where nothing weighs
  * anything or a product is not finite. */
 typedef struct {
-    _Alignas(64) int32_t code[ROWS][P / 2];
+    union {
+        _Alignas(64) int32_t code[ROWS][P / 2];
+        _Alignas(64) int32_t few[ROWS][P / 2]; /* below */
+    };
     _Alignas(16) float unit[ROWS], inv[ROWS], most[ROWS];
     _Alignas(16) int32_t less[ROWS];
 } weights;
@@ -234,6 +237,50 @@ INLINE void quantize(int type, weights *q, const float *w, const __m512 d[2], co
         _mm_store_si128((__m128i *)q->less, _mm_slli_epi32(sum16_4(sum[0], sum[1], sum[2], sum[3]), 3));
 }
 
+/* Four rows of q8 of which few pieces of 4 tokens count: a register holds a piece of all rows, each in a
+ * quarter. few[i]: of the i-th piece in each quarter the low bytes, then the high bytes. */
+enum { FEW = 4 };
+
+INLINE bool few(uint32_t tokens)
+{
+    return __builtin_popcount(terse_tokens_widen(tokens, 4)) <= 4 * FEW;
+}
+
+INLINE __m512 piece_of_rows(const float *w, int32_t t)
+{
+    __m512 x = _mm512_zextps128_ps512(_mm_loadu_ps(w + t));
+    x = _mm512_insertf32x4(x, _mm_loadu_ps(w + P + t), 1);
+    x = _mm512_insertf32x4(x, _mm_loadu_ps(w + 2 * P + t), 2);
+    return _mm512_insertf32x4(x, _mm_loadu_ps(w + 3 * P + t), 3);
+}
+
+/* w[n]: the weights of the pieces, at[n]: their first tokens. */
+INLINE void quantize_few(weights *q, const __m512 *w, const int32_t *at, int32_t n, const uint16_t *dv,
+                         uint32_t tokens)
+{
+    const __m512i split =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, -1, -1, -1, -1, -1, -1, -1, -1));
+    __m512 x[FEW];
+    __m512i top = _mm512_setzero_si512();
+    for (int32_t i = 0; i < n; i++) {
+        const __m128 d = _mm_maskz_mov_ps((__mmask8)(tokens >> at[i] & 15),
+                                          _mm_cvtph_ps(_mm_loadl_epi64((const __m128i *)(dv + at[i]))));
+        x[i] = _mm512_mul_ps(w[i], _mm512_broadcast_f32x4(d));
+        top = _mm512_max_epu32(top, _mm512_castps_si512(x[i]));
+    }
+    top = _mm512_max_epu32(top, _mm512_shuffle_epi32(top, 0x4e));
+    top = _mm512_max_epu32(top, _mm512_shuffle_epi32(top, 0xb1));
+    const __m512 m = _mm512_castsi512_ps(top), full = _mm512_set1_ps(32767.0f);
+    const __m512 inv =
+        _mm512_maskz_div_ps(_mm512_cmp_ps_mask(m, _mm512_set1_ps(TERSE_MIX_TINY), _CMP_GT_OQ), full, m);
+    const __m512 most = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(inv, _mm512_setzero_ps(), _CMP_GT_OQ), full);
+    _mm_store_ps(q->unit, first_of_quarters(_mm512_div_ps(m, full)));
+    for (int32_t i = 0; i < n; i++) {
+        const __m512i c = _mm512_cvtps_epi32(_mm512_min_ps(_mm512_mul_ps(x[i], inv), most));
+        _mm512_store_si512(q->few[i], _mm512_shuffle_epi8(c, split));
+    }
+}
+
 /* o = o + unit * isum for 32 channels of one row. */
 INLINE void update(float *o, float unit, __m512i i0, __m512i i1)
 {
@@ -263,27 +310,29 @@ INLINE void fetch_rest(const char *next, uint32_t soon, int32_t grain, int32_t s
 
 /* 32 channels for n_row rows: a register holds 16 channels x 4 tokens. */
 INLINE void mix_block_q8(float *o, const weights *q, const char *block, uint32_t tokens, int32_t dim,
-                         const char *next, uint32_t soon, const int n_row)
+                         const char *next, uint32_t soon, const int n_row, const bool few)
 {
+    const int32_t *piece = q->few[0];
     __m512i low[ROWS][2], high[ROWS][2];
     for (int r = 0; r < n_row; r++)
         low[r][0] = low[r][1] = high[r][0] = high[r][1] = _mm512_setzero_si512();
     while (tokens) {
         const int32_t t = lowest(tokens) & ~3, u = lowest(soon) & ~3;
-        const char *code = block + t * B;
+        const char *v = block + t * B;
         tokens &= ~(15u << t);
         soon = without(soon, 15u << u);
-        const __m512i v0 = _mm512_loadu_si512(code), v1 = _mm512_loadu_si512(code + 64);
+        const __m512i v0 = _mm512_loadu_si512(v), v1 = _mm512_loadu_si512(v + 64);
         fetch(next + u * B);
         fetch(next + u * B + 64);
         for (int r = 0; r < n_row; r++) {
-            const __m512i l = _mm512_set1_epi32(q->code[r][t / 2]),
-                          h = _mm512_set1_epi32(q->code[r][t / 2 + 1]);
+            const int32_t *code = few ? piece + 4 * r : &q->code[r][t / 2];
+            const __m512i l = _mm512_set1_epi32(code[0]), h = _mm512_set1_epi32(code[1]);
             low[r][0] = _mm512_dpbusd_epi32(low[r][0], l, v0);
             low[r][1] = _mm512_dpbusd_epi32(low[r][1], l, v1);
             high[r][0] = _mm512_dpbusd_epi32(high[r][0], h, v0);
             high[r][1] = _mm512_dpbusd_epi32(high[r][1], h, v1);
         }
+        piece += P / 2;
     }
     fetch_rest(next, soon, 4, B);
     for (int r = 0; r < n_row; r++)
@@ -337,10 +386,32 @@ INLINE void mix_rows(int type, float *o, const float *keep, const float *w, cons
     }
     for (int32_t b = 0; b < dim / B; b++, o += B, v += code_size(type, B), next += code_size(type, B)) {
         if (type == Q8)
-            mix_block_q8(o, &q[b], v, tokens, dim, next, soon, n_row);
+            mix_block_q8(o, &q[b], v, tokens, dim, next, soon, n_row, false);
         else
             mix_block_q4(o, &q[b], v, tokens, dim, next, soon, n_row);
     }
+}
+
+/* mix_rows for such rows. */
+INLINE void mix_few(float *o, const float *keep, const float *w, const char *v, uint32_t tokens, int32_t dim,
+                    const char *next, uint32_t soon)
+{
+    const size_t scales = code_size(Q8, dim), step = P * sizeof(uint16_t);
+    weights q[MAX_BLOCKS];
+    __m512 x[FEW];
+    int32_t at[FEW], n = 0;
+    rescale(o, keep, dim, 4);
+    for (uint32_t left = tokens; left; n++) {
+        at[n] = lowest(left) & ~3;
+        x[n] = piece_of_rows(w, at[n]);
+        left &= ~(15u << at[n]);
+    }
+    for (int32_t b = 0; b < dim / B; b++) {
+        fetch(next + scales + (size_t)b * step);
+        quantize_few(&q[b], x, at, n, (const uint16_t *)(v + scales + (size_t)b * step), tokens);
+    }
+    for (int32_t b = 0; b < dim / B; b++, o += B, v += code_size(Q8, B), next += code_size(Q8, B))
+        mix_block_q8(o, &q[b], v, tokens, dim, next, soon, 4, true);
 }
 
 INLINE void mix(int type, float *o, const float *keep, const float *w, const void *v, uint32_t tokens,
@@ -348,6 +419,10 @@ INLINE void mix(int type, float *o, const float *keep, const float *w, const voi
 {
     const char *next = next_of(ahead, v);
     soon = ahead && soon ? soon : tokens;
+    if (type == Q8 && n_row == 4 && few(tokens)) {
+        mix_few(o, keep, w, v, tokens, dim, next, soon);
+        return;
+    }
     for (; n_row >= 4; n_row -= 4, o += 4 * dim, keep += 4, w += 4 * P, next = v, soon = tokens)
         mix_rows(type, o, keep, w, v, tokens, dim, next, soon, 4);
     if (n_row == 3)
