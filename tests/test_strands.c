@@ -21,17 +21,17 @@ static float uniform(void)
 }
 
 /* Keys that differ more from page to page than within a page, so that some pages matter more than others. */
-static terse_kv *open_store(terse_kv_type type)
+static terse_kv *open_store_of(terse_kv_type type, int32_t n_token)
 {
     const terse_kv_opts o = {
-        .n_layer = 1, .n_head = 1, .dim_k = DIM, .dim_v = DIM, .type_k = type, .type_v = type, .ctx = TOKENS
+        .n_layer = 1, .n_head = 1, .dim_k = DIM, .dim_v = DIM, .type_k = type, .type_v = type, .ctx = n_token
     };
     terse_kv *kv;
     terse_error err = { 0 };
     float around[DIM] = { 0 };
-    if (terse_kv_open(&kv, &o, &err) != TERSE_OK || terse_kv_reserve(kv, TOKENS, &err) != TERSE_OK)
+    if (terse_kv_open(&kv, &o, &err) != TERSE_OK || terse_kv_reserve(kv, n_token, &err) != TERSE_OK)
         fail_msg("%s", err.text);
-    for (int32_t pos = 0; pos < TOKENS; pos++) {
+    for (int32_t pos = 0; pos < n_token; pos++) {
         float k[DIM], v[DIM];
         for (int32_t d = 0; d < DIM; d++) {
             around[d] = pos % TERSE_PAGE ? around[d] : 2.0f * uniform();
@@ -40,10 +40,15 @@ static terse_kv *open_store(terse_kv_type type)
         }
         terse_kv_put(kv, 0, 0, pos, k, v);
     }
-    terse_kv_commit(kv, TOKENS);
+    terse_kv_commit(kv, n_token);
     if (terse_kv_summarize(kv, TERSE_KV_CENTER | TERSE_KV_MOMENTS | TERSE_KV_BOX, &err) != TERSE_OK)
         fail_msg("%s", err.text);
     return kv;
+}
+
+static terse_kv *open_store(terse_kv_type type)
+{
+    return open_store_of(type, TOKENS);
 }
 
 typedef struct {
@@ -218,12 +223,37 @@ static void some_walks_have_no_strands(void **state)
     terse_kv_close(&kv);
 }
 
+/* Strands that only even out are of long walks under a page rule. */
+static void even_strands_are_long(void **state)
+{
+    (void)state;
+    enum { LONG = 200 * TERSE_PAGE };
+    terse_kv *kv = open_store_of(TERSE_KV_F16, LONG);
+    static const struct {
+        const char *stop;
+        int32_t n_token, n_strand;
+    } cases[] = { { "none", LONG, 0 },
+                  { "value-share:left=0.01", LONG, 0 },
+                  { "mass:delta=0.1,from=0", TOKENS, 0 },
+                  { "mass:delta=0.1,from=0", LONG, 2 } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        terse_error err = { 0 };
+        fixture *f = make(kv, NULL, cases[i].stop, 2, 0);
+        terse_walk_close(&f->lead);
+        const terse_split even = { .most = 2, .even = true };
+        assert_int_equal(terse_walk_open_for(&f->lead, kv, f->attend, ROWS, even, 0, 0, &err), TERSE_OK);
+        assert_int_equal(terse_walk_begin(f->lead, 0, 0, cases[i].n_token, 0.25f, f->q), cases[i].n_strand);
+        drop(f);
+    }
+    terse_kv_close(&kv);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_thread_may_run_a_strand), cmocka_unit_test(dense_has_the_bits_of_prefill),
         cmocka_unit_test(rules_keep_their_measure),    cmocka_unit_test(orders_read_every_page_once),
-        cmocka_unit_test(some_walks_have_no_strands),
+        cmocka_unit_test(some_walks_have_no_strands),  cmocka_unit_test(even_strands_are_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

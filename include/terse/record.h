@@ -8,12 +8,13 @@
 
 /* Zero means default. */
 typedef struct {
-    int32_t n_prefill;               /* tokens before the first step, computed together; to be given */
-    int32_t n_step;                  /* steps whose queries are kept; 0: 16 */
-    int32_t every;                   /* tokens decoded for each of them, the last one of which is kept; 0: 1 */
-    const char *policy, *stop;       /* of the decoded tokens, as in terse_session_opts */
-    int32_t threads, chunk, strands; /* as in terse_session_opts */
-    terse_kv_type type_k, type_v;    /* of the session; 0: f16 */
+    int32_t n_prefill;            /* tokens before the first step, computed together; to be given */
+    int32_t n_step;               /* steps whose queries are kept; 0: 16 */
+    int32_t every;                /* tokens decoded for each of them, the last one of which is kept; 0: 1 */
+    const char *policy, *stop;    /* of the decoded tokens, as in terse_session_opts */
+    int32_t threads, chunk;       /* as in terse_session_opts */
+    int32_t strands;              /* the same; 0: 1 */
+    terse_kv_type type_k, type_v; /* of the session; 0: f16 */
     uint32_t cpu;
     const atomic_bool *abort;
     /* Told how many of all tokens are done; may be NULL. */

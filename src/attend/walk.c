@@ -255,10 +255,11 @@ static void begin_rule(terse_walk *w, const terse_course *c, terse_part *a)
 /* Into how many strands the pages behind the first n_known are split. */
 int32_t terse_walk_strands(const terse_walk *w, const terse_rule *rule, int32_t n_known, int32_t n_page)
 {
-    enum { LEAST = 8 }; /* pages of a strand */
-    const int32_t most = (n_page - n_known) / LEAST;
-    const int32_t n = w->n_strand < most ? w->n_strand : most;
-    return n > 1 && rule->stop->strands ? n : 1;
+    enum { LEAST = 8, LONG = 96 }; /* pages of a strand; of one that only evens out */
+    const bool even = w->split.even;
+    const int32_t most = (n_page - n_known) / (even ? LONG : LEAST);
+    const int32_t n = w->split.most < most ? w->split.most : most;
+    return n > 1 && rule->stop->strands && (!even || rule->stop->enough) ? n : 1;
 }
 
 /* A policy that reads the pages that are worth most in one order: the others leave the list. */

@@ -62,6 +62,13 @@ typedef struct {
     int32_t *of;                        /* [stride] by place: its level */
 } terse_grade;
 
+/* How threads share the pages of a KV head. */
+typedef struct {
+    int32_t most; /* strands at most; 1: none */
+    bool even;    /* there is a head for every thread: strands even out what a page rule makes of the heads, in
+                   * walks that are long enough */
+} terse_split;
+
 /* Values that are chosen page by page: sift.c. */
 enum { TERSE_WAITING = 4 }; /* a power of two; one less pages wait to be mixed */
 typedef struct {
@@ -85,10 +92,10 @@ struct terse_walk {
     void (*rope[2])(float *x, const float *cs, int32_t n); /* there too: pairs, halves */
     int32_t n_row;                                         /* query heads per KV head */
     int32_t max_row;                                       /* n_row * TERSE_PAGE: a page of prefill tokens */
-    int32_t n_strand;                                      /* at most */
-    int32_t cap;                                           /* places of a (layer, head) */
+    terse_split split;
+    int32_t cap; /* places of a (layer, head) */
     terse_course course;
-    terse_part *part; /* the first part, then [n_strand] strands if there may be more than one */
+    terse_part *part; /* the first part, then [split.most] strands if there may be more than one */
     size_t map_size;  /* bytes of the mapping that all arrays below live in */
     char *map;
 
@@ -142,7 +149,7 @@ struct terse_walk {
 /* attend/walk_open.c: as terse_walk_open_split, with room for what becomes of the store under a's policy and
  * for a store of cap places in place of kv. */
 terse_status terse_walk_open_for(terse_walk **out, const terse_kv *kv, const terse_attend *a, int32_t n_row,
-                                 int32_t n_strand, int32_t cap, uint32_t cpu, terse_error *err);
+                                 terse_split split, int32_t cap, uint32_t cpu, terse_error *err);
 
 /* attend/walk.c, for prefill.c: caps and sinks of (layer, head) into the course; the first part with nothing
  * but the sinks in its rows; scores s of a page, capped; an empty part of rows; a strand, which goes on from

@@ -13,7 +13,7 @@ static size_t lay_out(terse_walk *w, char *base)
     const size_t dim_k = (size_t)kv->opts.dim_k, dim_v = (size_t)kv->opts.dim_v;
     const bool rank = terse_order_weighs(a->order) || terse_order_weighs(a->select),
                apart = a->value.stop != NULL;
-    const size_t parts = w->n_strand > 1 ? 1 + (size_t)w->n_strand : 1;
+    const size_t parts = w->split.most > 1 ? 1 + (size_t)w->split.most : 1;
     const size_t state = a->page.stop->state_size ? a->page.stop->state_size(w->n_row, kv->opts.dim_v) : 0;
     size_t at = 0;
     w->part = terse_place(base, &at, parts * sizeof *w->part);
@@ -91,18 +91,18 @@ terse_status terse_walk_open(terse_walk **out, const terse_kv *kv, const terse_a
 terse_status terse_walk_open_split(terse_walk **out, const terse_kv *kv, const terse_attend *a, int32_t n_row,
                                    int32_t n_strand, uint32_t cpu, terse_error *err)
 {
-    return terse_walk_open_for(out, kv, a, n_row, n_strand, 0, cpu, err);
+    return terse_walk_open_for(out, kv, a, n_row, (terse_split){ .most = n_strand }, 0, cpu, err);
 }
 
 terse_status terse_walk_open_for(terse_walk **out, const terse_kv *kv, const terse_attend *a, int32_t n_row,
-                                 int32_t n_strand, int32_t cap, uint32_t cpu, terse_error *err)
+                                 terse_split split, int32_t cap, uint32_t cpu, terse_error *err)
 {
     *out = NULL;
     if (n_row < 1 || n_row > TERSE_MAX_GROUP)
         return terse_fail(err, TERSE_UNSUPPORTED, "%d query heads per KV head: 1 to %d are supported", n_row,
                           TERSE_MAX_GROUP);
-    if (n_strand < 1 || n_strand > TERSE_MAX_STRANDS)
-        return terse_fail(err, TERSE_UNSUPPORTED, "%d strands per KV head: 1 to %d are supported", n_strand,
+    if (split.most < 1 || split.most > TERSE_MAX_STRANDS)
+        return terse_fail(err, TERSE_UNSUPPORTED, "%d strands per KV head: 1 to %d are supported", split.most,
                           TERSE_MAX_STRANDS);
     if (a->scale && (a->n_layer != kv->opts.n_layer || a->n_head != kv->opts.n_head))
         return terse_fail(err, TERSE_BAD_INPUT,
@@ -128,7 +128,7 @@ terse_status terse_walk_open_for(terse_walk **out, const terse_kv *kv, const ter
     w->rope[1] = kernels.vec.rope_halves;
     w->summary = kernels.summary;
     w->n_row = n_row;
-    w->n_strand = n_strand;
+    w->split = split;
     w->cap = terse_policy_cap(a, kv);
     w->cap = w->cap > cap ? w->cap : cap;
     w->max_row = n_row * TERSE_PAGE;

@@ -83,7 +83,7 @@ static void close_walks(terse_walk **walk, int32_t n)
 
 static int32_t n_walks(const terse_session *s)
 {
-    return s->engine->forward.n_thread + (s->engine->forward.n_strand > 1 ? s->model->info.n_head_kv : 0);
+    return s->engine->forward.n_thread + (s->engine->forward.split.most > 1 ? s->model->info.n_head_kv : 0);
 }
 
 /* One for each thread of the team, and for each KV head if several threads share it. NULL on failure. */
@@ -97,8 +97,8 @@ static terse_status open_walks(terse_walk ***out, const terse_session *s, const 
     if (!walk)
         return terse_fail(err, TERSE_NOMEM, "no memory for attention");
     for (int32_t t = 0; t < n && st == TERSE_OK; t++)
-        st = terse_walk_open_for(&walk[t], s->seq.kv, a, n_row, s->engine->forward.n_strand, cap,
-                                 s->engine->cpu, err);
+        st = terse_walk_open_for(&walk[t], s->seq.kv, a, n_row, s->engine->forward.split, cap, s->engine->cpu,
+                                 err);
     if (st == TERSE_OK)
         *out = walk;
     else
@@ -106,12 +106,15 @@ static terse_status open_walks(terse_walk ***out, const terse_session *s, const 
     return st;
 }
 
-/* So many that every core has something to do: more threads than cores do not change results. */
-static int32_t strands_for(int32_t n_thread, int32_t n_head_kv)
+/* So many strands that every core has something to do (more threads than cores do not change results), and two
+ * where each has a KV head or nearly so: under a stop rule they would wait for the longest walk. */
+static terse_split split_for(int32_t n_thread, int32_t n_head_kv)
 {
     const int32_t cores = terse_cpu_logical(), n = n_thread < cores ? n_thread : cores;
     const int32_t strands = (n + n_head_kv - 1) / n_head_kv;
-    return strands < STRANDS ? strands : STRANDS;
+    if (strands > 1 || n < 2 || 2 * n <= n_head_kv)
+        return (terse_split){ .most = strands < STRANDS ? strands : STRANDS };
+    return (terse_split){ .most = 2, .even = true };
 }
 
 /* ---- threads and working memory ---- */
@@ -145,7 +148,7 @@ void terse_engine_shape(terse_engine *e, const terse_model *m, const terse_sessi
     f->chunk = o->chunk ? o->chunk : CHUNK;
     f->chunk = f->chunk < f->ctx ? f->chunk : f->ctx;
     f->n_thread = o->threads ? o->threads : terse_cpu_threads();
-    f->n_strand = o->strands ? o->strands : strands_for(f->n_thread, i->n_head_kv);
+    f->split = o->strands ? (terse_split){ .most = o->strands } : split_for(f->n_thread, i->n_head_kv);
     f->abort = o->abort;
     f->watch = o->watch;
 }

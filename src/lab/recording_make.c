@@ -206,7 +206,7 @@ terse_status terse_record_make(const char *path, const terse_model *m, const int
                                     .stop = opts->stop,
                                     .threads = opts->threads,
                                     .chunk = opts->chunk,
-                                    .strands = opts->strands,
+                                    .strands = opts->strands ? opts->strands : 1,
                                     .type_k = opts->type_k,
                                     .type_v = opts->type_v,
                                     .cpu = opts->cpu,

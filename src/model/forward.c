@@ -231,7 +231,7 @@ static void work(void *ctx, int32_t thread, int32_t n_thread)
 {
     (void)n_thread;
     terse_forward *f = ctx;
-    terse_worker w = { f, thread, 0, f->watch && f->decode ? terse_now_ns() : 0 };
+    terse_worker w = { .f = f, .thread = thread, .at = f->watch && f->decode ? terse_now_ns() : 0 };
     embed(&w);
     for (int32_t l = 0; l < f->model->info.n_layer; l++) {
         if (f->abort && atomic_load_explicit(f->abort, memory_order_relaxed)) {
@@ -280,6 +280,8 @@ bool terse_forward_run(terse_forward *f)
     atomic_store(&f->aborted, false);
     for (int32_t i = 0; i < f->n_phase; i++)
         terse_phase_reset(&f->phase[i]);
+    for (int32_t i = 0; i < terse_units(f); i++)
+        terse_phase_reset(&f->unit[i].begun);
     terse_team_run(f->team, work, f);
     if (watch)
         add_spent(f);
@@ -333,7 +335,7 @@ static size_t lay_out(terse_forward *f, char *base)
     f->rows = terse_place(base, &at, n * sizeof *f->rows);
     f->group = terse_place(base, &at, n * sizeof *f->group);
     f->wanted = terse_place(base, &at, n * sizeof *f->wanted);
-    f->split = terse_place(base, &at, n * (size_t)i->n_head_kv * sizeof *f->split);
+    f->unit = terse_place(base, &at, (size_t)terse_units(f) * sizeof *f->unit);
     f->piece = terse_place(base, &at, threads * n * TERSE_PIECE_ROWS * one);
     f->own_x = terse_place(base, &at, threads * f->width * one);
     f->own = terse_place(base, &at, threads * sizeof *f->own);

@@ -7,6 +7,7 @@
 #ifndef TERSE_MODEL_FORWARD_H
 #define TERSE_MODEL_FORWARD_H
 
+#include "attend/walk.h"
 #include "base/team.h"
 #include "model/gate.h"
 #include "terse/attend.h"
@@ -66,13 +67,20 @@ typedef struct {
     int32_t pos;
 } terse_row;
 
+/* The walk of a segment's KV head, whose pages threads share. */
+typedef struct {
+    terse_phase begun;    /* as many pieces as there were layers */
+    int32_t n_strand;     /* 0: this walk was not split */
+    _Atomic int32_t left; /* strands that are not done */
+} terse_unit;
+
 typedef struct {
     const terse_model *model;
     terse_kernels kernels;
     const terse_gate *utility; /* predicts utilities; NULL: there are none */
     int32_t ctx;               /* tokens that a sequence may hold */
     int32_t dim_k, dim_v;      /* channels of the pages, of all sequences */
-    int32_t n_strand; /* parts that threads may share the pages of a KV head in; the bits depend on it */
+    terse_split split;         /* of the pages of a KV head; the bits depend on it */
     terse_team *team;
     int32_t n_thread, chunk;
     const cpu_set_t
@@ -106,7 +114,7 @@ typedef struct {
     float *utility_in;            /* [chunk][...] results of the gate's first matrix */
     terse_row *rows;              /* [chunk] */
     terse_group *group;           /* [chunk] of the segments */
-    int32_t *split;               /* [chunk][n_head_kv] strands of the walk of a segment's head */
+    terse_unit *unit;             /* [terse_units] if split.most > 1: of (segment, KV head) */
     float *piece;    /* [n_thread][chunk][TERSE_PIECE_ROWS] results of a piece that are used up at once */
     terse_acts acts; /* shared by the team: a chunk of tokens */
     terse_acts *own; /* [n_thread] one token, for decode: a copy each saves a phase */
@@ -119,6 +127,13 @@ typedef struct {
     int32_t n_phase;
     atomic_bool aborted;
 } terse_forward;
+
+/* Segments are split one at a time, or fewer (segment, KV head) than there are threads. */
+static inline int32_t terse_units(const terse_forward *f)
+{
+    const int32_t heads = f->model->info.n_head_kv;
+    return f->split.most < 2 ? 0 : heads > f->n_thread ? heads : f->n_thread;
+}
 
 /* Bytes of working memory. As little is set by the caller as for terse_forward_open, which calls it. */
 size_t terse_forward_measure(terse_forward *f);
@@ -134,6 +149,7 @@ typedef struct {
     terse_forward *f;
     int32_t thread;
     int32_t phase; /* phases begun so far */
+    int32_t split; /* layers so far whose KV heads were split */
     int64_t at;    /* ns, until when its time is accounted for; 0: nobody watches */
 } terse_worker;
 

@@ -281,37 +281,72 @@ static void attend_whole(terse_worker *w, int32_t l)
     terse_end_phase(w, p, pieces, TERSE_SPENT_ATTEND);
 }
 
-/* As walk_each for segments of one token, the pages of every KV head split among the threads. */
+/* ---- attention of segments of one token, the pages of a KV head split among the threads ---- */
+
+static terse_walk *lead_of(const terse_forward *f, int32_t unit)
+{
+    const int32_t heads = f->model->info.n_head_kv;
+    return f->segment[unit / heads].seq->walk[f->n_thread + unit % heads];
+}
+
+/* Whoever is done last puts the strands together: that ends the unit, one of `units` of phase p. */
+static void end_unit(terse_forward *f, int32_t l, int32_t unit, terse_phase *p, int32_t units)
+{
+    const int32_t heads = f->model->info.n_head_kv, group = f->model->info.n_head / heads, h = unit % heads;
+    const terse_segment *g = &f->segment[unit / heads];
+    terse_walk_end(lead_of(f, unit), result(f, g->row, h * group), &g->seq->stats[l * heads + h]);
+    finish_walk(f, g, l, h, g->row);
+    terse_phase_finish(p, units);
+}
+
+static void walk_strand(terse_worker *w, int32_t l, int32_t unit, int32_t s, terse_phase *p, int32_t units)
+{
+    terse_forward *f = w->f;
+    const terse_segment *g = &f->segment[unit / f->model->info.n_head_kv];
+    terse_walk_strand(lead_of(f, unit), g->seq->walk[w->thread], s);
+    if (atomic_fetch_sub(&f->unit[unit].left, 1) == 1)
+        end_unit(f, l, unit, p, units);
+}
+
+/* Puts the token and walks what comes before the strands, and the first of these. */
+static void begin_unit(terse_worker *w, int32_t l, int32_t unit, terse_phase *p, int32_t units)
+{
+    terse_forward *f = w->f;
+    const int32_t heads = f->model->info.n_head_kv, group = f->model->info.n_head / heads, h = unit % heads;
+    const terse_segment *g = &f->segment[unit / heads];
+    terse_unit *u = &f->unit[unit];
+    rotate_and_put(f, l, h, g->row);
+    const int32_t n = terse_walk_begin(lead_of(f, unit), l, h, g->pos + 1, f->model->scale,
+                                       terse_query(f, g->row, h * group));
+    u->n_strand = n;
+    atomic_store(&u->left, n);
+    terse_phase_finish(&u->begun, w->split);
+    if (n > 0)
+        walk_strand(w, l, unit, 0, p, units);
+    else
+        end_unit(f, l, unit, p, units);
+}
+
+/* As walk_each. A unit is a KV head of a segment; its other strands are for threads that have none to begin. */
 static void attend_split(terse_worker *w, int32_t l)
 {
     terse_forward *f = w->f;
-    const int32_t heads = f->model->info.n_head_kv, group = f->model->info.n_head / heads;
-    const int32_t whole = heads * f->n_segment, strands = whole * f->n_strand;
-    terse_phase *p = terse_next_phase(w);
-    for (int32_t k; (k = terse_phase_take(p)) < whole; terse_phase_finish(p, whole)) {
-        const terse_segment *g = &f->segment[k / heads];
-        const int32_t h = k % heads;
-        rotate_and_put(f, l, h, g->row);
-        f->split[k] = terse_walk_begin(g->seq->walk[f->n_thread + h], l, h, g->pos + 1, f->model->scale,
-                                       terse_query(f, g->row, h * group));
+    const int32_t units = f->model->info.n_head_kv * f->n_segment, more = units * (f->split.most - 1);
+    terse_phase *p = terse_next_phase(w), *rest = terse_next_phase(w);
+    w->split++;
+    for (int32_t k; (k = terse_phase_take_near(p, w->thread, f->n_thread, units)) < units;)
+        begin_unit(w, l, k, p, units);
+    for (int32_t k; (k = terse_phase_take_near(rest, w->thread, f->n_thread, more)) < more;
+         terse_phase_finish(rest, more)) {
+        const int32_t unit = units - 1 - k % units; /* rather one that another thread has begun */
+        terse_spend(w, TERSE_SPENT_ATTEND);
+        terse_phase_wait(&f->unit[unit].begun, w->split);
+        terse_spend(w, TERSE_SPENT_WAIT);
+        if (1 + k / units < f->unit[unit].n_strand)
+            walk_strand(w, l, unit, 1 + k / units, p, units);
     }
-    terse_end_phase(w, p, whole, TERSE_SPENT_ATTEND);
-    p = terse_next_phase(w);
-    for (int32_t k; (k = terse_phase_take(p)) < strands; terse_phase_finish(p, strands)) {
-        const terse_sequence *s = f->segment[k % whole / heads].seq;
-        if (k / whole < f->split[k % whole])
-            terse_walk_strand(s->walk[f->n_thread + k % heads], s->walk[w->thread], k / whole);
-    }
-    terse_end_phase(w, p, strands, TERSE_SPENT_ATTEND);
-    p = terse_next_phase(w);
-    for (int32_t k; (k = terse_phase_take(p)) < whole; terse_phase_finish(p, whole)) {
-        const terse_segment *g = &f->segment[k / heads];
-        const int32_t h = k % heads;
-        terse_walk_end(g->seq->walk[f->n_thread + h], result(f, g->row, h * group),
-                       &g->seq->stats[l * heads + h]);
-        finish_walk(f, g, l, h, g->row);
-    }
-    terse_end_phase(w, p, whole, TERSE_SPENT_ATTEND);
+    terse_end_phase(w, rest, more, TERSE_SPENT_ATTEND);
+    terse_phase_wait(p, units);
 }
 
 /* x += norm(branch) for all tokens. */
@@ -379,7 +414,7 @@ static bool splits(const terse_forward *f)
     for (int32_t i = 0; i < f->n_segment; i++)
         if (!f->segment[i].decode || f->segment[i].n > 1)
             return false;
-    return f->n_strand > 1 && (f->n_segment == 1 || f->n_segment * f->model->info.n_head_kv < f->n_thread);
+    return f->split.most > 1 && (f->n_segment == 1 || f->n_segment * f->model->info.n_head_kv < f->n_thread);
 }
 
 static void attend(terse_worker *w, int32_t l)
