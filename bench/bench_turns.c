@@ -1,11 +1,13 @@
-/* bench/bench_turns.c: tokens of several sessions, one after the other in turn, so that what else the machine
- * does meets all of them alike: the settings of --stop at the depths of --depths in one text. Ratios are
- * medians over the rounds, of tokens that were decoded side by side.
+/* bench/bench_turns.c: sessions that take turns of a few tokens, so that what else the machine does meets all
+ * of them alike: the settings of --stop at the depths of --depths in one text. Ratios are medians over the
+ * rounds, of tokens that were decoded soon after each other. The first token of a turn brings the session back
+ * into the caches and does not count.
  *
  *   bench_turns MODEL -f TEXT [--depths N,..] [--stop "RULE;.."] [--type K] [--threads N] [--tokens N]
- *               [-o table|json]
+ *               [--turn N] [-o table|json]
  *
- * A depth of less than 64 tokens is 64. Texts that are too short begin again. */
+ * --tokens of each session are timed, --turn of them (4) in a turn. A depth of less than 64 tokens is 64. Texts
+ * that are too short begin again. */
 #include "report.h"
 #include "terse/terse.h"
 
@@ -17,14 +19,14 @@ enum { MAX_SESSIONS = 32, MAX_TOKENS = 100000, LEAST = 64 };
 typedef struct {
     const char *model, *text, *type;
     char stop[1024];
-    int_list depths, threads, tokens;
+    int_list depths, threads, tokens, turn;
     report report;
 } options;
 
 typedef struct {
     terse_session *session;
     const char *stop;
-    int32_t depth;
+    int32_t depth, n_decoded;
     double *ns; /* [tokens] */
 } turn;
 
@@ -59,7 +61,8 @@ static bool parse(options *o, int argc, char **argv)
         else if (!(strcmp(name, "-o") == 0 && report_format(&o->report, value)) &&
                  !(strcmp(name, "--depths") == 0 && samples_list(&o->depths, value, 0, 1 << 24)) &&
                  !(strcmp(name, "--threads") == 0 && one(&o->threads, value, 1024)) &&
-                 !(strcmp(name, "--tokens") == 0 && one(&o->tokens, value, MAX_TOKENS)))
+                 !(strcmp(name, "--tokens") == 0 && one(&o->tokens, value, MAX_TOKENS)) &&
+                 !(strcmp(name, "--turn") == 0 && one(&o->turn, value, MAX_TOKENS)))
             return false;
     }
     return o->model && o->text;
@@ -110,7 +113,7 @@ static terse_status open_turns(options *o, terse_model *m, const terse_tokens *t
                 return snprintf(err->text, sizeof err->text, "more than %d sessions", MAX_SESSIONS),
                        err->status = TERSE_BAD_INPUT;
             turn *x = &turns[(*n)++];
-            terse_session_opts opts = { .ctx = depth + o->tokens.v[0],
+            terse_session_opts opts = { .ctx = depth + 2 * o->tokens.v[0],
                                         .threads = o->threads.v[0],
                                         .stop = rule };
             terse_status st = terse_kv_type_parse(o->type, &opts.type_k, err);
@@ -133,20 +136,33 @@ static terse_status open_turns(options *o, terse_model *m, const terse_tokens *t
     return TERSE_OK;
 }
 
-/* Every other round goes backwards: who comes behind whom matters to the caches. */
+/* Times tokens from ... to - 1 of a session. */
+static terse_status take_turn(turn *x, const terse_tokens *t, int32_t from, int32_t to, terse_error *err)
+{
+    const float *logits;
+    for (int32_t k = from - 1; k < to; k++) {
+        const int32_t next = t->ids[(size_t)(x->depth + x->n_decoded++) % t->n];
+        const int64_t start = terse_now_ns();
+        const terse_status st = terse_session_decode(x->session, next, &logits, err);
+        if (st != TERSE_OK)
+            return st;
+        if (k >= from)
+            x->ns[k] = (double)(terse_now_ns() - start);
+    }
+    return TERSE_OK;
+}
+
+/* Every other round goes backwards. */
 static terse_status take_turns(const options *o, const terse_tokens *t, turn *turns, int32_t n,
                                terse_error *err)
 {
-    const float *logits;
-    for (int32_t k = 0; k < o->tokens.v[0]; k++)
+    const int32_t all = o->tokens.v[0], some = o->turn.v[0];
+    for (int32_t from = 0, round = 0; from < all; from += some, round++)
         for (int32_t j = 0; j < n; j++) {
-            turn *x = &turns[k % 2 ? n - 1 - j : j];
-            const int64_t start = terse_now_ns();
-            const terse_status st =
-                terse_session_decode(x->session, t->ids[(size_t)(x->depth + k) % t->n], &logits, err);
+            const int32_t to = all - from < some ? all : from + some;
+            const terse_status st = take_turn(&turns[round % 2 ? n - 1 - j : j], t, from, to, err);
             if (st != TERSE_OK)
                 return st;
-            x->ns[k] = (double)(terse_now_ns() - start);
         }
     return TERSE_OK;
 }
@@ -167,10 +183,11 @@ static void show(options *o, const turn *turns, int32_t n)
         const terse_spread ns = terse_spread_of(x, rounds), ratio = terse_spread_of(x + rounds, rounds);
         if (o->report.json) {
             json_t *r = report_record("turns", terse_cpu_tier_name(terse_cpu_tiers()), o->threads.v[0]);
-            report_add(r, json_pack("{s:i, s:s, s:s, s:i, s:o, s:o, s:o, s:o}", "n_depth", turns[i].depth,
-                                    "stop", turns[i].stop, "type", o->type, "n_samples", (int)rounds,
-                                    "median_ns", report_real(ns.median), "q1_ns", report_real(ns.q1), "q3_ns",
-                                    report_real(ns.q3), "ratio", report_real(ratio.median)));
+            report_add(r,
+                       json_pack("{s:i, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:o}", "n_depth", turns[i].depth,
+                                 "stop", turns[i].stop, "type", o->type, "n_samples", (int)rounds, "n_turn",
+                                 o->turn.v[0], "median_ns", report_real(ns.median), "q1_ns", report_real(ns.q1),
+                                 "q3_ns", report_real(ns.q3), "ratio", report_real(ratio.median)));
             report_print(&o->report, r);
         } else {
             printf("%8d %9.1f %9.1f %9.1f  %6.3f  %s\n", turns[i].depth, ns.median / 1e3, ns.q1 / 1e3,
@@ -193,13 +210,14 @@ int main(int argc, char **argv)
     static turn turns[MAX_SESSIONS];
     options o = { .type = "f16", .stop = "none", .depths = { { 0, 4096 }, 2 }, .tokens = { { 200 }, 1 } };
     o.threads = (int_list){ { terse_cpu_threads() }, 1 };
+    o.turn = (int_list){ { 4 }, 1 };
     terse_model *m = NULL;
     terse_tokens tokens = { 0 };
     terse_error err = { 0 };
     int32_t n = 0;
     if (!parse(&o, argc, argv)) {
         fprintf(stderr, "usage: bench_turns MODEL -f TEXT [--depths N,..] [--stop \"RULE;..\"] [--type K]\n"
-                        "                   [--threads N] [--tokens N] [-o table|json]\n");
+                        "                   [--threads N] [--tokens N] [--turn N] [-o table|json]\n");
         return 2;
     }
     split(o.stop);

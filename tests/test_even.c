@@ -1,5 +1,4 @@
 /* Two threads with a KV head each, whose walks are not as long: they share long ones. */
-#include "base/topology.h"
 #include "tiny_model.h"
 
 #include <math.h>
