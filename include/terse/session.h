@@ -28,9 +28,9 @@ typedef struct {
     int32_t ctx;     /* tokens; 0: the model's trained context */
     int32_t threads; /* 0: terse_cpu_threads() */
     terse_pin pin;   /* where the threads run, but for the caller's own, which the system places */
-    int32_t
-        strands;   /* parts of a KV head that threads share, 1 to 64; 0: cores per KV head. Changes rounding */
-    int32_t chunk; /* prompt tokens computed together; 0: 512. Does not change results */
+    int32_t strands; /* parts of a KV head that threads share, 1 to 64; 0: cores per KV head, and where each
+                      * core has one or nearly so, 2 in long walks under a rule. Changes rounding */
+    int32_t chunk;   /* prompt tokens computed together; 0: 512. Does not change results */
     terse_kv_type type_k, type_v; /* 0: f16 */
     size_t kv_limit;              /* bytes; 0: none */
     int32_t back;       /* tokens that truncate can take back from layers with sliding windows; 0: 256 */

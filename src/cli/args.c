@@ -17,7 +17,7 @@ static const terse_option model_options[] = {
       .help = "tokens that the context may hold" },
     { "-t --threads", TERSE_OPTION_INT, AT(threads), 0, MAX_THREADS, "N",
       .preset = "physical cores, within the CPU quota", .help = "threads" },
-    { "--strands", TERSE_OPTION_INT, AT(strands), 0, 64, "N", .preset = "0, cores per KV head",
+    { "--strands", TERSE_OPTION_INT, AT(strands), 0, 64, "N", .preset = "0, what the cores need",
       .help =
           "parts into which the pages of a KV head are split for threads to share; the last bits of results "
           "depend on it" },

@@ -46,7 +46,7 @@ static const terse_option bench_options[] = {
           "512, in seconds and for speeds only; dense rules only" },
     { "-t --threads", TERSE_OPTION_STRING, AT(threads), .value = "N,..",
       .preset = "physical cores, within the CPU quota", .help = "threads" },
-    { "--strands", TERSE_OPTION_INT, AT(strands), 0, 64, "N", .preset = "0, cores per KV head",
+    { "--strands", TERSE_OPTION_INT, AT(strands), 0, 64, "N", .preset = "0, what the cores need",
       .help = "parts into which the pages of a KV head are split for threads to share" },
     { "-c --ctx-size", TERSE_OPTION_INT, AT(ctx), 0, MAX_TOKENS, "N", .preset = "what the tests need",
       .help = "tokens that the context may hold" },
