@@ -68,8 +68,8 @@ INLINE void products(__m512i sum[PANELS], int32_t start, const row_block w[PANEL
     }
 }
 
-/* Block b of step k times all tokens. */
-INLINE void add_block(int kind, accumulators *s, const row_block w[PANELS], const starts *start,
+/* Block b of step k times all tokens; the first step writes over what the accumulators had. */
+INLINE void add_block(int kind, bool first, accumulators *s, const row_block w[PANELS], const starts *start,
                       const terse_acts *x, int32_t k, int b)
 {
     const int8_t *q = x->q + (size_t)k * 256 + (size_t)b * 32;
@@ -90,22 +90,16 @@ INLINE void add_block(int kind, accumulators *s, const row_block w[PANELS], cons
         }
         const __m512 dq = _mm512_set1_ps(*d), min = _mm512_set1_ps(*ds);
         for (int h = 0; h < PANELS; h++) {
-            s->acc[b][t][h] = _mm512_fmadd_ps(_mm512_mul_ps(w[h].d, dq), isum[h], s->acc[b][t][h]);
+            const __m512 scale = _mm512_mul_ps(w[h].d, dq);
+            s->acc[b][t][h] =
+                first ? _mm512_mul_ps(scale, isum[h]) : _mm512_fmadd_ps(scale, isum[h], s->acc[b][t][h]);
             if (kind & HAS_MIN)
-                s->low[b][t][h] = _mm512_fmadd_ps(w[h].min, min, s->low[b][t][h]);
+                s->low[b][t][h] =
+                    first ? _mm512_mul_ps(w[h].min, min) : _mm512_fmadd_ps(w[h].min, min, s->low[b][t][h]);
         }
         q += stride;
         d += stride / 32;
         ds += stride / 32;
-    }
-}
-
-INLINE void clear(int kind, accumulators *s, int32_t n_token)
-{
-    for (int b = 0; b < 8; b++) {
-        memset(s->acc[b], 0, (size_t)n_token * sizeof s->acc[b][0]);
-        if (kind & HAS_MIN)
-            memset(s->low[b], 0, (size_t)n_token * sizeof s->low[b][0]);
     }
 }
 
@@ -145,7 +139,6 @@ INLINE void some(int kind, terse_dot_type type, const product *j)
         read_part(type, &in, 0, b);
     for (int32_t r = 0, i = 0; r < j->n_row; r += ROWS) {
         const uint8_t *next = j->w + (size_t)r * j->row_size + ahead; /* past the end on purpose: ahead_of() */
-        clear(kind, &s, x->n_token);
         for (int32_t k = 0; k < n_step; k++, i++) {
             const bool turn = k + 1 == n_step, more = !turn || r + ROWS < j->n_row;
             if (more)
@@ -160,7 +153,10 @@ INLINE void some(int kind, terse_dot_type type, const product *j)
                         w[h] = block_of_columns(type, in.col[in_turn * (i % 2)][h], b / 2, odd);
                     if (more)
                         read_part(type, &in, in_turn * ((i + 1) % 2), b + odd);
-                    add_block(kind, &s, w, start, x, k, b + odd);
+                    if (k == 0)
+                        add_block(kind, true, &s, w, start, x, k, b + odd);
+                    else
+                        add_block(kind, false, &s, w, start, x, k, b + odd);
                 }
         }
         finish(kind, j, r, &s);
