@@ -3,7 +3,8 @@
  *
  * The pass is a row of phases (base/team.h), each cut into pieces by shape. A piece's result does not depend on
  * who computes it, and a token's result not on the tokens beside it, so the bits are the same for any number of
- * threads and any chunking of a prompt. A decode step of a llama layer has 5 phases. */
+ * threads and any chunking of a prompt. A decode step of a llama layer has 5 phases, 6 where KV heads are
+ * split. */
 #ifndef TERSE_MODEL_FORWARD_H
 #define TERSE_MODEL_FORWARD_H
 
