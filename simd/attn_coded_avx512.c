@@ -241,7 +241,7 @@ INLINE void quantize(int type, weights *q, const float *w, const __m512 d[2], co
  * quarter. few[i]: of the i-th piece in each quarter the low bytes, then the high bytes. */
 enum { FEW = 4 };
 
-INLINE bool few(uint32_t tokens)
+INLINE bool few_pieces(uint32_t tokens)
 {
     return __builtin_popcount(terse_tokens_widen(tokens, 4)) <= 4 * FEW;
 }
@@ -419,7 +419,7 @@ INLINE void mix(int type, float *o, const float *keep, const float *w, const voi
 {
     const char *next = next_of(ahead, v);
     soon = ahead && soon ? soon : tokens;
-    if (type == Q8 && n_row == 4 && few(tokens)) {
+    if (type == Q8 && n_row == 4 && few_pieces(tokens)) {
         mix_few(o, keep, w, v, tokens, dim, next, soon);
         return;
     }

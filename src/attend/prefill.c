@@ -93,7 +93,8 @@ static void prefill_run(terse_walk *w, const terse_kv_view *token, int32_t n)
  * out, so must their number. */
 static bool alike(const terse_walk *w, const terse_kv_view *a, const terse_kv_view *b)
 {
-    const bool strands = w->split.most == 1 || (a->n_page == b->n_page && a->n_long_page == b->n_long_page);
+    const bool strands =
+        w->split.most == 1 || w->split.even || (a->n_page == b->n_page && a->n_long_page == b->n_long_page);
     return strands && terse_kv_place(w->kv, a, 0) == terse_kv_place(w->kv, b, 0);
 }
 

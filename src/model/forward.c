@@ -280,8 +280,8 @@ bool terse_forward_run(terse_forward *f)
     atomic_store(&f->aborted, false);
     for (int32_t i = 0; i < f->n_phase; i++)
         terse_phase_reset(&f->phase[i]);
-    for (int32_t i = 0; i < terse_units(f); i++)
-        terse_phase_reset(&f->unit[i].begun);
+    for (int32_t i = 0; i < terse_split_heads(f); i++)
+        terse_phase_reset(&f->split_head[i].begun);
     terse_team_run(f->team, work, f);
     if (watch)
         add_spent(f);
@@ -335,7 +335,7 @@ static size_t lay_out(terse_forward *f, char *base)
     f->rows = terse_place(base, &at, n * sizeof *f->rows);
     f->group = terse_place(base, &at, n * sizeof *f->group);
     f->wanted = terse_place(base, &at, n * sizeof *f->wanted);
-    f->unit = terse_place(base, &at, (size_t)terse_units(f) * sizeof *f->unit);
+    f->split_head = terse_place(base, &at, (size_t)terse_split_heads(f) * sizeof *f->split_head);
     f->piece = terse_place(base, &at, threads * n * TERSE_PIECE_ROWS * one);
     f->own_x = terse_place(base, &at, threads * f->width * one);
     f->own = terse_place(base, &at, threads * sizeof *f->own);

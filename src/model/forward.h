@@ -73,7 +73,7 @@ typedef struct {
     terse_phase begun;    /* as many pieces as there were layers */
     int32_t n_strand;     /* 0: this walk was not split */
     _Atomic int32_t left; /* strands that are not done */
-} terse_unit;
+} terse_split_head;
 
 typedef struct {
     const terse_model *model;
@@ -115,7 +115,7 @@ typedef struct {
     float *utility_in;            /* [chunk][...] results of the gate's first matrix */
     terse_row *rows;              /* [chunk] */
     terse_group *group;           /* [chunk] of the segments */
-    terse_unit *unit;             /* [terse_units] if split.most > 1: of (segment, KV head) */
+    terse_split_head *split_head; /* [terse_split_heads] if split.most > 1: of (segment, KV head) */
     float *piece;    /* [n_thread][chunk][TERSE_PIECE_ROWS] results of a piece that are used up at once */
     terse_acts acts; /* shared by the team: a chunk of tokens */
     terse_acts *own; /* [n_thread] one token, for decode: a copy each saves a phase */
@@ -130,7 +130,7 @@ typedef struct {
 } terse_forward;
 
 /* Segments are split one at a time, or fewer (segment, KV head) than there are threads. */
-static inline int32_t terse_units(const terse_forward *f)
+static inline int32_t terse_split_heads(const terse_forward *f)
 {
     const int32_t heads = f->model->info.n_head_kv;
     return f->split.most < 2 ? 0 : heads > f->n_thread ? heads : f->n_thread;

@@ -283,70 +283,71 @@ static void attend_whole(terse_worker *w, int32_t l)
 
 /* ---- attention of segments of one token, the pages of a KV head split among the threads ---- */
 
-static terse_walk *lead_of(const terse_forward *f, int32_t unit)
+static terse_walk *lead_of(const terse_forward *f, int32_t k)
 {
     const int32_t heads = f->model->info.n_head_kv;
-    return f->segment[unit / heads].seq->walk[f->n_thread + unit % heads];
+    return f->segment[k / heads].seq->walk[f->n_thread + k % heads];
 }
 
-/* Whoever is done last puts the strands together: that ends the unit, one of `units` of phase p. */
-static void end_unit(terse_forward *f, int32_t l, int32_t unit, terse_phase *p, int32_t units)
+/* Whoever is done last puts the strands together. That ends split head k, one of n_split of phase p. */
+static void end_head(terse_forward *f, int32_t l, int32_t k, terse_phase *p, int32_t n_split)
 {
-    const int32_t heads = f->model->info.n_head_kv, group = f->model->info.n_head / heads, h = unit % heads;
-    const terse_segment *g = &f->segment[unit / heads];
-    terse_walk_end(lead_of(f, unit), result(f, g->row, h * group), &g->seq->stats[l * heads + h]);
+    const int32_t heads = f->model->info.n_head_kv, group = f->model->info.n_head / heads, h = k % heads;
+    const terse_segment *g = &f->segment[k / heads];
+    terse_walk_end(lead_of(f, k), result(f, g->row, h * group), &g->seq->stats[l * heads + h]);
     finish_walk(f, g, l, h, g->row);
-    terse_phase_finish(p, units);
+    terse_phase_finish(p, n_split);
 }
 
-static void walk_strand(terse_worker *w, int32_t l, int32_t unit, int32_t s, terse_phase *p, int32_t units)
+static void walk_strand(terse_worker *w, int32_t l, int32_t k, int32_t s, terse_phase *p, int32_t n_split)
 {
     terse_forward *f = w->f;
-    const terse_segment *g = &f->segment[unit / f->model->info.n_head_kv];
-    terse_walk_strand(lead_of(f, unit), g->seq->walk[w->thread], s);
-    if (atomic_fetch_sub(&f->unit[unit].left, 1) == 1)
-        end_unit(f, l, unit, p, units);
+    const terse_segment *g = &f->segment[k / f->model->info.n_head_kv];
+    terse_walk_strand(lead_of(f, k), g->seq->walk[w->thread], s);
+    if (atomic_fetch_sub(&f->split_head[k].left, 1) == 1)
+        end_head(f, l, k, p, n_split);
 }
 
 /* Puts the token and walks what comes before the strands, and the first of these. */
-static void begin_unit(terse_worker *w, int32_t l, int32_t unit, terse_phase *p, int32_t units)
+static void begin_head(terse_worker *w, int32_t l, int32_t k, terse_phase *p, int32_t n_split)
 {
     terse_forward *f = w->f;
-    const int32_t heads = f->model->info.n_head_kv, group = f->model->info.n_head / heads, h = unit % heads;
-    const terse_segment *g = &f->segment[unit / heads];
-    terse_unit *u = &f->unit[unit];
+    const int32_t heads = f->model->info.n_head_kv, group = f->model->info.n_head / heads, h = k % heads;
+    const terse_segment *g = &f->segment[k / heads];
+    terse_split_head *x = &f->split_head[k];
     rotate_and_put(f, l, h, g->row);
-    const int32_t n = terse_walk_begin(lead_of(f, unit), l, h, g->pos + 1, f->model->scale,
-                                       terse_query(f, g->row, h * group));
-    u->n_strand = n;
-    atomic_store(&u->left, n);
-    terse_phase_finish(&u->begun, w->split);
+    const int32_t n =
+        terse_walk_begin(lead_of(f, k), l, h, g->pos + 1, f->model->scale, terse_query(f, g->row, h * group));
+    x->n_strand = n;
+    atomic_store(&x->left, n);
+    terse_phase_finish(&x->begun, w->split);
     if (n > 0)
-        walk_strand(w, l, unit, 0, p, units);
+        walk_strand(w, l, k, 0, p, n_split);
     else
-        end_unit(f, l, unit, p, units);
+        end_head(f, l, k, p, n_split);
 }
 
-/* As walk_each. A unit is a KV head of a segment; its other strands are for threads that have none to begin. */
+/* As walk_each. A split head is a KV head of a segment; its other strands are for threads that have none to
+ * begin. */
 static void attend_split(terse_worker *w, int32_t l)
 {
     terse_forward *f = w->f;
-    const int32_t units = f->model->info.n_head_kv * f->n_segment, more = units * (f->split.most - 1);
+    const int32_t n_split = f->model->info.n_head_kv * f->n_segment, more = n_split * (f->split.most - 1);
     terse_phase *p = terse_next_phase(w), *rest = terse_next_phase(w);
     w->split++;
-    for (int32_t k; (k = terse_phase_take_near(p, w->thread, f->n_thread, units)) < units;)
-        begin_unit(w, l, k, p, units);
-    for (int32_t k; (k = terse_phase_take_near(rest, w->thread, f->n_thread, more)) < more;
+    for (int32_t k; (k = terse_phase_take_near(p, w->thread, f->n_thread, n_split)) < n_split;)
+        begin_head(w, l, k, p, n_split);
+    for (int32_t i; (i = terse_phase_take_near(rest, w->thread, f->n_thread, more)) < more;
          terse_phase_finish(rest, more)) {
-        const int32_t unit = units - 1 - k % units; /* rather one that another thread has begun */
+        const int32_t k = n_split - 1 - i % n_split; /* rather one that another thread has begun */
         terse_spend(w, TERSE_SPENT_ATTEND);
-        terse_phase_wait(&f->unit[unit].begun, w->split);
+        terse_phase_wait(&f->split_head[k].begun, w->split);
         terse_spend(w, TERSE_SPENT_WAIT);
-        if (1 + k / units < f->unit[unit].n_strand)
-            walk_strand(w, l, unit, 1 + k / units, p, units);
+        if (1 + i / n_split < f->split_head[k].n_strand)
+            walk_strand(w, l, k, 1 + i / n_split, p, n_split);
     }
     terse_end_phase(w, rest, more, TERSE_SPENT_ATTEND);
-    terse_phase_wait(p, units);
+    terse_phase_wait(p, n_split);
 }
 
 /* x += norm(branch) for all tokens. */
