@@ -113,6 +113,7 @@ static terse_status open_turns(options *o, terse_model *m, const terse_tokens *t
                 return snprintf(err->text, sizeof err->text, "more than %d sessions", MAX_SESSIONS),
                        err->status = TERSE_BAD_INPUT;
             turn *x = &turns[(*n)++];
+            /* at most every other token does not count */
             terse_session_opts opts = { .ctx = depth + 2 * o->tokens.v[0],
                                         .threads = o->threads.v[0],
                                         .stop = rule };

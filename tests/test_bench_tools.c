@@ -157,20 +157,22 @@ static void other_benchmarks_print_json(void **state)
 static void sessions_take_turns(void **state)
 {
     (void)state;
-    static const char *const numbers[] = { "n_threads", "n_depth", "n_samples", "median_ns",
-                                           "q1_ns",     "q3_ns",   "ratio" };
+    static const char *const numbers[] = { "n_threads", "n_depth", "n_samples", "n_turn",
+                                           "median_ns", "q1_ns",   "q3_ns",     "ratio" };
     static const int32_t depths[] = { 64, 64, 100, 100 };
     const char *const model = TERSE_MODEL_DIR "/terse-28m-16k-q8_0.gguf", *const text =
                                                                               TERSE_MODEL_DIR "/demo.txt";
-    assert_int_equal(
-        run("'%s' '%s' -f '%s' --depths 0,100 --stop 'none;value-skip' --tokens 3 --type q8 --threads 2 "
-            "-o json",
-            BENCH_TURNS, model, text),
-        0);
-    json_t *root = records(4, "turns", numbers, 7);
+    assert_int_equal(run("'%s' '%s' -f '%s' --depths 0,100 --stop 'none;value-skip' --tokens 3 --turn 2 --type "
+                         "q8 --threads 2 "
+                         "-o json",
+                         BENCH_TURNS, model, text),
+                     0);
+    json_t *root = records(4, "turns", numbers, 8);
     for (size_t i = 0; i < 4; i++) {
         const json_t *r = json_array_get(root, i);
         near(number(r, "n_depth"), depths[i]);
+        near(number(r, "n_samples"), 3);
+        near(number(r, "n_turn"), 2);
         assert_string_equal(json_string_value(json_object_get(r, "stop")), i % 2 ? "value-skip" : "none");
     }
     near(number(json_array_get(root, 0), "ratio"), 1.0);
@@ -178,6 +180,7 @@ static void sessions_take_turns(void **state)
     assert_int_equal(run("'%s' '%s'", BENCH_TURNS, model), 2);
     assert_int_equal(run("'%s' '%s' -f '%s' --stop 'none;;mass'", BENCH_TURNS, model, text), 2);
     assert_int_equal(run("'%s' '%s' -f '%s' --threads 1,2", BENCH_TURNS, model, text), 2);
+    assert_int_equal(run("'%s' '%s' -f '%s' --turn 0", BENCH_TURNS, model, text), 2);
     assert_int_equal(run("'%s' '%s' -f /dev/null", BENCH_TURNS, model), 2);
     assert_int_equal(run("'%s' '%s' -f nowhere/none", BENCH_TURNS, model), 74);
     assert_int_equal(run("'%s' '%s' -f '%s' --type q9", BENCH_TURNS, model, text), 2);
