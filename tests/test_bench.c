@@ -382,7 +382,7 @@ static void what_was_measured_is_kept(void **state)
     (void)state;
     assert_int_equal(bench("-p 4 -n 2 -r 1 >/dev/full 2>/dev/null"), 74);
     assert_int_equal(bench_under("timeout --foreground --preserve-status -s INT 3",
-                                 "-p 4 -n 100000 -r 2 -o json 2>/dev/null"),
+                                 "-p 64 -n 100000 -r 2 -o json 2>/dev/null"),
                      130);
     json_t *records = parse(1);
     check_times(json_array_get(records, 0), 2);
